@@ -1,0 +1,91 @@
+"""The one protocol through which the harness touches a machine.
+
+Four kinds of machine speak it: this one (local), one behind OpenSSH (ssh: a lab server or the
+nested lab's L1), a guest through its QEMU agent, and a fake for tests of pure logic. Code above
+cannot tell which it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from harness.errors import CommandFailed
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a finished command left behind. Streams are bytes; `text` and `error` decode them."""
+
+    host: str
+    argv: tuple[str, ...]
+    returncode: int
+    stdout: bytes
+    stderr: bytes
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode(errors="replace")
+
+    @property
+    def error(self) -> str:
+        return self.stderr.decode(errors="replace")
+
+    def checked(self) -> CommandResult:
+        """This result, or CommandFailed if the exit status is not 0."""
+        if self.returncode != 0:
+            raise CommandFailed(self.host, self.argv, self.returncode, self.text, self.error)
+        return self
+
+
+class Process(Protocol):
+    """A running command. Leaving its context ends it: SIGTERM, then SIGKILL."""
+
+    def poll(self) -> int | None:
+        """Exit status, or None while it runs."""
+
+    def wait(self, timeout: float) -> CommandResult:
+        """The result, with whatever output was captured; DeadlineExpired after `timeout` s."""
+
+    def terminate(self) -> None: ...
+
+
+class Host(Protocol):
+    """A machine that can run commands and hold files."""
+
+    @property
+    def name(self) -> str: ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 30.0,
+        stdin: bytes | None = None,
+        check: bool = True,
+    ) -> CommandResult:
+        """Run `argv` (never a shell string) to its end.
+
+        Raises CommandFailed if `check` and the status is not 0, DeadlineExpired after `timeout`
+        seconds of wall-clock time (the command is killed, on a remote host too) and
+        HostUnreachable when the connection is gone.
+        """
+
+    def spawn(self, argv: Sequence[str]) -> AbstractContextManager[Process]:
+        """Start `argv` and leave it running until the context ends."""
+
+    def read(self, path: str) -> bytes:
+        """Content of a file; FileNotFoundError if there is none. Works for sysfs and procfs."""
+
+    def write(self, path: str, data: bytes) -> None:
+        """Replace a file's content (sysfs and tracefs attributes too). LabError if refused."""
+
+    def exists(self, path: str) -> bool: ...
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        """Paths that match, sorted; empty if none."""
+
+    def forward(self, path: str) -> AbstractContextManager[str]:
+        """A path on the controller that reaches the host's unix socket at `path`."""

@@ -1,0 +1,158 @@
+"""The machine that the controller itself runs on."""
+
+from __future__ import annotations
+
+import glob
+import os
+import signal
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+from harness.errors import DeadlineExpired, LabError
+from harness.host.base import CommandResult
+
+GRACE = 3.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+
+class LocalProcess:
+    """A child in a session of its own, so that ending it ends its children too."""
+
+    def __init__(self, host: str, argv: tuple[str, ...], env: dict[str, str] | None = None) -> None:
+        self.host, self.argv = host, argv
+        self._out: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by close()
+        self._err: IO[bytes] = TemporaryFile()  # noqa: SIM115
+        try:
+            self._child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL,
+                stdout=self._out,
+                stderr=self._err,
+                start_new_session=True,
+                env=env,
+            )
+        except OSError as error:
+            raise _cannot_start(host, argv, error) from error
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    def poll(self) -> int | None:
+        return self._child.poll()
+
+    def wait(self, timeout: float) -> CommandResult:
+        try:
+            self._child.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise DeadlineExpired(
+                f"{self.host}: {' '.join(self.argv)} did not end within {timeout:g} s"
+            ) from error
+        return self.result()
+
+    def result(self) -> CommandResult:
+        """Output so far; the status is -1 while it runs."""
+        status = self._child.poll()
+        streams = []
+        for stream in (self._out, self._err):
+            stream.seek(0)
+            streams.append(stream.read())
+        return CommandResult(
+            self.host, self.argv, -1 if status is None else status, streams[0], streams[1]
+        )
+
+    def terminate(self) -> None:
+        end_group(self._child)
+
+    def close(self) -> None:
+        self.terminate()
+        self._out.close()
+        self._err.close()
+
+
+def end_group(child: subprocess.Popen[bytes]) -> None:
+    """SIGTERM the child's process group, SIGKILL after GRACE; returns when it is reaped."""
+    for sig in (signal.SIGTERM, signal.SIGKILL):
+        if child.poll() is not None:
+            return
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, sig)
+        try:
+            child.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _cannot_start(host: str, argv: Sequence[str], error: OSError) -> LabError:
+    return LabError(f"{host}: cannot start {argv[0]}: {error.strerror}")
+
+
+class LocalHost:
+    """This machine."""
+
+    def __init__(self, name: str = "localhost", env: dict[str, str] | None = None) -> None:
+        self.name = name
+        self._env = {**os.environ, **env} if env else None
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 30.0,
+        stdin: bytes | None = None,
+        check: bool = True,
+    ) -> CommandResult:
+        argv = tuple(argv)
+        try:
+            child = subprocess.Popen(
+                argv,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                env=self._env,
+            )
+        except OSError as error:
+            raise _cannot_start(self.name, argv, error) from error
+        try:
+            out, err = child.communicate(stdin, timeout=timeout)
+        except subprocess.TimeoutExpired as error:
+            raise DeadlineExpired(
+                f"{self.name}: {' '.join(argv)} did not end within {timeout:g} s"
+            ) from error
+        finally:
+            end_group(child)
+        result = CommandResult(self.name, argv, child.returncode, out, err)
+        return result.checked() if check else result
+
+    @contextmanager
+    def spawn(self, argv: Sequence[str]) -> Iterator[LocalProcess]:
+        process = LocalProcess(self.name, tuple(argv), self._env)
+        try:
+            yield process
+        finally:
+            process.close()
+
+    def read(self, path: str) -> bytes:
+        return Path(path).read_bytes()
+
+    def write(self, path: str, data: bytes) -> None:
+        try:
+            with Path(path).open("wb", buffering=0) as file:
+                file.write(data)
+        except OSError as error:
+            raise LabError(f"{self.name}: cannot write {path}: {error.strerror}") from error
+
+    def exists(self, path: str) -> bool:
+        return os.path.lexists(path)
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        return tuple(sorted(glob.glob(pattern)))
+
+    @contextmanager
+    def forward(self, path: str) -> Iterator[str]:
+        yield path

@@ -1,0 +1,110 @@
+"""What a run leaves behind: plain data, complete enough to be judged without the host.
+
+Integers are stored as counted (exits, ns, packets, bytes); every ratio is derived in reports.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from harness.units import Fidelity
+
+SCHEMA = 1
+"""Version of these structures; a store with another one is refused by name."""
+
+IDLE = "idle"
+"""The workload that is none: a window without traffic, the baseline of a guest."""
+
+
+class ExitCount(msgspec.Struct, frozen=True, kw_only=True):
+    """Exits of one reason, by one guest's vCPU threads, inside one window."""
+
+    reason: str  # as the host's kernel names it, e.g. "npf", "EPT_MISCONFIG", "hlt"
+    count: int
+    time_ns: int  # from kvm_exit to the next kvm_entry, summed
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True):
+    """One piece of evidence that the traffic went where the record says."""
+
+    name: str  # e.g. "driver", "mac", "bytes-agree"
+    holds: bool
+    detail: str
+
+
+class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One window of one workload on one path, in one boot of its guest."""
+
+    run: str
+    index: int  # order in which the run's trials were made, from 0
+    fidelity: Fidelity
+    clock: Literal["wall", "virtual"] = "wall"
+    host: str
+    nic: str  # model and BDF, e.g. "82576 0000:01:00.0"
+    path: str
+    workload: str  # "tcp-tx", "tcp-rx", "tcp-bidir", "udp", "latency", "idle": guest's view
+    block: int  # the randomised block; in each, every path is booted once
+    boot: int  # boot of this path's guest, from 0
+    trial: int  # trial of this workload in this boot, from 0
+    warmup: bool = False
+    started: str  # UTC, ISO 8601
+    window_ns: int
+    valid: bool
+    reasons: tuple[str, ...] = ()  # why it is not valid, in words
+    metrics: dict[str, float] = {}  # by names of harness.units.METRICS, in their units
+    exits: tuple[ExitCount, ...] | None = None  # None: no guest, or accounting was off
+    counters: dict[str, int] = {}
+    """Differences over the window. Keys used by the reports:
+    partner.rx_packets partner.tx_packets partner.rx_bytes partner.tx_bytes: frames on the wire
+    guest.{rx,tx}_{packets,bytes}: the guest interface's own counters
+    host.{rx,tx}_{packets,bytes}: the PF's interface on the host
+    cpu.vcpu_ns cpu.vhost_ns cpu.qemu_ns: CPU time of the threads on the host
+    guest.cpu_busy_ns guest.cpu_total_ns; irq.guest irq.host: interrupts"""
+    rtt_ns: tuple[int, ...] = ()  # every round trip, in order of sending; latency only
+    lost: int = 0  # probes without an answer; latency only
+    proofs: tuple[Proof, ...] = ()
+    offloads: dict[str, bool] = {}  # of the guest's interface, by ethtool's names
+    parameters: dict[str, str] = {}  # of the workload, e.g. {"seconds": "2", "omit": "1"}
+    raw: dict[str, str] = {}  # tool output, as it came
+
+
+class MissingPath(msgspec.Struct, frozen=True, kw_only=True):
+    """A path that was asked for and cannot be had on this host."""
+
+    path: str
+    capability: str
+    why: str
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """A boot that did not give its trials: the rig's failure, kept for the report."""
+
+    path: str
+    boot: int
+    error: str
+    log: str = ""  # path of the guest's serial log, relative to the run directory
+
+
+class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds for a whole run."""
+
+    run: str
+    schema: int = SCHEMA
+    version: str  # nicproof's
+    created: str  # UTC, ISO 8601
+    fidelity: Fidelity
+    clock: Literal["wall", "virtual"] = "wall"
+    host: str
+    nic: str
+    seed: int
+    boots: int
+    paths: tuple[str, ...]  # asked for, in the order of the request
+    workloads: tuple[str, ...]
+    options: dict[str, str] = {}  # e.g. {"vfio": "x-no-mmap=on", "quick": "yes"}
+    environment: dict[str, dict[str, str]] = {}  # section -> key -> value
+    floor_ns: tuple[int, ...] = ()  # the prober's own round trips over a veth pair
+    missing: tuple[MissingPath, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    finished: bool = False  # False: interrupted; what is there is still good

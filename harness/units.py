@@ -1,0 +1,66 @@
+"""Metrics: their unit, which direction is better, and at which fidelity they are evidence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Fidelity = Literal["hardware", "nested-kvm", "nested-tcg"]
+Better = Literal["lower", "higher", "none"]
+
+EVERYWHERE: frozenset[Fidelity] = frozenset({"hardware", "nested-kvm", "nested-tcg"})
+HARDWARE: frozenset[Fidelity] = frozenset({"hardware"})
+
+NS_PER_S = 1_000_000_000
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number means. `evidence` holds the fidelities at which it may be relied upon."""
+
+    name: str
+    label: str
+    unit: str
+    better: Better
+    evidence: frozenset[Fidelity]
+
+
+def _table(*metrics: Metric) -> dict[str, Metric]:
+    return {metric.name: metric for metric in metrics}
+
+
+METRICS = _table(
+    # Measured by a workload.
+    Metric("throughput", "Throughput", "Mbit/s", "higher", HARDWARE),
+    Metric("throughput_sent", "Throughput, sender's figure", "Mbit/s", "higher", HARDWARE),
+    Metric("throughput_tx", "Throughput from the guest", "Mbit/s", "higher", HARDWARE),
+    Metric("throughput_rx", "Throughput to the guest", "Mbit/s", "higher", HARDWARE),
+    Metric("retransmits", "TCP retransmits", "segments", "lower", HARDWARE),
+    Metric("loss", "Loss", "%", "lower", HARDWARE),
+    Metric("jitter", "Jitter (RFC 3550)", "us", "lower", HARDWARE),
+    Metric("rtt_min", "RTT, minimum", "us", "lower", HARDWARE),
+    Metric("rtt_p50", "RTT, median", "us", "lower", HARDWARE),
+    Metric("rtt_p90", "RTT, p90", "us", "lower", HARDWARE),
+    Metric("rtt_p99", "RTT, p99", "us", "lower", HARDWARE),
+    Metric("rtt_p999", "RTT, p99.9", "us", "lower", HARDWARE),
+    Metric("rtt_max", "RTT, maximum", "us", "lower", HARDWARE),
+    # Derived by the report from the integers of a trial.
+    Metric("exits_per_packet", "Exits per packet (HLT apart)", "exits/packet", "lower", EVERYWHERE),
+    Metric("mmio_exits_per_packet", "MMIO exits per packet", "exits/packet", "lower", EVERYWHERE),
+    Metric("exits_per_mib", "Exits per MiB (HLT apart)", "exits/MiB", "lower", EVERYWHERE),
+    Metric("exits_per_s", "Exits per second (HLT apart)", "exits/s", "lower", EVERYWHERE),
+    Metric("exit_time_per_packet", "Exit time per packet", "us/packet", "lower", HARDWARE),
+    Metric("exit_time_share", "Exit time, share of window", "%", "lower", HARDWARE),
+    Metric("cpu_per_gbit", "Host CPU time per Gbit", "s/Gbit", "lower", HARDWARE),
+    Metric("guest_cpu", "Guest CPU use", "%", "lower", HARDWARE),
+    Metric("partner_cpu", "Partner's iperf3 CPU use", "%", "none", HARDWARE),
+    Metric("irqs_per_packet", "Guest interrupts per packet", "irqs/packet", "lower", EVERYWHERE),
+)
+
+IDLE_REASONS = frozenset({"hlt", "mwait"})
+"""Exit reasons (lower case) whose time is the guest's idleness, not overhead."""
+
+MMIO_REASONS = frozenset({"npf", "ept_misconfig", "ept_violation"})
+"""Exit reasons (lower case) of an access to a device register that is not mapped: nested page
+fault on SVM, EPT misconfiguration or violation on VMX (arch/x86/include/uapi/asm/{svm,vmx}.h)."""
