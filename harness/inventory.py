@@ -1,0 +1,23 @@
+"""Frozen specifications of what the harness may work with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PortPair:
+    """Two cabled ports of one host: the one under test and its link partner, by BDF."""
+
+    dut: str = "0000:01:00.0"
+    partner: str = "0000:02:00.0"
+
+
+@dataclass(frozen=True)
+class LinkPlan:
+    """Addresses on the measured link: RFC 2544's benchmarking range (198.18.0.0/15, RFC 6890)."""
+
+    partner_ip: str = "198.18.0.1"
+    guest_ip: str = "198.18.0.2"
+    prefix: int = 24
+    partner_netns: str = "nicproof-partner"

@@ -1,0 +1,134 @@
+"""The undo log: every change to a host is written down, with its undo, before it is made.
+
+One file per change under DIRECTORY on the host that is changed, removed once the change is undone.
+Leaving the context undoes it; after a SIGKILL or a lost connection `restore` does. An undo must be
+harmless when the change was never made, since the crash may have come between the two.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import msgspec
+
+from harness.errors import CommandFailed, HarnessError, LabError
+from harness.host.base import Host
+
+DIRECTORY = "/var/lib/nicproof/journal"
+
+
+class Run(msgspec.Struct, frozen=True, tag="run"):
+    """Undo by a command."""
+
+    argv: tuple[str, ...]
+    when: str = ""  # only if this path exists: there is nothing to undo otherwise
+
+    def apply(self, host: Host) -> None:
+        if self.when and not host.exists(self.when):
+            return
+        try:
+            host.run(self.argv)
+        except CommandFailed:
+            # Between the look and the command the thing may have gone by itself (a guest that
+            # ends takes its tap along); only what is still there is an error.
+            if not self.when or host.exists(self.when):
+                raise
+
+
+class Write(msgspec.Struct, frozen=True, tag="write"):
+    """Undo by writing a file, such as a sysfs attribute."""
+
+    path: str
+    text: str
+
+    def apply(self, host: Host) -> None:
+        if host.exists(self.path):
+            host.write(self.path, self.text.encode())
+
+
+Undo = Run | Write
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One change, as written on the host."""
+
+    what: str
+    undo: tuple[Undo, ...]
+
+
+class Journal:
+    """The changes of one run on one host."""
+
+    def __init__(self, host: Host, run: str) -> None:
+        self.host = host
+        self.directory = f"{DIRECTORY}/{run}"
+        self._numbers = itertools.count()
+        self._made = False
+
+    @contextmanager
+    def change(self, what: str, undo: Sequence[Undo]) -> Iterator[None]:
+        """Write the change down, let the caller make it, and undo it when the context ends.
+
+        `what` completes "nicproof did: ..."; `undo` is applied in the given order.
+        """
+        entry = Entry(what=what, undo=tuple(undo))
+        path = f"{self.directory}/{next(self._numbers):06d}.json"
+        if not self._made:
+            self.host.run(("mkdir", "-p", "-m", "0700", self.directory))
+            self._made = True
+        self.host.write(path, msgspec.json.encode(entry))
+        try:
+            yield
+        finally:
+            _undo(self.host, entry)
+            self.host.run(("rm", "-f", path))
+
+    def close(self) -> None:
+        """Remove the empty directory; a journal with entries left stays for `restore`."""
+        if self._made:
+            self.host.run(("rmdir", "--ignore-fail-on-non-empty", self.directory), check=False)
+
+
+def restore(host: Host) -> tuple[str, ...]:
+    """Undo what crashed runs left on `host`, newest change first; returns what was undone.
+
+    Raises LabError after trying everything, naming each undo that failed; those stay written
+    down. An entry that was never completely written belongs to a change that was never made.
+    """
+    done: list[str] = []
+    failed: list[str] = []
+    for path in sorted(host.glob(f"{DIRECTORY}/*/*.json"), reverse=True):
+        try:
+            entry = msgspec.json.decode(host.read(path), type=Entry)
+        except msgspec.DecodeError:
+            host.run(("rm", "-f", path))
+            continue
+        try:
+            _undo(host, entry)
+        except HarnessError as error:
+            failed.append(str(error))
+            continue
+        host.run(("rm", "-f", path))
+        done.append(entry.what)
+    for directory in host.glob(f"{DIRECTORY}/*"):
+        host.run(("rmdir", "--ignore-fail-on-non-empty", directory), check=False)
+    if failed:
+        raise LabError(f"{host.name}: not everything could be restored: " + "; ".join(failed))
+    return tuple(done)
+
+
+def _undo(host: Host, entry: Entry) -> None:
+    """Apply every undo, even if one fails; then raise what failed."""
+    failed: list[str] = []
+    for step in entry.undo:
+        try:
+            step.apply(host)
+        except HarnessError as error:
+            failed.append(str(error))
+    if failed:
+        raise LabError(
+            f"{host.name}: could not undo “{entry.what}”: " + "; ".join(failed),
+            remedy=f"look at {DIRECTORY} on {host.name}, then run `nicproof restore`",
+        )

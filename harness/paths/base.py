@@ -1,0 +1,57 @@
+"""What a network path is: what it needs, what it changes on the host, what it hands on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.host.base import Host
+from harness.inventory import PortPair
+from harness.journal import Journal
+
+
+@dataclass(frozen=True)
+class NicAttachment:
+    """A provisioned path, as data: everything that booting and proving need to know of it."""
+
+    path: str
+    mac: str  # the address that the link partner must see
+    driver: str  # what must be bound where the traffic ends: "igbvf", "virtio_net", ...
+    device_args: tuple[str, ...] = ()  # for QEMU; empty for native
+    fds: tuple[str, ...] = ()  # files that QEMU inherits as descriptors 3, 4, ...
+    interface: str = ""  # native only: the host's own interface that carries the traffic
+    host_interface: str = ""  # the PF's interface on the host; "" where the host has none
+    host_carries: bool = False  # does the PF's interface see this path's frames?
+
+    @property
+    def is_guest(self) -> bool:
+        """False for native, which ends on the host itself."""
+        return not self.interface
+
+
+@dataclass(frozen=True)
+class PathOptions:
+    """What a user may vary on a path: QEMU device properties, by kind of device."""
+
+    vfio: str = ""  # extra properties of vfio-pci, e.g. "x-no-mmap=on"
+    virtio: str = ""  # extra properties of virtio-net-pci, e.g. "packed=on"
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+
+class NetworkPath(Protocol):
+    """One way for frames to get from the port under test to where the traffic ends."""
+
+    name: str
+    summary: str  # what it is, in one line
+    needs: tuple[str, ...]  # capabilities of the host, in words, as `missing` names them
+    changes: tuple[str, ...]  # what it changes on the host; the journal holds the undo
+
+    def missing(self, host: Host, ports: PortPair) -> tuple[str, str] | None:
+        """(capability, why) of the first thing this host lacks, or None."""
+
+    def provision(
+        self, host: Host, ports: PortPair, journal: Journal, options: PathOptions
+    ) -> AbstractContextManager[NicAttachment]:
+        """Make the path; leaving the context restores what was there before."""
