@@ -1,0 +1,33 @@
+"""The network paths into a VM, in the order in which people compare them."""
+
+from __future__ import annotations
+
+from harness.errors import ConfigError
+from harness.paths.base import NetworkPath
+from harness.paths.emulated import EMULATED
+from harness.paths.native import NativePath
+from harness.paths.passthrough import PassthroughPath
+from harness.paths.sriov import SriovPath
+from harness.paths.virtio import VIRTIO
+
+ALL: tuple[NetworkPath, ...] = (
+    NativePath(),
+    *EMULATED,
+    *VIRTIO,
+    PassthroughPath(),
+    SriovPath(),
+)
+
+DEFAULT = ("native", "e1000e", "virtio", "virtio-vhost", "passthrough", "sriov")
+
+
+def select(names: tuple[str, ...]) -> tuple[NetworkPath, ...]:
+    """The paths of these names, in the order given; ConfigError for a name there is not."""
+    known = {path.name: path for path in ALL}
+    unknown = [name for name in names if name not in known]
+    if unknown or not names:
+        said = ", ".join(repr(name) for name in unknown) or "nothing"
+        raise ConfigError(
+            f"--paths: {said} is not a path", remedy=f"choose from {', '.join(known)}"
+        )
+    return tuple(known[name] for name in dict.fromkeys(names))

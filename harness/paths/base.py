@@ -43,10 +43,20 @@ class PathOptions:
 class NetworkPath(Protocol):
     """One way for frames to get from the port under test to where the traffic ends."""
 
-    name: str
-    summary: str  # what it is, in one line
-    needs: tuple[str, ...]  # capabilities of the host, in words, as `missing` names them
-    changes: tuple[str, ...]  # what it changes on the host; the journal holds the undo
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def summary(self) -> str:
+        """What it is, in one line."""
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Capabilities of the host, in words, as `missing` names them."""
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What it changes on the host, and how that is undone, in words."""
 
     def missing(self, host: Host, ports: PortPair) -> tuple[str, str] | None:
         """(capability, why) of the first thing this host lacks, or None."""

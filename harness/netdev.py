@@ -1,0 +1,96 @@
+"""Network interfaces of a host: what `ip -j` says of them, and macvtap, journalled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from harness.errors import LabError
+from harness.host.base import Host
+from harness.journal import Journal, Run
+
+
+class Link(msgspec.Struct, frozen=True):
+    """One interface as `ip -j link show` prints it; fields we do not use are passed over."""
+
+    ifindex: int
+    ifname: str
+    flags: tuple[str, ...]
+    mtu: int
+    operstate: str = "UNKNOWN"
+    address: str = ""
+
+    @property
+    def carrier(self) -> bool:
+        return "LOWER_UP" in self.flags
+
+
+class Neighbour(msgspec.Struct, frozen=True):
+    """One entry as `ip -j neigh show` prints it."""
+
+    dst: str
+    dev: str = ""
+    lladdr: str = ""
+
+
+def parse_links(text: str) -> tuple[Link, ...]:
+    """From the output of `ip -j link show`; LabError if it is not that."""
+    return _decode(text, tuple[Link, ...])
+
+
+def parse_neighbours(text: str) -> tuple[Neighbour, ...]:
+    """From the output of `ip -j neigh show`; LabError if it is not that."""
+    return _decode(text, tuple[Neighbour, ...])
+
+
+T = TypeVar("T")
+
+
+def _decode(text: str, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text or "[]", type=kind)
+    except msgspec.DecodeError as error:
+        raise LabError(f"ip printed what is not the JSON expected: {error}: {text[:200]!r}") from (
+            error
+        )
+
+
+def link(host: Host, interface: str) -> Link:
+    """The interface's state; CommandFailed if there is none of that name."""
+    return parse_links(host.run(("ip", "-j", "link", "show", "dev", interface)).text)[0]
+
+
+def parse_offloads(text: str) -> dict[str, bool]:
+    """Feature name -> on, from the output of `ethtool -k`."""
+    offloads = {}
+    for line in text.splitlines()[1:]:
+        name, colon, state = line.strip().partition(":")
+        if colon and state.split():
+            offloads[name] = state.split()[0] == "on"
+    return offloads
+
+
+@dataclass(frozen=True)
+class MacVtap:
+    """A macvtap in bridge mode: a guest's address registered with the PF, frames via a file."""
+
+    interface: str
+    device: str  # "/dev/tapN", for QEMU to inherit
+
+
+@contextmanager
+def macvtap(host: Host, lower: str, name: str, mac: str, journal: Journal) -> Iterator[MacVtap]:
+    """A macvtap `name` with address `mac` upon interface `lower`; removed afterwards.
+
+    macvtap, not a bridge: with VFs enabled a PF need not be promiscuous, so a bridge upon it may
+    lose the guest's unicast frames, while a macvtap registers the guest's address with the PF.
+    """
+    undo = Run(("ip", "link", "del", name), when=f"/sys/class/net/{name}")
+    with journal.change(f"made macvtap {name} upon {lower}", (undo,)):
+        add = ("ip", "link", "add", "link", lower, "name", name, "address", mac, "up")
+        host.run((*add, "type", "macvtap", "mode", "bridge"))
+        yield MacVtap(name, f"/dev/tap{link(host, name).ifindex}")

@@ -1,0 +1,101 @@
+"""The link partner: the second, cabled port, in a network namespace of its own.
+
+In a namespace the host's own routing cannot short-circuit the traffic: the only way from the host
+or a guest to the partner's address is the cable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.deadline import Deadline
+from harness.errors import LabError
+from harness.host.base import CommandResult, Host
+from harness.inventory import LinkPlan, PortPair
+from harness.journal import Journal, Run
+from harness.netdev import link, parse_links, parse_neighbours
+from harness.pci.device import Device
+
+
+@dataclass(frozen=True)
+class Partner:
+    """The cabled port that sends and receives at the other end."""
+
+    host: Host
+    netns: str
+    interface: str
+    ip: str
+    mac: str
+
+    def run(
+        self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True
+    ) -> CommandResult:
+        """Run a command in the partner's namespace."""
+        return self.host.run(
+            ("ip", "netns", "exec", self.netns, *argv), timeout=timeout, check=check
+        )
+
+    def neighbour(self, ip: str) -> str:
+        """The MAC address from which `ip` answers, "" if the partner knows none."""
+        argv = ("ip", "-n", self.netns, "-j", "neigh", "show", "to", ip, "dev", self.interface)
+        found = parse_neighbours(self.host.run(argv).text)
+        return found[0].lladdr if found else ""
+
+    def forget(self, ip: str) -> None:
+        """Drop what is known of `ip`, so that the next answer is a new guest's own."""
+        argv = ("ip", "-n", self.netns, "neigh", "del", ip, "dev", self.interface)
+        self.host.run(argv, check=False)
+
+    def reaches(self, ip: str, *, seconds: float = 10.0) -> None:
+        """Wait until `ip` answers a ping through the cable; LabError if it never does."""
+        deadline = Deadline(seconds, f"an answer from {ip} to the partner")
+        while True:
+            ping = self.run(("ping", "-c", "1", "-W", "1", "-I", self.interface, ip), check=False)
+            if ping.returncode == 0:
+                return
+            if deadline.expired:
+                raise LabError(
+                    f"{ip} does not answer the partner {self.ip} within {seconds:g} s: "
+                    f"{ping.text.strip() or ping.error.strip()}",
+                    remedy="see the guest's serial log and `dmesg` on the host",
+                )
+
+
+@contextmanager
+def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> Iterator[Partner]:
+    """The partner's port in its namespace, addressed and up; afterwards back where it was."""
+    device = Device(host, ports.partner)
+    interface = device.interface
+    if not interface:
+        raise LabError(
+            f"{host.name}: the partner's port {ports.partner} has no network interface here",
+            remedy="it may be bound to vfio-pci or be in another namespace; see lspci -k",
+        )
+    prior = link(host, interface)
+    netns = plan.partner_netns
+    undo = [
+        Run(("ip", "-n", netns, "link", "set", interface, "down"), when=f"/run/netns/{netns}"),
+        Run(
+            ("ip", "-n", netns, "link", "set", interface, "netns", "1"), when=f"/run/netns/{netns}"
+        ),
+        Run(("ip", "netns", "del", netns), when=f"/run/netns/{netns}"),
+    ]
+    if "UP" in prior.flags:
+        undo.append(Run(("ip", "link", "set", interface, "up")))
+    with journal.change(f"moved {interface} ({ports.partner}) to namespace {netns}", undo):
+        host.run(("ip", "netns", "add", netns))
+        host.run(("ip", "link", "set", interface, "netns", netns))
+        host.run(("ip", "-n", netns, "link", "set", "lo", "up"))
+        address = f"{plan.partner_ip}/{plan.prefix}"
+        host.run(("ip", "-n", netns, "address", "add", address, "dev", interface))
+        host.run(("ip", "-n", netns, "link", "set", interface, "up"))
+        yield Partner(host, netns, interface, plan.partner_ip, prior.address)
+
+
+def wait_for_carrier(host: Host, netns: str, interface: str, *, seconds: float = 15.0) -> None:
+    """Wait until an interface in a namespace has carrier; DeadlineExpired if it gets none."""
+    argv = ("ip", "-n", netns, "-j", "link", "show", "dev", interface)
+    deadline = Deadline(seconds, f"carrier on {interface} in {netns} of {host.name}")
+    deadline.poll(lambda: parse_links(host.run(argv).text)[0].carrier)

@@ -1,0 +1,69 @@
+"""Emulated NICs: every register access of the guest's driver is an exit to QEMU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.host.base import Host
+from harness.inventory import PortPair
+from harness.journal import Journal
+from harness.netdev import macvtap
+from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_module, port_up
+
+TAP = "npmacvtap0"
+
+
+@dataclass(frozen=True)
+class Tapped:
+    """A NIC that QEMU provides, whose frames go to the PF by a macvtap."""
+
+    name: str
+    summary: str
+    model: str  # QEMU's -device
+    driver: str  # the guest's
+    vhost: bool = False
+    needs: tuple[str, ...] = ("KVM", "kernel module macvtap")
+    changes: tuple[str, ...] = (f"PF set up; macvtap {TAP} upon it (both undone)",)
+
+    def missing(self, host: Host, ports: PortPair) -> Lack | None:  # noqa: ARG002
+        if lack := lacks_kvm(host) or lacks_module(host, "macvtap", "/sys/module/macvtap"):
+            return lack
+        return lacks_module(host, "vhost-net", "/dev/vhost-net") if self.vhost else None
+
+    @contextmanager
+    def provision(
+        self, host: Host, ports: PortPair, journal: Journal, options: PathOptions
+    ) -> Iterator[NicAttachment]:
+        mac = guest_mac(self.name)
+        with (
+            port_up(host, ports, journal) as port,
+            macvtap(host, port, TAP, mac, journal) as tap,
+        ):
+            yield NicAttachment(
+                path=self.name,
+                mac=mac,
+                driver=self.driver,
+                device_args=self.device_args(mac, options),
+                fds=(tap.device,),
+                host_interface=port,
+                host_carries=True,
+            )
+
+    def device_args(self, mac: str, options: PathOptions) -> tuple[str, ...]:
+        """QEMU's arguments; descriptor 3 is the first that it inherits."""
+        netdev = "tap,id=net0,fd=3" + (",vhost=on" if self.vhost else "")
+        device = f"{self.model},netdev=net0,mac={mac},romfile="
+        if self.driver == "virtio_net" and options.virtio:
+            device += f",{options.virtio}"
+        return ("-netdev", netdev, "-device", device)
+
+
+EMULATED = (
+    Tapped("e1000", "emulated Intel 82540EM", "e1000", "e1000"),
+    Tapped("e1000e", "emulated Intel 82574L", "e1000e", "e1000e"),
+    Tapped("rtl8139", "emulated Realtek 8139C+", "rtl8139", "8139cp"),
+    Tapped("vmxnet3", "emulated VMware vmxnet3", "vmxnet3", "vmxnet3"),
+)

@@ -1,0 +1,49 @@
+"""The whole PF given to the guest by vfio-pci."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.host.base import Host
+from harness.inventory import PortPair
+from harness.journal import Journal
+from harness.netdev import link
+from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.parts import Lack, lacks_kvm, lacks_vfio
+from harness.pci.binding import bound
+from harness.pci.device import Device
+
+
+@dataclass(frozen=True)
+class PassthroughPath:
+    """The port itself, through vfio-pci."""
+
+    name: str = "passthrough"
+    summary: str = "the whole PF, through vfio-pci"
+    needs: tuple[str, ...] = ("KVM", "IOMMU", "kernel module vfio-pci")
+    changes: tuple[str, ...] = ("PF bound to vfio-pci (undone: back to its driver)",)
+
+    def missing(self, host: Host, ports: PortPair) -> Lack | None:
+        return lacks_kvm(host) or lacks_vfio(host, ports.dut)
+
+    @contextmanager
+    def provision(
+        self, host: Host, ports: PortPair, journal: Journal, options: PathOptions
+    ) -> Iterator[NicAttachment]:
+        device = Device(host, ports.dut)
+        mac, driver = link(host, device.interface).address, device.driver
+        with bound(host, ports.dut, "vfio-pci", journal):
+            yield NicAttachment(
+                path=self.name,
+                mac=mac,
+                driver=driver,
+                device_args=vfio_args(ports.dut, options),
+            )
+
+
+def vfio_args(bdf: str, options: PathOptions) -> tuple[str, ...]:
+    """QEMU's arguments that give the function `bdf` to the guest."""
+    properties = f",{options.vfio}" if options.vfio else ""
+    return ("-device", f"vfio-pci,host={bdf},rombar=0{properties}")

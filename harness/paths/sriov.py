@@ -1,0 +1,59 @@
+"""A VF given to the guest by vfio-pci: its BARs are mapped, its DMA goes through the IOMMU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from harness.host.base import Host
+from harness.inventory import PortPair
+from harness.journal import Journal
+from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_sriov, lacks_vfio, port_up
+from harness.paths.passthrough import vfio_args
+from harness.pci.binding import bound
+from harness.pci.device import Device
+from harness.pci.sriov import virtual_functions
+
+VF_DRIVERS = {"igb": "igbvf", "ixgbe": "ixgbevf"}
+"""PF driver to the driver of its VFs (Documentation/networking/device_drivers/ethernet/intel)."""
+
+
+@dataclass(frozen=True)
+class SriovPath:
+    """One VF, through vfio-pci."""
+
+    name: str = "sriov"
+    summary: str = "a VF of the port, through vfio-pci"
+    needs: tuple[str, ...] = ("KVM", "SR-IOV", "IOMMU", "kernel module vfio-pci")
+    changes: tuple[str, ...] = (
+        "PF set up; one VF made, its address set, bound to vfio-pci (all undone)",
+    )
+
+    def missing(self, host: Host, ports: PortPair) -> Lack | None:
+        return lacks_kvm(host) or lacks_sriov(host, ports.dut) or lacks_vfio(host, ports.dut)
+
+    @contextmanager
+    def provision(
+        self, host: Host, ports: PortPair, journal: Journal, options: PathOptions
+    ) -> Iterator[NicAttachment]:
+        mac = guest_mac(self.name)
+        with (
+            port_up(host, ports, journal) as port,
+            virtual_functions(host, ports.dut, (mac,), journal) as (vf,),
+            bound(host, vf, "vfio-pci", journal),
+        ):
+            yield NicAttachment(
+                path=self.name,
+                mac=mac,
+                driver=vf_driver(host, ports.dut),
+                device_args=vfio_args(vf, options),
+                host_interface=port,
+            )
+
+
+def vf_driver(host: Host, pf: str) -> str:
+    """The driver that a VF of `pf` will have, wherever it is used."""
+    driver = Device(host, pf).driver
+    return VF_DRIVERS.get(driver, f"{driver}vf")

@@ -1,0 +1,17 @@
+"""Paravirtual NICs: the guest rings a doorbell per batch, served by QEMU or the host's kernel."""
+
+from __future__ import annotations
+
+from harness.paths.emulated import Tapped
+
+VIRTIO = (
+    Tapped("virtio", "virtio-net served by QEMU", "virtio-net-pci", "virtio_net"),
+    Tapped(
+        "virtio-vhost",
+        "virtio-net served by the kernel's vhost-net",
+        "virtio-net-pci",
+        "virtio_net",
+        vhost=True,
+        needs=("KVM", "kernel module macvtap", "kernel module vhost-net"),
+    ),
+)

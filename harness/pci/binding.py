@@ -1,0 +1,79 @@
+"""Which driver a PCI function is bound to, changed through driver_override.
+
+`new_id` would claim every device of that ID, the wrong tool on a host with two ports of one model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.deadline import Deadline
+from harness.errors import LabError, MissingCapability
+from harness.host.base import Host
+from harness.journal import Journal, Run, Undo, Write
+from harness.netdev import link
+from harness.pci.device import Device
+
+PROBE = "/sys/bus/pci/drivers_probe"
+
+
+@contextmanager
+def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]:
+    """`bdf` bound to `driver`; afterwards to what it was bound to before, override included.
+
+    Raises MissingCapability if the host has no such driver and LabError if it does not bind.
+    """
+    device = Device(host, bdf)
+    prior, override = device.driver, device.attribute("driver_override")
+    load(host, driver)
+    undo: list[Undo] = [
+        Write(f"{device.sysfs}/driver/unbind", bdf),
+        Write(f"{device.sysfs}/driver_override", _override_text(override)),
+    ]
+    if prior:
+        undo.append(Write(PROBE, bdf))
+        undo.extend(_up_again(device))
+    with journal.change(f"bound {bdf} to {driver}", undo):
+        if prior:
+            host.write(f"{device.sysfs}/driver/unbind", bdf.encode())
+        host.write(f"{device.sysfs}/driver_override", _override_text(driver).encode())
+        host.write(PROBE, bdf.encode())
+        now = device.driver
+        if now != driver:
+            raise LabError(
+                f"{host.name}: {bdf} should be bound to {driver} and is bound to {now or 'none'}",
+                remedy=f"see dmesg on {host.name}",
+            )
+        yield
+
+
+def load(host: Host, driver: str) -> None:
+    """Load a PCI driver's module; MissingCapability if the kernel has none."""
+    if host.exists(f"/sys/bus/pci/drivers/{driver}"):
+        return
+    result = host.run(("modprobe", driver), check=False)
+    if result.returncode != 0:
+        raise MissingCapability(f"driver {driver}", result.error.strip())
+
+
+def wait_for_interface(host: Host, bdf: str, *, seconds: float = 10.0) -> str:
+    """The network interface of a function whose driver was just bound."""
+    device = Device(host, bdf)
+    return Deadline(seconds, f"a network interface of {bdf} on {host.name}").poll(
+        lambda: device.interface
+    )
+
+
+def _up_again(device: Device) -> tuple[Undo, ...]:
+    """An interface that is up now has to be up once its driver is back, maybe by another name."""
+    interface = device.interface
+    if not interface or "UP" not in link(device.host, interface).flags:
+        return ()
+    script = 'for net in "$1"/net/*; do ip link set "${net##*/}" up; done'
+    return (Run(("sh", "-c", script, "sh", device.sysfs), when=device.sysfs),)
+
+
+def _override_text(driver: str) -> str:
+    """What to write for `driver`: a lone newline clears; "(null)" is how sysfs shows none."""
+    return "\n" if driver in ("", "(null)") else driver

@@ -1,0 +1,89 @@
+"""A PCI function as sysfs shows it (Documentation/ABI/testing/sysfs-bus-pci)."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+
+from harness.errors import LabError
+from harness.host.base import Host
+
+ROOT = "/sys/bus/pci/devices"
+
+MODELS = {
+    ("8086", "10c9"): "82576",
+    ("8086", "10ca"): "82576 VF",
+    ("8086", "1521"): "I350",
+    ("8086", "1520"): "I350 VF",
+    ("8086", "10fb"): "82599",
+    ("8086", "10ed"): "82599 VF",
+    ("8086", "1528"): "X540",
+    ("8086", "1515"): "X540 VF",
+}
+"""Vendor and device ID to the field's name of the model (e1000_hw.h, ixgbe_type.h in Linux)."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """One function on one host. Every property asks the host anew: sysfs is the truth."""
+
+    host: Host
+    bdf: str
+
+    @property
+    def sysfs(self) -> str:
+        return f"{ROOT}/{self.bdf}"
+
+    def exists(self) -> bool:
+        return self.host.exists(self.sysfs)
+
+    def attribute(self, name: str) -> str:
+        """A sysfs attribute, stripped; LabError if the device has none of that name."""
+        try:
+            return self.host.read(f"{self.sysfs}/{name}").decode().strip()
+        except FileNotFoundError as error:
+            raise LabError(f"{self.host.name}: {self.bdf} has no {name}") from error
+
+    def _link(self, name: str) -> str:
+        result = self.host.run(("readlink", "-f", f"{self.sysfs}/{name}"), check=False)
+        target = result.text.strip()
+        return "" if target in ("", f"{self.sysfs}/{name}") else posixpath.basename(target)
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        """Vendor and device ID as four lower-case hexadecimal digits each."""
+        vendor, device = self.attribute("vendor"), self.attribute("device")
+        return vendor.removeprefix("0x"), device.removeprefix("0x")
+
+    @property
+    def model(self) -> str:
+        """The field's name, or vendor:device where nicproof knows none."""
+        ids = self.ids
+        return MODELS.get(ids, ":".join(ids))
+
+    @property
+    def driver(self) -> str:
+        """The bound driver's name, "" if none is."""
+        if not self.host.exists(f"{self.sysfs}/driver"):
+            return ""
+        return self._link("driver")
+
+    @property
+    def iommu_group(self) -> str:
+        """The IOMMU group's number, "" if the device is in none."""
+        if not self.host.exists(f"{self.sysfs}/iommu_group"):
+            return ""
+        return self._link("iommu_group")
+
+    @property
+    def interface(self) -> str:
+        """The network interface's name in the reader's namespace, "" if there is none."""
+        found = self.host.glob(f"{self.sysfs}/net/*")
+        return posixpath.basename(found[0]) if found else ""
+
+    def virtual_function(self, index: int) -> str:
+        """BDF of VF `index`, read from the virtfn link; LabError if it is not there."""
+        bdf = self._link(f"virtfn{index}")
+        if not bdf:
+            raise LabError(f"{self.host.name}: {self.bdf} has no VF {index}")
+        return bdf

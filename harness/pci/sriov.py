@@ -1,0 +1,66 @@
+"""Virtual functions of a PF, made and removed through sriov_numvfs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from harness.errors import LabError, MissingCapability
+from harness.host.base import Host
+from harness.journal import Journal, Run, Undo, Write
+from harness.pci.device import Device
+
+
+def total_vfs(host: Host, bdf: str) -> int:
+    """TotalVFs as the driver offers them; 0 if the device or its driver has no SR-IOV."""
+    try:
+        return int(host.read(f"{Device(host, bdf).sysfs}/sriov_totalvfs"))
+    except FileNotFoundError:
+        return 0
+
+
+@contextmanager
+def virtual_functions(
+    host: Host, bdf: str, macs: tuple[str, ...], journal: Journal
+) -> Iterator[tuple[str, ...]]:
+    """One VF per address in `macs`, unbound; yields their BDFs. Afterwards as many as before.
+
+    The addresses are the administrator's: set through the PF before any driver binds a VF, so a
+    guest's own random one does not matter. Raises LabError if VFs already exist (they may be in
+    use) and MissingCapability if the device offers too few.
+    """
+    device = Device(host, bdf)
+    offered = total_vfs(host, bdf)
+    if offered < len(macs):
+        raise MissingCapability("SR-IOV", f"{bdf} offers {offered} VFs, {len(macs)} wanted")
+    prior = device.attribute("sriov_numvfs")
+    if prior != "0":
+        raise LabError(
+            f"{host.name}: {bdf} already has {prior} VFs, which somebody may be using",
+            remedy=f"if nobody is: echo 0 > {device.sysfs}/sriov_numvfs",
+        )
+    autoprobe = device.attribute("sriov_drivers_autoprobe")
+    undo: list[Undo] = [
+        Write(f"{device.sysfs}/sriov_numvfs", "0"),
+        Write(f"{device.sysfs}/sriov_drivers_autoprobe", autoprobe),
+    ]
+    with journal.change(f"made {len(macs)} VFs of {bdf}", undo):
+        host.write(f"{device.sysfs}/sriov_drivers_autoprobe", b"0")
+        host.write(f"{device.sysfs}/sriov_numvfs", str(len(macs)).encode())
+        interface = device.interface
+        for index, mac in enumerate(macs):
+            host.run(("ip", "link", "set", interface, "vf", str(index), "mac", mac))
+        yield tuple(device.virtual_function(index) for index in range(len(macs)))
+
+
+@contextmanager
+def link_up(host: Host, interface: str, journal: Journal) -> Iterator[None]:
+    """`interface` administratively up; afterwards down if it was down before."""
+    flags = int(host.read(f"/sys/class/net/{interface}/flags"), 16)
+    if flags & 1:  # IFF_UP, include/uapi/linux/if.h
+        yield
+        return
+    down = Run(("ip", "link", "set", interface, "down"), when=f"/sys/class/net/{interface}")
+    with journal.change(f"set {interface} up", (down,)):
+        host.run(("ip", "link", "set", interface, "up"))
+        yield
