@@ -22,14 +22,20 @@ GRACE = 3.0
 class LocalProcess:
     """A child in a session of its own, so that ending it ends its children too."""
 
-    def __init__(self, host: str, argv: tuple[str, ...], env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        host: str,
+        argv: tuple[str, ...],
+        env: dict[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
+    ) -> None:
         self.host, self.argv = host, argv
         self._out: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by close()
         self._err: IO[bytes] = TemporaryFile()  # noqa: SIM115
         try:
             self._child = subprocess.Popen(
                 argv,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=self._out,
                 stderr=self._err,
                 start_new_session=True,

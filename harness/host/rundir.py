@@ -1,0 +1,55 @@
+"""Private directories with short names, for unix sockets.
+
+A socket's path is limited to 107 bytes (sun_path, unix(7)) and OpenSSH appends 17 while it binds
+its control socket, so results directories, deep in a user's tree, are no place for them.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+PREFIX = "nicproof-"
+LOCK = "alive"
+"""A file in each directory whose lock its owner holds; the kernel lets go of it at any death."""
+
+
+@contextmanager
+def short_dir() -> Iterator[Path]:
+    """A new directory (mode 0700) that is removed with its content when the context ends.
+
+    What owners that were killed have left behind is swept on the way.
+    """
+    base = _base()
+    _sweep(base)
+    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    try:
+        with (directory / LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield directory
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _base() -> Path:
+    """The user's runtime directory where there is one that can be used, else /tmp."""
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    usable = runtime.is_absolute() and os.access(runtime, os.W_OK) and len(str(runtime)) < 50
+    return runtime if usable else Path("/tmp")
+
+
+def _sweep(base: Path) -> None:
+    """Remove directories of ours whose lock nobody holds.
+
+    A directory without the lock file may be about to get one, so it is left alone.
+    """
+    for lock in base.glob(f"{PREFIX}*/{LOCK}"):
+        with suppress(OSError), lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if lock.stat().st_uid == os.getuid():
+                shutil.rmtree(lock.parent, ignore_errors=True)

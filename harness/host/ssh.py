@@ -1,0 +1,351 @@
+"""A machine behind OpenSSH: a lab server, or the nested lab's L1.
+
+One master connection carries everything; each command is a client of its control socket, which
+costs a few milliseconds instead of a key exchange. The master's remote command is `cat`, fed from
+a pipe that only this process holds: when the harness dies, however it dies, the pipe closes, `cat`
+ends and the connection with it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import select
+import shlex
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
+from harness.host.base import CommandResult
+from harness.host.local import GRACE, LocalProcess, end_group
+from harness.host.rundir import short_dir
+
+KILL_AFTER = 2
+"""Seconds between SIGTERM and SIGKILL for a remote command that passed its time."""
+
+ANSWER = 10.0
+"""Seconds that the connection may need, beyond a command's own time, to report its end."""
+
+ALIVE_INTERVAL, ALIVE_COUNT = 5, 6
+"""A peer that is silent for their product, in seconds, is given up."""
+
+LOST = 255
+"""ssh's exit status for its own failures, and sometimes the remote command's."""
+
+LOG = "master.log"
+"""In the connection's directory: what the master said."""
+
+GLOB = r"""IFS=; for p in $1; do if [ -e "$p" ] || [ -L "$p" ]; then printf '%s\0' "$p"; fi; done"""
+"""With IFS empty an unquoted expansion is matched against files but never split."""
+
+EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
+
+GUARD = """exec 3<&0
+setsid "$@" </dev/null 3<&- & child=$!
+( while read -r _ <&3; do :; done
+  kill -TERM -$child; sleep 3; kill -KILL -$child ) >/dev/null 2>&1 & guard=$!
+wait $child; status=$?
+kill $guard
+exit $status
+"""
+"""Run a command in a session of its own and end that session when our standard input ends."""
+
+_BASE = (
+    "-T",
+    "-a",
+    "-x",
+    *("-o", "BatchMode=yes"),
+    *("-o", "LogLevel=ERROR"),
+    *("-o", "ControlPersist=no"),
+    *("-o", "PermitLocalCommand=no"),
+    *("-o", "RemoteCommand=none"),
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """How OpenSSH reaches a machine: a destination and the options that go before it."""
+
+    destination: str
+    options: tuple[str, ...] = ()
+
+    def master(self, control: Path, connect_timeout: float) -> tuple[str, ...]:
+        """argv of the master connection."""
+        return (
+            *("ssh", "-M", "-S", str(control), *_BASE),
+            *("-o", f"ConnectTimeout={max(1, round(connect_timeout))}"),
+            *("-o", f"ServerAliveInterval={ALIVE_INTERVAL}"),
+            *("-o", f"ServerAliveCountMax={ALIVE_COUNT}"),
+            *("-o", "ClearAllForwardings=yes"),
+            *(*self.options, self.destination, "cat"),
+        )
+
+    def client(self, control: Path, *extra: str) -> tuple[str, ...]:
+        """argv of a client of the master, up to and with the destination.
+
+        Without a master ssh would quietly open a connection of its own; the proxy command that
+        fails at once prevents that.
+        """
+        return (
+            *("ssh", "-S", str(control), *_BASE, "-o", "ProxyCommand=false"),
+            *(*extra, *self.options, self.destination),
+        )
+
+
+def remote_command(argv: Sequence[str], timeout: float) -> str:
+    """The line for the remote shell: `argv`, quoted, ended after `timeout` seconds."""
+    limit = ("timeout", "-v", "-k", str(KILL_AFTER), f"{timeout:.3f}")
+    return shlex.join((*limit, *argv))
+
+
+def glob_argv(pattern: str) -> tuple[str, ...]:
+    """argv that prints the paths matching `pattern`, each ended by a NUL byte.
+
+    A backslash is an ordinary character in Python's patterns and an escape in the shell's.
+    """
+    return ("sh", "-c", GLOB, "sh", pattern.replace("\\", r"\\"))
+
+
+def write_argv(path: str) -> tuple[str, ...]:
+    """argv that replaces the content of `path` by its input, up to 1 MiB in one write(2).
+
+    sysfs and tracefs take each write for a whole value, so nothing may split it.
+    """
+    return ("dd", f"of={path}", "bs=1M", "iflag=fullblock", "status=none")
+
+
+class SshProcess(LocalProcess):
+    """A remote command; the local child is its ssh client."""
+
+    def __init__(self, owner: SshHost, argv: tuple[str, ...]) -> None:
+        super().__init__(
+            owner.name,
+            owner.client_argv(shlex.join(("sh", "-c", GUARD, "sh", *argv))),
+            stdin=subprocess.PIPE,
+        )
+        self._owner = owner
+        self.argv = argv
+
+    def wait(self, timeout: float) -> CommandResult:
+        result = super().wait(timeout)
+        self._owner.raise_if_lost(result)
+        return result
+
+    def terminate(self) -> None:
+        """End of input tells the guard on the other side to end the command's session."""
+        if self._child.stdin is not None:
+            with suppress(OSError):
+                self._child.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(GRACE + KILL_AFTER)
+        super().terminate()
+
+
+class SshHost:
+    """A machine behind a master connection. Made by `connect`."""
+
+    def __init__(
+        self, name: str, target: Target, directory: Path, diagnose: Callable[[], str]
+    ) -> None:
+        self.name = name
+        self.target = target
+        self._directory = directory
+        self._control = directory / "ctl"
+        self._diagnose = diagnose
+        self._sockets = itertools.count()
+
+    def client_argv(self, command: str) -> tuple[str, ...]:
+        """argv of a local ssh that runs `command` in the remote shell over the master."""
+        return (*self.target.client(self._control), command)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: float = 30.0,
+        stdin: bytes | None = None,
+        check: bool = True,
+    ) -> CommandResult:
+        argv = tuple(argv)
+        begin = time.monotonic()
+        result = self._exchange(
+            argv, self.client_argv(remote_command(argv, timeout)), timeout + KILL_AFTER, stdin
+        )
+        self.raise_if_lost(result)
+        _raise_if_expired(result, timeout, time.monotonic() - begin)
+        _raise_if_not_started(result)
+        return result.checked() if check else result
+
+    @contextmanager
+    def spawn(self, argv: Sequence[str]) -> Iterator[SshProcess]:
+        process = SshProcess(self, tuple(argv))
+        try:
+            yield process
+        finally:
+            process.close()
+
+    def read(self, path: str) -> bytes:
+        result = self.run(("cat", "--", path), check=False)
+        if result.returncode != 0 and not self.exists(path):
+            raise FileNotFoundError(f"{self.name}: {path}")
+        return result.checked().stdout
+
+    def write(self, path: str, data: bytes) -> None:
+        try:
+            self.run(write_argv(path), stdin=data)
+        except CommandFailed as error:
+            said = error.stderr.strip().removeprefix("dd: ")
+            raise LabError(f"{self.name}: cannot write {path}: {said}") from error
+
+    def exists(self, path: str) -> bool:
+        result = self.run(("sh", "-c", EXISTS, "sh", path), check=False)
+        return result.returncode == 0 or (result.returncode != 1 and bool(result.checked()))
+
+    def glob(self, pattern: str) -> tuple[str, ...]:
+        found = self.run(glob_argv(pattern)).stdout.split(b"\0")
+        return tuple(sorted(os.fsdecode(path) for path in found if path))
+
+    @contextmanager
+    def forward(self, path: str) -> Iterator[str]:
+        local = self._directory / f"f{next(self._sockets)}"
+        rule = ("-L", f"{local}:{path}")
+        self._mux("forward", *rule)
+        try:
+            yield str(local)
+        finally:
+            with suppress(LabError):  # gone with the connection
+                self._mux("cancel", *rule)
+            local.unlink(missing_ok=True)
+
+    def raise_if_lost(self, result: CommandResult) -> None:
+        """HostUnreachable if status 255 came from ssh and not from the command.
+
+        The two look alike, so ask for something whose status is known.
+        """
+        if result.returncode != LOST:
+            return
+        with suppress(DeadlineExpired):
+            probe = self._exchange(("true",), self.client_argv("true"), ANSWER)
+            if probe.returncode == 0:
+                return
+        log = (self._directory / LOG).read_text(errors="replace")
+        parts = (part.strip() for part in (result.error, log, self._diagnose()))
+        said = "; ".join(part for part in parts if part) or "ssh did not say why"
+        raise HostUnreachable(
+            f"{self.name}: the connection was lost in: {' '.join(result.argv)}: {said}"
+        )
+
+    def _mux(self, request: str, *extra: str) -> None:
+        argv = self.target.client(self._control, "-O", request, *extra)
+        result = self._exchange((f"ssh -O {request}", *extra), argv, ANSWER)
+        self.raise_if_lost(result)
+        result.checked()
+
+    def _exchange(
+        self,
+        shown: tuple[str, ...],
+        argv: tuple[str, ...],
+        timeout: float,
+        stdin: bytes | None = None,
+    ) -> CommandResult:
+        child = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        try:
+            out, err = child.communicate(stdin, timeout=timeout + ANSWER)
+        except subprocess.TimeoutExpired as error:
+            raise DeadlineExpired(
+                f"{self.name}: no answer within {timeout + ANSWER:g} s to: {' '.join(shown)}"
+            ) from error
+        finally:
+            end_group(child)
+        return CommandResult(self.name, shown, child.returncode, out, err)
+
+
+def _raise_if_expired(result: CommandResult, timeout: float, elapsed: float) -> None:
+    """124 or 137 is timeout's when it says so (-v), or, in other languages, by the clock."""
+    if result.returncode not in (124, 137):
+        return
+    if b"timeout: sending signal" in result.stderr or elapsed >= timeout:
+        raise DeadlineExpired(
+            f"{result.host}: {' '.join(result.argv)} did not end within {timeout:g} s"
+        )
+
+
+def _raise_if_not_started(result: CommandResult) -> None:
+    """As on the local host: a command that cannot be started is an error, whatever `check`."""
+    if result.returncode in (126, 127) and result.stderr.startswith(b"timeout: "):
+        said = result.error.strip().removeprefix("timeout: ")
+        raise LabError(f"{result.host}: cannot start {result.argv[0]}: {said}")
+
+
+@contextmanager
+def connect(
+    destination: str,
+    *,
+    name: str = "",
+    options: tuple[str, ...] = (),
+    timeout: float = 15.0,
+    diagnose: Callable[[], str] = str,
+) -> Iterator[SshHost]:
+    """Connect to `destination` (as ssh(1) takes it); the connection ends with the context.
+
+    `options` go to every ssh call, before the user's own configuration. There is no terminal to
+    ask on, so a key or an agent must do. `diagnose` is asked, once the connection is lost, for
+    what the caller knows about it. Raises HostUnreachable after `timeout` seconds.
+    """
+    target = Target(destination, options)
+    name = name or destination
+    with short_dir() as directory, _master(name, target, directory, timeout):
+        yield SshHost(name, target, directory, diagnose)
+
+
+@contextmanager
+def _master(name: str, target: Target, directory: Path, timeout: float) -> Iterator[None]:
+    log = directory / LOG
+    with log.open("wb") as stderr:
+        child = subprocess.Popen(
+            target.master(directory / "ctl", timeout),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
+    try:
+        try:
+            _await_echo(child, Deadline(timeout, f"the connection to {name}"))
+        except (DeadlineExpired, OSError) as error:
+            said = log.read_text(errors="replace").strip() or str(error)
+            raise HostUnreachable(f"{name}: cannot connect: {said}") from error
+        yield
+    finally:
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                with suppress(OSError):
+                    stream.close()
+        end_group(child)
+
+
+def _await_echo(child: subprocess.Popen[bytes], deadline: Deadline) -> None:
+    """Return once the remote `cat` has sent back a line; OSError if the connection ended."""
+    assert child.stdin is not None and child.stdout is not None
+    token, seen = b"nicproof is here\n", b""
+    child.stdin.write(token)
+    child.stdin.flush()
+    while token not in seen:
+        if not select.select([child.stdout], [], [], deadline.left)[0]:
+            deadline.check()
+            continue
+        chunk = os.read(child.stdout.fileno(), 4096)
+        if not chunk:
+            raise ConnectionError("the remote end closed the connection")
+        seen += chunk

@@ -1,0 +1,133 @@
+"""The ssh host, as far as it goes without a server: a local shell plays the remote one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.host.local import LocalHost, LocalProcess
+from harness.host.rundir import PREFIX, short_dir
+from harness.host.ssh import EXISTS, GUARD, Target, glob_argv, remote_command, write_argv
+
+WORDS = st.lists(
+    st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), max_size=5
+)
+
+
+def remote(line: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
+    """What sshd does with a command: hand it to a shell."""
+    result = LocalHost().run(("sh", "-c", line), stdin=stdin, check=False)
+    return result.returncode, result.stdout, result.stderr
+
+
+@settings(max_examples=40, deadline=None)
+@given(WORDS)
+def test_any_word_survives_the_remote_shell(words: list[str]) -> None:
+    status, out, _ = remote(remote_command(("printf", "%s\\0", *words), 9))
+    assert status == 0
+    assert out == b"".join(w.encode() + b"\0" for w in words or [""])
+
+
+def test_a_command_that_passes_its_time_is_ended_by_the_other_side() -> None:
+    begin = time.monotonic()
+    status, _, said = remote(remote_command(("sleep", "30"), 0.2))
+    assert status == 124
+    assert b"sending signal" in said
+    assert time.monotonic() - begin < 5
+
+
+def test_a_command_that_ignores_sigterm_is_killed() -> None:
+    stubborn = ("sh", "-c", "trap '' TERM; sleep 30; sleep 30")
+    assert remote(remote_command(stubborn, 0.1))[0] == 137
+
+
+NAMES = ("a", "b c", "$(touch pwned)", "*", "x;y", "q'", "[z]", "back\\slash", ".hidden")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    ["*", "b*", "b c", "? c", "$*", "$(touch pwned)", "none*", "[ab]*", "[!ab]*", "back\\*", "[*]"],
+)
+def test_glob_agrees_with_the_local_host(tmp_path: Path, pattern: str) -> None:
+    for name in NAMES:
+        (tmp_path / name).touch()
+    full = f"{tmp_path}/{pattern}"
+    found = LocalHost().run(glob_argv(full)).stdout.split(b"\0")
+    assert sorted(os.fsdecode(path) for path in found if path) == list(LocalHost().glob(full))
+    assert not (tmp_path / "pwned").exists()
+
+
+def test_exists_sees_dangling_links(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("nowhere")
+    for name, status in (("link", 0), ("nothing", 1)):
+        argv = ("sh", "-c", EXISTS, "sh", f"{tmp_path}/{name}")
+        assert LocalHost().run(argv, check=False).returncode == status
+
+
+def test_a_write_is_one_write_and_replaces(tmp_path: Path) -> None:
+    target = tmp_path / "value with space"
+    target.write_bytes(b"x" * 100_000)
+    LocalHost().run(write_argv(str(target)), stdin=b"new\0value")
+    assert target.read_bytes() == b"new\0value"
+    said = LocalHost().run((*write_argv(str(target)), "status=noxfer"), stdin=b"v" * 300_000).error
+    assert "0+1 records out" in said
+    assert target.stat().st_size == 300_000
+
+
+def guarded(*argv: str) -> LocalProcess:
+    return LocalProcess("here", ("sh", "-c", GUARD, "sh", *argv), stdin=subprocess.PIPE)
+
+
+def test_the_guard_passes_status_and_streams_on() -> None:
+    process = guarded("sh", "-c", "echo out; echo err >&2; exit 7")
+    result = process.wait(5)
+    process.close()
+    assert (result.returncode, result.stdout, result.stderr) == (7, b"out\n", b"err\n")
+
+
+def test_the_guard_ends_the_whole_session_when_input_ends(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    process = guarded("sh", "-c", f"sleep 60 & echo $! > {pids}; sleep 60")
+    while not (pids.exists() and pids.read_text().strip()):
+        time.sleep(0.01)
+    assert process.poll() is None
+    assert process._child.stdin is not None
+    process._child.stdin.close()
+    assert process.wait(5).returncode == 143
+    process.close()
+    state = Path(f"/proc/{pids.read_text().strip()}/stat")
+    assert not state.exists() or ") Z " in state.read_text()
+
+
+def test_a_client_cannot_open_a_connection_of_its_own(tmp_path: Path) -> None:
+    target = Target("root@192.0.2.1", ("-F", "/dev/null"))
+    begin = time.monotonic()
+    result = LocalHost().run((*target.client(tmp_path / "ctl"), "true"), check=False)
+    assert result.returncode == 255
+    assert time.monotonic() - begin < 3  # 192.0.2.1 (RFC 5737) would not have answered
+
+
+def test_options_stand_before_the_destination() -> None:
+    target = Target("root@host", ("-p", "2222", "-i", "key"))
+    for argv in (target.master(Path("/c"), 5), target.client(Path("/c"))):
+        assert argv[argv.index("root@host") - 4 : argv.index("root@host")] == target.options
+
+
+def test_short_directories_are_private_and_swept(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path) if len(str(tmp_path)) < 50 else "")
+    with short_dir() as mine:
+        dead = mine.parent / f"{PREFIX}selftest-dead"
+        dead.mkdir()
+        (dead / "alive").touch()
+        assert mine.stat().st_mode & 0o777 == 0o700
+        assert len(str(mine)) < 70
+        with short_dir():
+            assert mine.exists(), "a directory in use was swept"
+            assert not dead.exists()
+    assert not mine.exists()
