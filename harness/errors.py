@@ -38,8 +38,16 @@ class CommandFailed(LabError):
         self.stdout, self.stderr = stdout, stderr
 
 
-class HostUnreachable(LabError):
+class RunOver(LabError):
+    """After this nothing further of the run can succeed; what was stored so far is kept."""
+
+
+class HostUnreachable(RunOver):
     """The connection to a host is gone: nothing further can be asked of it."""
+
+
+class StoreFailed(RunOver):
+    """The disk refuses records."""
 
 
 class DeadlineExpired(LabError):

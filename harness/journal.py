@@ -61,9 +61,9 @@ class Entry(msgspec.Struct, frozen=True):
 class Journal:
     """The changes of one run on one host."""
 
-    def __init__(self, host: Host, run: str) -> None:
+    def __init__(self, host: Host, run: str, root: str = DIRECTORY) -> None:
         self.host = host
-        self.directory = f"{DIRECTORY}/{run}"
+        self.directory = f"{root}/{run}"
         self._numbers = itertools.count()
         self._made = False
 
@@ -91,7 +91,7 @@ class Journal:
             self.host.run(("rmdir", "--ignore-fail-on-non-empty", self.directory), check=False)
 
 
-def restore(host: Host) -> tuple[str, ...]:
+def restore(host: Host, root: str = DIRECTORY) -> tuple[str, ...]:
     """Undo what crashed runs left on `host`, newest change first; returns what was undone.
 
     Raises LabError after trying everything, naming each undo that failed; those stay written
@@ -99,7 +99,7 @@ def restore(host: Host) -> tuple[str, ...]:
     """
     done: list[str] = []
     failed: list[str] = []
-    for path in sorted(host.glob(f"{DIRECTORY}/*/*.json"), reverse=True):
+    for path in sorted(host.glob(f"{root}/*/*.json"), reverse=True):
         try:
             entry = msgspec.json.decode(host.read(path), type=Entry)
         except msgspec.DecodeError:
@@ -112,7 +112,7 @@ def restore(host: Host) -> tuple[str, ...]:
             continue
         host.run(("rm", "-f", path))
         done.append(entry.what)
-    for directory in host.glob(f"{DIRECTORY}/*"):
+    for directory in host.glob(f"{root}/*"):
         host.run(("rmdir", "--ignore-fail-on-non-empty", directory), check=False)
     if failed:
         raise LabError(f"{host.name}: not everything could be restored: " + "; ".join(failed))

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ConfigError, LabError
+from harness.errors import ConfigError, StoreFailed
 from harness.measure.record import SCHEMA, RunInfo, TrialRecord
 
 FILENAME = "trials.db"
@@ -33,7 +33,7 @@ class RunStore:
         self.directory = directory
 
     def append(self, record: TrialRecord) -> None:
-        """Add a trial; on return it survives a crash. LabError if the disk refuses."""
+        """Add a trial; on return it survives a crash. StoreFailed if the disk refuses."""
         with self._committing():
             self._db.execute("INSERT INTO trial (body) VALUES (?)", (_encode(record),))
 
@@ -62,7 +62,7 @@ class RunStore:
             with self._db:
                 yield
         except sqlite3.Error as error:
-            raise LabError(
+            raise StoreFailed(
                 f"{self.directory / FILENAME}: cannot store a record: {error}",
                 remedy="free space on that disk; what was stored before is intact",
             ) from error
@@ -88,7 +88,7 @@ def create(directory: Path) -> Iterator[RunStore]:
         with connection:
             connection.execute("INSERT INTO meta VALUES ('schema', ?)", (str(SCHEMA),))
     except sqlite3.Error as error:
-        raise LabError(
+        raise StoreFailed(
             f"{path}: cannot make the store: {error}", remedy="is the disk full or read-only?"
         ) from error
     yield from _closing(RunStore(connection, directory))

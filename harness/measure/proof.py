@@ -1,0 +1,102 @@
+"""Proof that a trial's traffic went where its record says (DESIGN rule 5). Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from harness.measure.record import Proof
+from harness.paths.base import NicAttachment
+
+TOLERANCE = 0.01
+"""Guest and partner must agree on bytes within this share."""
+
+SLACK_BYTES = 4096
+"""Frames that belong to neither side's trial (ARP, router solicitations): a few small ones."""
+
+HEADERS = {"tcp": 66, "udp": 42, "icmp": 42}
+"""Bytes in front of a payload: Ethernet 14, IPv4 20, TCP 20 with 12 of timestamps (RFC 7323), UDP
+or ICMP echo 8. A super-frame (TSO, GRO) has them once in the guest's counter, and once per frame
+on the wire."""
+
+
+def header_bytes(workload: str) -> int:
+    """Header bytes of each frame of `workload`."""
+    kind = {"latency": "icmp", "udp": "udp"}.get(workload, "tcp")
+    return HEADERS[kind]
+
+
+def prove(
+    attachment: NicAttachment,
+    *,
+    workload: str,
+    driver: str,
+    neighbour: str,
+    counters: Mapping[str, int],
+) -> tuple[Proof, ...]:
+    """Every piece of evidence for one trial; the trial is valid only if all hold.
+
+    `driver` is bound where the traffic ends, `neighbour` the address that the partner saw
+    answering, `counters` as in TrialRecord.
+    """
+    return (
+        Proof(
+            name="driver",
+            holds=driver == attachment.driver,
+            detail=f"bound: {driver or 'none'}, expected: {attachment.driver}",
+        ),
+        Proof(
+            name="mac",
+            holds=neighbour.lower() == attachment.mac.lower(),
+            detail=f"partner saw {neighbour or 'nobody'}, expected {attachment.mac}",
+        ),
+        _agree(workload, counters, sent="guest.tx", received="partner.rx"),
+        _agree(workload, counters, sent="partner.tx", received="guest.rx"),
+        *_host(attachment, counters),
+    )
+
+
+def _agree(workload: str, counters: Mapping[str, int], *, sent: str, received: str) -> Proof:
+    """Bytes that one side sent and the other received, both as on the wire.
+
+    The guest may count super-frames: the headers that its counter lacks are those of the frames
+    that the partner counted above the guest's number.
+    """
+    guest, partner = (sent, received) if sent.startswith("guest") else (received, sent)
+    guest_bytes, partner_bytes = counters[f"{guest}_bytes"], counters[f"{partner}_bytes"]
+    hidden = max(0, counters[f"{partner}_packets"] - counters[f"{guest}_packets"])
+    guest_wire = guest_bytes + hidden * header_bytes(workload)
+    allowed = max(TOLERANCE * partner_bytes, SLACK_BYTES)
+    # Datagrams may be lost between the two counters: that is the workload's `loss`, not a detour.
+    # What arrives without having been sent is a detour in every case.
+    gap = abs(guest_wire - partner_bytes)
+    lossy = workload == "udp" and sent.startswith("partner") and guest_wire < partner_bytes
+    return Proof(
+        name=f"bytes {sent} -> {received}",
+        holds=gap <= allowed or (lossy and guest_wire > 0),
+        detail=(
+            f"guest {guest_bytes} B (on the wire {guest_wire}), partner {partner_bytes} B, "
+            f"gap {gap} B, allowed {allowed:.0f} B" + (", loss counted apart" if lossy else "")
+        ),
+    )
+
+
+def _host(attachment: NicAttachment, counters: Mapping[str, int]) -> tuple[Proof, ...]:
+    """What the PF's own interface saw: all of a tapped path's frames, none of a VF's."""
+    if not attachment.host_interface:
+        return ()
+    # Frames, not bytes: whether the PF's counter has the frames' checksums (FCS) varies by driver.
+    wire = counters["partner.rx_packets"] + counters["partner.tx_packets"]
+    seen = counters["host.rx_packets"] + counters["host.tx_packets"]
+    if attachment.host_carries:
+        holds = seen >= (1 - 5 * TOLERANCE) * wire
+        expected = "all of them, for they pass the PF"
+    else:
+        holds = seen <= max(TOLERANCE * wire, 20)
+        expected = "none, for a VF bypasses it"
+    return (
+        Proof(
+            name="host interface",
+            holds=holds,
+            detail=f"{attachment.host_interface} saw {seen} of {wire} frames, expected {expected}",
+        ),
+    )

@@ -1,0 +1,95 @@
+"""The undo log on real files of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.errors import LabError
+from harness.host.local import LocalHost
+from harness.journal import Entry, Journal, Run, Write, restore
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Journal:
+    return Journal(LocalHost(), "run-1", root=str(tmp_path / "journal"))
+
+
+def entries(journal: Journal) -> list[Path]:
+    return sorted(Path(journal.directory).glob("*.json"))
+
+
+def test_a_change_is_written_down_before_it_is_made_and_undone_after(
+    journal: Journal, tmp_path: Path
+) -> None:
+    knob = tmp_path / "knob"
+    knob.write_text("prior")
+    with journal.change("turned the knob", [Write(str(knob), "prior")]):
+        assert [msgspec.json.decode(path.read_bytes())["what"] for path in entries(journal)] == [
+            "turned the knob"
+        ]
+        knob.write_text("new")
+    assert knob.read_text() == "prior"
+    assert entries(journal) == []
+    journal.close()
+    assert not Path(journal.directory).exists()
+
+
+def test_an_error_inside_is_undone_too_and_passes_through(journal: Journal, tmp_path: Path) -> None:
+    knob = tmp_path / "knob"
+    knob.write_text("prior")
+    with (
+        pytest.raises(ZeroDivisionError),
+        journal.change("turned the knob", [Write(str(knob), "prior")]),
+    ):
+        knob.write_text("new")
+        raise ZeroDivisionError
+    assert knob.read_text() == "prior"
+
+
+def test_restore_undoes_the_newest_first_after_a_crash(journal: Journal, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    for number in (1, 2):
+        crash(
+            journal, number, [Run(("sh", "-c", 'echo "$1" >> "$2"', "sh", str(number), str(log)))]
+        )
+    done = restore(LocalHost(), root=str(tmp_path / "journal"))
+    assert done == ("change 2", "change 1")
+    assert log.read_text() == "2\n1\n"
+    assert restore(LocalHost(), root=str(tmp_path / "journal")) == ()
+
+
+def test_what_cannot_be_undone_stays_written_down_and_is_named(
+    journal: Journal, tmp_path: Path
+) -> None:
+    crash(journal, 1, [Run(("false",))])
+    crash(journal, 2, [Run(("true",))])
+    with pytest.raises(LabError, match="could not undo “change 1”"):
+        restore(LocalHost(), root=str(tmp_path / "journal"))
+    assert [path.name for path in entries(journal)] == ["000001.json"]
+
+
+def test_an_entry_half_written_belongs_to_no_change(journal: Journal, tmp_path: Path) -> None:
+    crash(journal, 1, [Run(("false",))])
+    (path,) = entries(journal)
+    path.write_bytes(path.read_bytes()[:10])
+    assert restore(LocalHost(), root=str(tmp_path / "journal")) == ()
+    assert entries(journal) == []
+
+
+def test_an_undo_whose_object_is_gone_is_no_error(journal: Journal, tmp_path: Path) -> None:
+    gone = str(tmp_path / "gone")
+    with journal.change("made what went by itself", [Run(("false",), when=gone), Write(gone, "x")]):
+        pass
+    assert not Path(gone).exists()
+
+
+def crash(journal: Journal, number: int, undo: Sequence[Run]) -> None:
+    """Leave an entry behind as a run does that is killed inside its change."""
+    directory = Path(journal.directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    entry = Entry(what=f"change {number}", undo=tuple(undo))
+    (directory / f"{number:06d}.json").write_bytes(msgspec.json.encode(entry))
