@@ -1,0 +1,31 @@
+"""`python -m reports RUN_DIR`: render a run again, without any host."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from harness.errors import ConfigError, HarnessError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0 and the report's path on stdout; 2 for a ConfigError, 1 for another error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m reports", description="Render the report of a run from its records."
+    )
+    parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="e.g. results/<run-id>")
+    arguments = parser.parse_args(argv)
+    # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
+    from reports.document import render
+
+    try:
+        print(render(arguments.run_dir))
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

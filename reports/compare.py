@@ -1,0 +1,248 @@
+"""The report's claims, tested: two paths at a time, paired by block, corrected as one family."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import pandas as pd
+
+from reports import stats
+from reports.frames import Run, metric_of
+
+Verdict = Literal["supported", "refuted", "undecided"]
+Side = Literal["below", "above"]
+
+NEAR = 0.9
+"""A throughput is near another if it is shown to be at least this share of it."""
+
+_EMULATED = ("e1000", "e1000e", "rtl8139", "vmxnet3", "ne2k", "pcnet", "igb", "tulip", "i825")
+_TCP = ("tcp-tx", "tcp-rx")
+
+
+def is_vf(path: str) -> bool:
+    """A virtual function in a guest; a variant has a suffix, as in "sriov-nomap"."""
+    return path == "sriov" or path.startswith("sriov-")
+
+
+def is_virtio(path: str) -> bool:
+    return path == "virtio" or path.startswith("virtio-")
+
+
+def is_emulated(path: str) -> bool:
+    """A model of a NIC that exists as silicon, by the names QEMU gives them."""
+    return path.startswith(_EMULATED)
+
+
+def is_native(path: str) -> bool:
+    return path == "native"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One statement of a claim: left / right lies on `side` of `bound`, in each workload."""
+
+    left: Callable[[str], bool]
+    right: Callable[[str], bool]
+    kinds: tuple[str, str]  # what left and right are, in words
+    metric: str
+    workloads: tuple[str, ...]
+    side: Side = "below"
+    bound: float = 1.0
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A claim as it was written down before any data."""
+
+    short: str
+    title: str
+    metric: str
+    parts: tuple[Part, ...]
+
+
+def _ordered(metric: str) -> tuple[Part, ...]:
+    return (
+        Part(is_vf, is_virtio, ("VF", "virtio"), metric, _TCP),
+        Part(is_virtio, is_emulated, ("virtio", "emulated"), metric, _TCP),
+    )
+
+
+CLAIMS = (
+    Declared(
+        "Exits per packet: VF < virtio < emulated",
+        "A VF needs fewer exits per packet than virtio, and virtio fewer than an emulated NIC.",
+        "exits_per_packet",
+        _ordered("exits_per_packet"),
+    ),
+    Declared(
+        "Exit time per packet: VF < virtio < emulated",
+        "The time spent in exits per packet is in the same order.",
+        "exit_time_per_packet",
+        _ordered("exit_time_per_packet"),
+    ),
+    Declared(
+        "Latency: VF < virtio, emulated",
+        "The median round trip over a VF is shorter than over virtio and over an emulated NIC.",
+        "rtt_p50",
+        (
+            Part(is_vf, is_virtio, ("VF", "virtio"), "rtt_p50", ("latency",)),
+            Part(is_vf, is_emulated, ("VF", "emulated"), "rtt_p50", ("latency",)),
+        ),
+    ),
+    Declared(
+        "Throughput: VF near native",
+        f"A VF's throughput is near native: at least {NEAR:g} of it, its interval included.",
+        "throughput",
+        (Part(is_vf, is_native, ("VF", "native"), "throughput", _TCP, "above", NEAR),),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two paths under one workload. `ratio` is left / right, with its 95 % interval, or with the
+    range of the blocks if they are too few; None if there is no block with both."""
+
+    left: str
+    right: str
+    workload: str
+    metric: str
+    side: Side
+    bound: float
+    blocks: int
+    result: stats.Paired | None
+    p: float | None  # of this comparison alone
+    adjusted: float | None  # over all comparisons of the report
+    verdict: Verdict
+    why: str  # why it is undecided
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with its verdict."""
+
+    number: int
+    declared: Declared
+    comparisons: tuple[Comparison, ...]
+    verdict: Verdict
+    why: str
+    evidence: bool  # is its metric evidence at this run's fidelity?
+
+
+def judge_claims(run: Run, boots: pd.DataFrame) -> tuple[Claim, ...]:
+    """Every claim with every comparison that the run's paths allow; p adjusted over all of them.
+
+    `boots` is what frames.per_boot gives.
+    """
+    drafts = [[_compare_part(run, boots, part) for part in declared.parts] for declared in CLAIMS]
+    flat = [comparison for parts in drafts for part in parts for comparison in part]
+    judged = iter(_judge(flat))
+    claims = []
+    for index, (declared, parts) in enumerate(zip(CLAIMS, drafts, strict=True)):
+        comparisons = tuple(next(judged) for part in parts for _ in part)
+        gaps = [
+            _gap(run, part) for part, found in zip(declared.parts, parts, strict=True) if not found
+        ]
+        verdict, why = _verdict_of_claim(comparisons, gaps)
+        evidence = run.info.fidelity in metric_of(declared.metric).evidence
+        claims.append(Claim(index + 1, declared, comparisons, verdict, why, evidence))
+    return tuple(claims)
+
+
+def _compare_part(run: Run, boots: pd.DataFrame, part: Part) -> list[Comparison]:
+    return [
+        compare(boots, left, right, workload, part)
+        for workload in part.workloads
+        if workload in run.workloads
+        for left in filter(part.left, run.paths)
+        for right in filter(part.right, run.paths)
+    ]
+
+
+def compare(boots: pd.DataFrame, left: str, right: str, workload: str, part: Part) -> Comparison:
+    """One comparison, not judged yet: its p is adjusted when all are known."""
+    first, second = (by_block(boots, path, workload, part.metric) for path in (left, right))
+    common = len(first.keys() & second.keys())
+    result = stats.paired(first, second, part.bound) if common else None
+    empty = [path for path, values in ((left, first), (right, second)) if not values]
+    if empty:
+        why = f"{' and '.join(empty)} not measured"
+    elif common < stats.MIN_BLOCKS:
+        why = f"{_blocks(common)}, at least {stats.MIN_BLOCKS} are needed"
+    else:
+        why = ""
+    return Comparison(
+        left, right, workload, part.metric, part.side, part.bound, common, result,
+        p=stats.sign_flip_p(list(result.differences.values())) if result else None,
+        adjusted=None, verdict="undecided", why=why,
+    )  # fmt: skip
+
+
+def by_block(boots: pd.DataFrame, path: str, workload: str, metric: str) -> dict[int, float]:
+    """Block to value; if a block booted a path more than once, the median of those boots."""
+    rows = boots[
+        (boots["path"] == path) & (boots["workload"] == workload) & (boots["metric"] == metric)
+    ]
+    values = rows.groupby("block")["value"].median()
+    return {int(block): float(value) for block, value in zip(values.index, values, strict=True)}
+
+
+def _judge(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Adjust p over the comparisons that have enough blocks, and decide each of them."""
+    enough = [
+        (index, c.result.differences)
+        for index, c in enumerate(comparisons)
+        if c.result is not None and c.blocks >= stats.MIN_BLOCKS
+    ]
+    adjusted = stats.step_down([differences for _, differences in enough])
+    judged = list(comparisons)
+    for (index, _), p in zip(enough, adjusted, strict=True):
+        judged[index] = _decide(comparisons[index], p)
+    return judged
+
+
+def _decide(comparison: Comparison, adjusted: float) -> Comparison:
+    assert comparison.result is not None
+    if adjusted >= stats.ALPHA:
+        return replace(comparison, adjusted=adjusted, why=f"p = {adjusted:.2g} after adjustment")
+    # The sign of the sum is what the test looked at, so it also tells the direction.
+    below = sum(comparison.result.differences.values()) < 0
+    holds = below == (comparison.side == "below")
+    return replace(comparison, adjusted=adjusted, verdict="supported" if holds else "refuted")
+
+
+def _verdict_of_claim(
+    comparisons: Sequence[Comparison], gaps: Sequence[str]
+) -> tuple[Verdict, str]:
+    """A claim stands if each of its comparisons does, and falls with any of them."""
+    refuted = [c for c in comparisons if c.verdict == "refuted"]
+    if refuted:
+        names = ", ".join(f"{c.left} against {c.right} ({c.workload})" for c in refuted)
+        return "refuted", f"{len(refuted)} of {len(comparisons)} go the other way: {names}"
+    open_ = [c for c in comparisons if c.verdict == "undecided"]
+    if not open_ and not gaps:
+        return "supported", f"all {len(comparisons)} comparisons agree"
+    reasons = list(gaps)
+    if open_ and len({c.why for c in open_}) == 1:
+        reasons.append(open_[0].why)
+    elif open_:
+        reasons.append(f"{len(open_)} of {len(comparisons)} comparisons are undecided")
+    return "undecided", "; ".join(reasons)
+
+
+def _gap(run: Run, part: Part) -> str:
+    """What the run lacks for a part of a claim to be tested at all."""
+    if not set(part.workloads) & set(run.workloads):
+        return f"no {' or '.join(part.workloads)} in this run"
+    lacking = [
+        kind
+        for kind, chosen in zip(part.kinds, (part.left, part.right), strict=True)
+        if not any(map(chosen, run.paths))
+    ]
+    return f"no {' and no '.join(lacking)} path in this run"
+
+
+def _blocks(count: int) -> str:
+    return f"{count} block" if count == 1 else f"{count} blocks"

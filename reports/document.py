@@ -1,0 +1,154 @@
+"""The report of a run: report.html in one self-contained file, report.md, figures and CSV."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from harness.errors import LabError
+from reports import figures, frames, stats, style, tables, words
+from reports.compare import Claim, judge_claims
+
+HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that the templates print; they decide nothing."""
+
+    run: frames.Run
+    headline: str
+    interrupted: str
+    lead: Sequence[str]
+    claims: Sequence[Claim]
+    summary: tables.Table | None
+    figures: Sequence[figures.Drawn]
+    comparisons: Mapping[int, tables.Table]  # claim's number -> table
+    by_reason: Sequence[tables.Table]
+    by_workload: Sequence[tables.Table]
+    note: str  # how to read the tables of figures
+    meaning: str  # of the fidelity
+    evidence: Sequence[tuple[str, str]]
+    environment: Sequence[tables.Table]
+    facts: tables.Table
+    workloads: tables.Table
+    proofs: tables.Table
+    offloads: tables.Table
+    missing: tables.Table
+    invalid: tables.Table
+    failures: tables.Table
+
+
+def render(run_dir: Path) -> Path:
+    """Write the report of a run into its directory and return the path of report.html.
+
+    ConfigError if the directory holds no run or nothing to show; LabError if it cannot be written.
+    """
+    run = frames.load(run_dir)
+    measured, exits = frames.measurements(run), frames.exits(run)
+    boots, exits_per_boot = frames.per_boot(measured), frames.exits_per_boot(exits)
+    try:
+        frames.export(run, measured, exits, run_dir)
+        data = figures.Data(run, boots, exits_per_boot, _round_trips(run))
+        drawn = figures.draw_all(data, run_dir / FIGURES) if len(boots) else []
+        found = tables.estimates(boots)
+        meaning, evidence = words.fidelity(run, found)
+        claims = judge_claims(run, boots)
+        report = Report(
+            run=run,
+            headline=words.headline(run, found),
+            interrupted=words.interrupted(run),
+            lead=words.lead(run, found),
+            claims=claims,
+            summary=tables.summary(run, found),
+            figures=drawn,
+            comparisons={c.number: tables.comparisons(c) for c in claims if c.comparisons},
+            by_reason=tables.exits_by_reason(run, exits_per_boot),
+            by_workload=tables.by_workload(run, found),
+            note=tables.figures_note(run, found),
+            meaning=meaning,
+            evidence=evidence,
+            environment=tables.environment(run),
+            facts=_facts(run),
+            workloads=tables.workloads(run),
+            proofs=tables.proofs(run),
+            offloads=tables.offloads(run),
+            missing=tables.missing(run),
+            invalid=tables.invalid_trials(run),
+            failures=tables.failures(run),
+        )
+        return _write(report, run_dir)
+    except OSError as error:
+        raise LabError(
+            f"{run_dir}: cannot write the report: {error}",
+            remedy="free space there, or copy the run elsewhere; its records are intact",
+        ) from error
+
+
+def _write(report: Report, run_dir: Path) -> Path:
+    """Each file is complete or not there: it is renamed into its place."""
+    for template, name in (("report.md.j2", MARKDOWN), ("report.html.j2", HTML)):
+        environment = _environment(run_dir)
+        text = environment.get_template(template).render(report=report, min_blocks=stats.MIN_BLOCKS)
+        unfinished = run_dir / f".{name}.part"
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(run_dir / name)
+    return run_dir / HTML
+
+
+def _environment(run_dir: Path) -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=select_autoescape(["html.j2"], default_for_string=False),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["svg_data"] = lambda name: _svg_data(run_dir / FIGURES / f"{name}.svg")
+    environment.filters["cell_md"] = _markdown_cell
+    return environment
+
+
+def _svg_data(path: Path) -> str:
+    """A figure as a data URI: its ids cannot clash with those of the next."""
+    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _markdown_cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _round_trips(run: frames.Run) -> dict[str, dict[int, list[int]]]:
+    """Path -> boot -> round trips in ns, of the trials that count."""
+    found: dict[str, dict[int, list[int]]] = {}
+    for trial in run.counted:
+        if trial.rtt_ns:
+            found.setdefault(trial.path, {}).setdefault(trial.boot, []).extend(trial.rtt_ns)
+    return found
+
+
+def _facts(run: frames.Run) -> tables.Table:
+    info = run.info
+    facts = {
+        "Seed": f"{info.seed}, for the order of the paths in each block",
+        "Blocks": f"{info.boots} asked for, {len({t.block for t in run.trials})} with trials; "
+        "each path boots once in a block",
+        "Paths": ", ".join(info.paths),
+        "Prober's floor": _floor(info.floor_ns),
+    }
+    facts |= {f"Option {name}": value for name, value in info.options.items()}
+    rows = tuple((tables.Cell(name), tables.Cell(value)) for name, value in facts.items())
+    return tables.Table((), rows, text=True)
+
+
+def _floor(floor_ns: Sequence[int]) -> str:
+    if not floor_ns:
+        return "not measured"
+    median, p99 = (style.number(float(v) / 1000) for v in np.percentile(floor_ns, [50, 99]))
+    return f"median {median} us, p99 {p99} us, of {len(floor_ns):,} round trips over a veth pair"

@@ -1,0 +1,328 @@
+"""The figures: one function each, drawn on matplotlib's own canvas without any global state.
+
+Five inches wide with large type, so that they can be read on a phone as well as on paper. Every
+axis starts at zero except the latency's, which is logarithmic; every boot is visible as a dot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import fill
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.ticker
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from harness.measure.record import IDLE
+from reports import stats, style
+from reports.frames import Run, is_idle, metric_of
+
+WIDTH = 5.2  # inches
+_REASONS_SHOWN = 8
+_RC: dict[Any, Any] = {  # matplotlib types its keys one by one
+    "font.family": "DejaVu Sans",
+    "font.size": 10.0,
+    "axes.edgecolor": style.GREY,
+    "axes.labelcolor": style.INK,
+    "xtick.color": style.GREY,
+    "ytick.color": style.INK,
+    "svg.hashsalt": "nicproof",
+    "svg.fonttype": "path",
+}
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure on disk: `name`.png and `name`.svg in the run's figures directory."""
+
+    name: str
+    title: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the figures draw."""
+
+    run: Run
+    boots: pd.DataFrame  # frames.per_boot
+    exits: pd.DataFrame  # frames.exits_per_boot
+    rtts: Mapping[str, Mapping[int, Sequence[int]]]  # path -> boot -> round trips, ns
+
+
+def draw_all(data: Data, directory: Path) -> list[Drawn]:
+    """Draw every figure there is data for; LabError is left to the caller (OSError)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    with mpl.rc_context(_RC):
+        for draw in (throughput, latency, exits_per_packet, exit_time_share, cpu_per_gbit):
+            made = draw(data)
+            if made is None:
+                continue
+            figure, entry = made
+            FigureCanvasAgg(figure)
+            figure.savefig(directory / f"{entry.name}.png", dpi=200, metadata={"Software": None})
+            figure.savefig(directory / f"{entry.name}.svg", metadata={"Date": None})
+            drawn.append(entry)
+    return drawn
+
+
+Made = tuple[Figure, Drawn] | None
+
+
+def throughput(data: Data) -> Made:
+    """Paths as points, one panel a workload (and direction, where it has two figures)."""
+    both = data.boots[data.boots["metric"] == "throughput"]["workload"].unique()
+    panels = [
+        (workload, metric)
+        for workload in data.run.workloads
+        for metric in ("throughput", "throughput_tx", "throughput_rx")
+        if _has(data.boots, workload, metric) and (metric == "throughput" or workload not in both)
+    ]
+    return _points(data, "throughput", "Throughput, Mbit/s (more is better)", panels)
+
+
+def cpu_per_gbit(data: Data) -> Made:
+    """Host CPU time of a guest's threads per Gbit on the wire, one panel a workload."""
+    panels = [
+        (workload, "cpu_per_gbit")
+        for workload in data.run.workloads
+        if _has(data.boots, workload, "cpu_per_gbit")
+    ]
+    title = "Host CPU time per Gbit on the wire, seconds (less is better)"
+    return _points(data, "cpu-per-gbit", title, panels)
+
+
+def exits_per_packet(data: Data) -> Made:
+    """VM exits per packet on the wire, stacked by reason."""
+    return _stacked(
+        data,
+        "exits-per-packet",
+        "VM exits per packet on the wire, by reason (less is better)",
+        "exits_per_packet",
+        "per_packet",
+    )
+
+
+def exit_time_share(data: Data) -> Made:
+    """Time spent in exits as a share of the window, stacked by reason."""
+    return _stacked(
+        data,
+        "exit-time-share",
+        "Time in VM exits, % of the window, by reason (less is better)",
+        "exit_time_share",
+        "share",
+    )
+
+
+def latency(data: Data) -> Made:
+    """The share of round trips slower than x: a thick line a path, a thin one a boot."""
+    if not data.rtts:
+        return None
+    title = "Latency: share of round trips slower than x us (left is better)"
+    figure = _figure(title, _subtitle(data, "rtt_p50"), [8], legend=3)
+    axes = figure.subplots()
+    colours, markers = style.path_colours(data.run.paths), style.path_markers(data.run.paths)
+    for path in (p for p in data.run.paths if p in data.rtts):
+        for boot in data.rtts[path].values():
+            _tail(axes, boot, color=colours[path], linewidth=0.7, alpha=0.4)
+        pooled = [rtt for boot in data.rtts[path].values() for rtt in boot]
+        marks = {"marker": markers[path], "markersize": 6, "markeredgecolor": "white"}
+        _tail(axes, pooled, color=colours[path], linewidth=2.0, label=path, **marks)
+    if data.run.info.floor_ns:
+        floor = data.run.info.floor_ns
+        _tail(axes, floor, color=style.INK, linewidth=1.2, linestyle=":", label="prober's floor")
+    axes.set(xscale="log", yscale="log", xlabel="round trip, us")
+    axes.set_ylim(top=1.3)
+    shares = {1.0: "all", 0.5: "half", 0.1: "10 %", 0.01: "1 %", 0.001: "0.1 %", 1e-4: "0.01 %"}
+    low = axes.get_ylim()[0]
+    ticks = [share for share in shares if share >= low]
+    axes.set_yticks(ticks, [shares[tick] for tick in ticks])
+    axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: style.number(x)))
+    axes.grid(True, color=style.RULE, linewidth=0.6)
+    _plain(axes)
+    _legend(figure, axes.get_legend_handles_labels(), 3)
+    caption = (
+        "Each line gives, for a time x, the share of round trips that took at least that long. "
+        "Thick: all counted trials of a path; thin: its boots."
+    )
+    return figure, Drawn("latency", title, caption)
+
+
+def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]) -> Made:
+    if not panels:
+        return None
+    colours = style.path_colours(data.run.paths)
+    rows = [_paths_with(data, workload, metric) for workload, metric in panels]
+    figure = _figure(title, _subtitle(data, panels[0][1]), [len(paths) for paths in rows])
+    for axes, (workload, metric), paths in zip(_axes(figure, rows), panels, rows, strict=True):
+        for y, path in enumerate(paths):
+            values = _boots(data.boots, path, workload, metric)
+            found = stats.estimate(values)
+            axes.plot([found.low, found.high], [y, y], color=colours[path], linewidth=2.2)
+            axes.plot(found.value, y, "|", color=colours[path], markersize=14, markeredgewidth=2.6)
+            _dots(axes, values, y + 0.3, colours[path])
+        _rows(axes, _panel_name(workload, metric), paths)
+    caption = (
+        "Tick: the estimate over boots; line: its 95 % interval (with fewer than "
+        f"{stats.MIN_BLOCKS} boots: from the lowest boot to the highest); dots: the boots."
+    )
+    return figure, Drawn(name, title, caption)
+
+
+def _stacked(data: Data, name: str, title: str, metric: str, column: str) -> Made:
+    """Bars as long as the path's figure, divided by the reasons' shares of all that was counted."""
+    panels = [w for w in data.run.workloads if w != IDLE and _has(data.boots, w, metric)]
+    if not panels:
+        return None
+    busy = data.exits[~data.exits["reason"].map(is_idle).astype(bool)]
+    totals = busy.groupby("reason")[column].sum().sort_values(ascending=False)
+    ranked = [str(reason) for reason in totals[totals > 0].index]
+    shown = ranked if len(ranked) <= _REASONS_SHOWN else ranked[: _REASONS_SHOWN - 1]
+    colours = style.reason_colours(data_reasons(data)) | {"other": style.OTHER}
+    rows = [_paths_with(data, workload, metric) for workload in panels]
+    figure = _figure(title, _subtitle(data, metric), [len(paths) for paths in rows], legend=2)
+    for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
+        for y, path in enumerate(paths):
+            values = _boots(data.boots, path, workload, metric)
+            here = busy[(busy["path"] == path) & (busy["workload"] == workload)]
+            sums = {str(r): float(v) for r, v in here.groupby("reason")[column].sum().items()}
+            parts = {reason: sums.get(reason, 0.0) for reason in shown}
+            parts["other"] = sum(sums.values()) - sum(parts.values())
+            _bar(axes, y, stats.estimate(values).value, parts, colours)
+            _dots(axes, values, y, style.INK)
+        _rows(axes, workload, paths)
+    names = [*shown, "other"] if len(shown) < len(ranked) else shown
+    _legend(figure, ([Patch(color=colours[n]) for n in names], names), 4)
+    caption = (
+        "A bar is as long as the path's estimate over boots and divided by each reason's share; "
+        "dots: the boots' totals. Idle exits (HLT, MWAIT) are left out."
+    )
+    return figure, Drawn(name, title, caption)
+
+
+def data_reasons(data: Data) -> list[str]:
+    """All reasons of the run, the most frequent first: the order in which colours are given."""
+    totals = data.exits.groupby("reason")["per_packet"].sum().sort_values(ascending=False)
+    return [str(reason) for reason in totals.index]
+
+
+def _bar(
+    axes: Axes, y: int, length: float, parts: Mapping[str, float], colours: Mapping[str, str]
+) -> None:
+    whole = sum(parts.values())
+    left = 0.0
+    for name, part in parts.items():
+        width = length * part / whole if whole > 0 else 0.0
+        axes.barh(y, width, 0.62, left, color=colours[name], edgecolor="white", linewidth=0.6)
+        left += width
+
+
+def _dots(axes: Axes, values: Sequence[float], y: float, colour: str) -> None:
+    """Boots side by side around a row, so that equal ones do not hide one another."""
+    offsets = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else [0.0]
+    axes.plot(values, [y + float(o) for o in offsets], "o", markersize=3.6, markerfacecolor="white",
+              markeredgecolor=colour, markeredgewidth=0.9, linestyle="none", clip_on=False,
+              zorder=5)  # fmt: skip
+
+
+def _tail(axes: Axes, rtts: Sequence[int], **look: Any) -> None:
+    """Share of `rtts` (ns) that are at least x, thinned to what the eye can tell apart."""
+    data = np.sort(np.asarray(rtts, dtype=np.float64)) / 1000
+    count = len(data)
+    ranks = np.unique(count - np.geomspace(count, 1, 300).round().astype(int))
+    shares = (count - ranks) / count
+    marked = [int(np.abs(shares - share).argmin()) for share in (0.5, 0.1, 0.01, 0.001)]
+    axes.step(data[ranks], shares, where="pre", markevery=sorted(set(marked)), **look)
+
+
+def _figure(title: str, subtitle: str, rows: Sequence[int], legend: int = 0) -> Figure:
+    """An empty figure, high enough for panels of so many rows, its title at the top left."""
+    title, subtitle = fill(title, 54), fill(subtitle, 66)
+    head = 0.16 + 0.2 * (title.count("\n") + 1) + 0.17 * (subtitle.count("\n") + 1)
+    height = head + sum(0.62 + 0.3 * n for n in rows) + 0.24 * legend
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
+    engine = figure.get_layout_engine()
+    assert engine is not None
+    engine.set(rect=(0, 0, 1, 1 - head / height))  # type: ignore[call-arg]
+    figure.text(0.012, 1 - 0.07 / height, title, weight="bold", size=10.5, va="top")
+    below = 1 - (0.1 + 0.2 * (title.count("\n") + 1)) / height
+    figure.text(0.012, below, subtitle, size=8.5, color=style.GREY, va="top")
+    return figure
+
+
+def _axes(figure: Figure, rows: Sequence[Sequence[str]]) -> list[Axes]:
+    heights = [len(paths) + 0.9 for paths in rows]
+    grid = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)
+    return [axes for line in grid for axes in line]
+
+
+def _rows(axes: Axes, name: str, paths: Sequence[str]) -> None:
+    """Finish a panel whose rows are paths, the first on top, and whose x axis starts at zero."""
+    axes.set_yticks(range(len(paths)), list(paths))
+    axes.set_ylim(len(paths) - 0.45, -0.55)
+    axes.set_xlim(0, (axes.get_xlim()[1] or 1) * 1.02)
+    axes.set_title(name, loc="left", size=9.5, color=style.INK, style="italic", pad=3)
+    axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.10g}"))
+    axes.grid(True, axis="x", color=style.RULE, linewidth=0.6)
+    axes.tick_params(axis="y", length=0)
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    axes.set_axisbelow(True)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def _legend(figure: Figure, entries: tuple[Sequence[Artist], Sequence[str]], columns: int) -> None:
+    handles, labels = entries
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False,
+                  fontsize=9, handlelength=1.4, columnspacing=1.2)  # fmt: skip
+
+
+def _subtitle(data: Data, metric: str) -> str:
+    """What a reader must know before believing a figure."""
+    info = data.run.info
+    boots = data.boots.groupby(["path", "workload"])["boot"].nunique()
+    fewest, most = int(boots.min()), int(boots.max())
+    parts: list[str] = [info.fidelity]
+    if info.fidelity not in metric_of(metric).evidence:
+        parts.append("not evidence for silicon at this fidelity")
+    if fewest < stats.MIN_BLOCKS:
+        count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
+        parts.append(f"indicative: {count} boot{'s' if most > 1 else ''} a path")
+    else:
+        parts.append(f"{fewest if fewest == most else f'{fewest} to {most}'} boots a path")
+    return " · ".join(parts)
+
+
+def _panel_name(workload: str, metric: str) -> str:
+    ways = {"throughput_tx": ", from the guest", "throughput_rx": ", to the guest"}
+    return workload + ways.get(metric, "")
+
+
+def _has(boots: pd.DataFrame, workload: str, metric: str) -> bool:
+    return bool(((boots["workload"] == workload) & (boots["metric"] == metric)).any())
+
+
+def _paths_with(data: Data, workload: str, metric: str) -> list[str]:
+    return [p for p in data.run.paths if _boots(data.boots, p, workload, metric)]
+
+
+def _boots(boots: pd.DataFrame, path: str, workload: str, metric: str) -> list[float]:
+    rows = boots[
+        (boots["path"] == path) & (boots["workload"] == workload) & (boots["metric"] == metric)
+    ]
+    return [float(value) for value in rows["value"]]

@@ -1,0 +1,211 @@
+"""Records to tables: one row a number. Every ratio of the report is made here, from integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import pandas as pd
+
+from harness.errors import ConfigError
+from harness.measure.record import IDLE, ExitCount, RunInfo, TrialRecord
+from harness.store import open_run
+from harness.units import IDLE_REASONS, METRICS, MIB, MMIO_REASONS, NS_PER_S, Metric
+
+MEASUREMENT_COLUMNS = (
+    "run", "fidelity", "host", "nic", "path", "workload", "metric", "unit", "better", "boot",
+    "trial", "warmup", "valid", "reason", "value",
+)  # fmt: skip
+EXIT_COLUMNS = (
+    "run", "path", "workload", "boot", "trial", "reason", "count", "time_ns", "window_ns",
+    "packets",
+)  # fmt: skip
+
+_BITS_PER_GBIT = 8 / 1e9  # Gbit in a byte
+_NS_PER_US = 1000
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was stored."""
+
+    info: RunInfo
+    trials: tuple[TrialRecord, ...]
+
+    @property
+    def counted(self) -> tuple[TrialRecord, ...]:
+        """The trials that figures are made from: valid, and no warm-up."""
+        return tuple(t for t in self.trials if t.valid and not t.warmup)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Paths asked for, in that order, then any other that has trials."""
+        return _union(self.info.paths, (t.path for t in self.trials))
+
+    @property
+    def workloads(self) -> tuple[str, ...]:
+        """Workloads asked for, in that order, then any other that has trials; idle last."""
+        names = _union(self.info.workloads, (t.workload for t in self.trials))
+        return tuple(sorted(names, key=lambda name: name == IDLE))
+
+
+def load(directory: Path) -> Run:
+    """Read a run. ConfigError if it holds nothing, or trials that must not be compared."""
+    with open_run(directory) as store:
+        run = Run(store.info(), store.trials())
+    if not (run.trials or run.info.missing or run.info.failures):
+        raise ConfigError(f"{directory}: no trial was finished in this run")
+    kinds = {(t.fidelity, t.clock) for t in run.trials} | {(run.info.fidelity, run.info.clock)}
+    if len(kinds) > 1:
+        found = ", ".join(sorted(f"{fidelity} ({clock} clock)" for fidelity, clock in kinds))
+        raise ConfigError(f"{directory}: trials of different fidelity in one run: {found}")
+    return run
+
+
+def metric_of(name: str) -> Metric:
+    """What a metric means; one this version does not know is shown as it is."""
+    return METRICS.get(name) or Metric(name, name, "", "none", frozenset())
+
+
+def packets_of(trial: TrialRecord) -> int | None:
+    """Frames on the wire in the window, both ways, counted at the partner's port."""
+    return _sum_of(trial, "partner.rx_packets", "partner.tx_packets")
+
+
+def is_idle(reason: str) -> bool:
+    """Does an exit of this reason mean that the guest had nothing to do?"""
+    return reason.lower() in IDLE_REASONS
+
+
+def values_of(trial: TrialRecord) -> dict[str, float]:
+    """All metrics of a trial by name: what its workload measured, and the ratios made here.
+
+    A ratio whose parts were not recorded is absent, never zero.
+    """
+    return {**trial.metrics, **dict(_exit_ratios(trial)), **dict(_cpu_ratios(trial))}
+
+
+def _exit_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
+    if trial.exits is None or trial.window_ns <= 0:
+        return
+    busy = [exit_ for exit_ in trial.exits if not is_idle(exit_.reason)]
+    count, time_ns = _counts(busy), sum(exit_.time_ns for exit_ in busy)
+    yield "exit_time_share", 100 * time_ns / trial.window_ns
+    if trial.workload == IDLE:
+        yield "exits_per_s", count * NS_PER_S / trial.window_ns
+        return
+    if packets := packets_of(trial):
+        mmio = _counts([e for e in busy if e.reason.lower() in MMIO_REASONS])
+        yield "exits_per_packet", count / packets
+        yield "mmio_exits_per_packet", mmio / packets
+        yield "exit_time_per_packet", time_ns / _NS_PER_US / packets
+    if octets := _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes"):
+        yield "exits_per_mib", count * MIB / octets
+
+
+def _cpu_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
+    counters = trial.counters
+    if total := counters.get("guest.cpu_total_ns"):
+        yield "guest_cpu", 100 * counters.get("guest.cpu_busy_ns", 0) / total
+    if trial.workload == IDLE:
+        return
+    octets = _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes")
+    if octets and "cpu.vcpu_ns" in counters:
+        names = ("cpu.vcpu_ns", "cpu.vhost_ns", "cpu.qemu_ns")
+        seconds = sum(counters.get(name, 0) for name in names) / NS_PER_S
+        yield "cpu_per_gbit", seconds / (octets * _BITS_PER_GBIT)
+    packets = packets_of(trial)
+    if packets and "irq.guest" in counters:
+        yield "irqs_per_packet", counters["irq.guest"] / packets
+
+
+def measurements(run: Run) -> pd.DataFrame:
+    """One row a metric of a trial: MEASUREMENT_COLUMNS, and `block`, which the CSV leaves out."""
+    rows = [
+        {
+            "run": t.run, "fidelity": t.fidelity, "host": t.host, "nic": t.nic, "path": t.path,
+            "workload": t.workload, "metric": name, "unit": metric_of(name).unit,
+            "better": metric_of(name).better, "boot": t.boot, "trial": t.trial,
+            "warmup": t.warmup, "valid": t.valid, "reason": "; ".join(t.reasons),
+            "value": float(value), "block": t.block,
+        }
+        for t in run.trials
+        for name, value in values_of(t).items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=[*MEASUREMENT_COLUMNS, "block"])
+
+
+def exits(run: Run) -> pd.DataFrame:
+    """One row a reason of a counted trial (EXIT_COLUMNS).
+
+    Warm-ups and invalid trials are left out, as there is no column to tell them by. A reason seen
+    anywhere in the run has a row in each trial that counted exits, so that zero is a number.
+    """
+    counted = [(t, t.exits) for t in run.counted if t.exits is not None]
+    reasons = _union((), (e.reason for _, found in counted for e in found))
+    rows = [
+        (t.run, t.path, t.workload, t.boot, t.trial, reason, by_reason[reason][0],
+         by_reason[reason][1], t.window_ns, packets_of(t))
+        for t, found in counted
+        for by_reason in [_by_reason(found, reasons)]
+        for reason in reasons
+    ]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=list(EXIT_COLUMNS))
+    return frame.astype({"packets": "Int64"})
+
+
+def per_boot(measured: pd.DataFrame) -> pd.DataFrame:
+    """The sampling units: a boot's value is the median over its valid trials, warm-ups apart.
+
+    Columns: path, workload, metric, block, boot, value.
+    """
+    kept = measured[measured["valid"].astype(bool) & ~measured["warmup"].astype(bool)]
+    keys = ["path", "workload", "metric", "block", "boot"]
+    return kept.groupby(keys, as_index=False, sort=True)[["value"]].median()
+
+
+def exits_per_boot(counted: pd.DataFrame) -> pd.DataFrame:
+    """Per boot and reason, the median over trials. Columns: path, workload, reason, boot,
+    per_packet (exits), us_per_packet, share (per cent of the window)."""
+    frame = counted[counted["workload"] != IDLE].copy()
+    packets = frame["packets"].astype("float64").where(lambda n: n > 0)
+    frame["per_packet"] = frame["count"] / packets
+    frame["us_per_packet"] = frame["time_ns"] / _NS_PER_US / packets
+    frame["share"] = 100 * frame["time_ns"] / frame["window_ns"]
+    keys = ["path", "workload", "reason", "boot"]
+    columns = ["per_packet", "us_per_packet", "share"]
+    return frame.groupby(keys, as_index=False, sort=True)[columns].median()
+
+
+def export(run: Run, measured: pd.DataFrame, counted: pd.DataFrame, directory: Path) -> None:
+    """Write measurements.csv, exits.csv and trials.jsonl into `directory`."""
+    columns = list(MEASUREMENT_COLUMNS)
+    measured.to_csv(directory / "measurements.csv", columns=columns, index=False)
+    counted.to_csv(directory / "exits.csv", columns=list(EXIT_COLUMNS), index=False)
+    lines = b"".join(msgspec.json.encode(trial) + b"\n" for trial in run.trials)
+    (directory / "trials.jsonl").write_bytes(lines)
+
+
+def _by_reason(found: Sequence[ExitCount], reasons: Sequence[str]) -> dict[str, tuple[int, int]]:
+    totals = dict.fromkeys(reasons, (0, 0))
+    for exit_ in found:
+        count, time_ns = totals[exit_.reason]
+        totals[exit_.reason] = (count + exit_.count, time_ns + exit_.time_ns)
+    return totals
+
+
+def _counts(found: Sequence[ExitCount]) -> int:
+    return sum(exit_.count for exit_ in found)
+
+
+def _sum_of(trial: TrialRecord, *names: str) -> int | None:
+    """The sum of counters; None if one was not read."""
+    if any(name not in trial.counters for name in names):
+        return None
+    return sum(trial.counters[name] for name in names)
+
+
+def _union(first: Sequence[str], more: Iterator[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*first, *more)))

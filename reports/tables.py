@@ -1,0 +1,292 @@
+"""The report's tables as plain data, so that the page and its Markdown twin hold the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.measure.record import IDLE
+from harness.units import METRICS
+from reports import stats, style
+from reports.compare import Claim, Comparison
+from reports.frames import Run, is_idle, metric_of
+from reports.stats import Estimate
+
+NOT_EVIDENCE = "†"
+_ABSENT = "—"
+
+_SUMMARY = (
+    ("exits_per_packet", ("tcp-tx", "tcp-rx")),
+    ("mmio_exits_per_packet", ("tcp-tx", "tcp-rx")),
+    ("throughput", ("tcp-tx", "tcp-rx")),
+    ("rtt_p50", ("latency",)),
+    ("rtt_p99", ("latency",)),
+    ("cpu_per_gbit", ("tcp-tx", "tcp-rx")),
+)
+Estimates = Mapping[tuple[str, str, str], Estimate]  # (path, workload, metric)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`detail` is set small below `text`; `kind` becomes a CSS class."""
+
+    text: str
+    detail: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """The first column names the row. A head may have lines: group, name, unit."""
+
+    head: tuple[tuple[str, ...], ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    title: str = ""
+    note: str = ""
+    text: bool = False  # True: columns hold words and are set from the left
+
+
+def estimates(boots: pd.DataFrame) -> dict[tuple[str, str, str], Estimate]:
+    """The figure of every path under every workload in every metric."""
+    groups = boots.groupby(["path", "workload", "metric"], sort=False)["value"]
+    return {
+        (str(path), str(workload), str(metric)): stats.estimate([float(v) for v in values])
+        for (path, workload, metric), values in groups
+    }
+
+
+def summary(run: Run, found: Estimates) -> Table | None:
+    """Paths by the metrics one asks for first; those that are evidence here come first."""
+    measured = {(workload, metric) for _, workload, metric in found}
+    columns = [(w, m) for m, workloads in _SUMMARY for w in workloads if (w, m) in measured]
+    columns = columns or sorted(measured, key=lambda key: (run.workloads.index(key[0]), key[1]))
+    columns.sort(key=lambda key: not _is_evidence(run, key[1]))
+    if not columns:
+        return None
+    head = [("Path",), *(_metric_head(run, metric, workload) for workload, metric in columns)]
+    rows = [
+        (Cell(path), *(_figure(found.get((path, w, m))) for w, m in columns)) for path in run.paths
+    ]
+    return Table(tuple(head), tuple(rows), note=figures_note(run, found))
+
+
+def by_workload(run: Run, found: Estimates) -> list[Table]:
+    """For each workload everything that was measured: metrics down, paths across."""
+    tables = []
+    for workload in run.workloads:
+        metrics = _ordered_metrics(m for _, w, m in found if w == workload)
+        paths = [p for p in run.paths if any((p, workload, m) in found for m in metrics)]
+        rows = [
+            (
+                Cell(_marked(run, metric), metric_of(metric).unit),
+                *(_figure(found.get((path, workload, metric))) for path in paths),
+            )
+            for metric in metrics
+        ]
+        if rows:
+            head = (("Metric",), *((path,) for path in paths))
+            tables.append(Table(head, tuple(rows), title=workload))
+    return tables
+
+
+def exits_by_reason(run: Run, exits: pd.DataFrame) -> list[Table]:
+    """Per workload, a row a reason: exits per packet, and below it their time per packet."""
+    tables = []
+    for workload in (w for w in run.workloads if w != IDLE):
+        here = exits[(exits["workload"] == workload) & exits["per_packet"].notna()]
+        paths = [p for p in run.paths if (here["path"] == p).any()]
+        totals = here.groupby("reason")["per_packet"].sum().sort_values(ascending=False)
+        seen = [str(reason) for reason in totals[totals > 0].index]
+        order = sorted(seen, key=is_idle)  # stable: most frequent first, the idle ones last
+        rows = [
+            (
+                Cell(reason, "idle, not in totals" if is_idle(reason) else ""),
+                *(_reason_cell(here, path, reason) for path in paths),
+            )
+            for reason in order
+        ]
+        if rows:
+            head = (("Reason",), *((path,) for path in paths))
+            tables.append(Table(head, tuple(rows), title=workload))
+    return tables
+
+
+def comparisons(claim: Claim) -> Table:
+    """The comparisons a claim rests on."""
+    head = (
+        ("Comparison",), ("Workload",), ("Ratio", "[95 %]"), ("p",), ("p adjusted",), ("Blocks",),
+        ("Verdict",),
+    )  # fmt: skip
+    return Table(head, tuple(_comparison(c) for c in claim.comparisons))
+
+
+def _comparison(c: Comparison) -> tuple[Cell, ...]:
+    if c.result is None:
+        ratio = Cell(_ABSENT)
+    else:
+        low, high = style.number(c.result.low), style.number(c.result.high)
+        few = c.blocks < stats.MIN_BLOCKS
+        ratio = Cell(style.number(c.result.ratio), f"{'range ' if few else ''}[{low}, {high}]")
+    return (
+        Cell(f"{c.left} / {c.right}", f"expected {c.side} {c.bound:g}"),
+        Cell(c.workload),
+        ratio,
+        Cell(_ABSENT if c.p is None else f"{c.p:.2g}"),
+        Cell(_ABSENT if c.adjusted is None else f"{c.adjusted:.2g}"),
+        Cell(str(c.blocks)),
+        Cell(c.verdict, c.why, c.verdict),
+    )
+
+
+def invalid_trials(run: Run) -> Table:
+    """Every trial that does not count, and why."""
+    rows = [
+        (
+            Cell(f"#{t.index}"),
+            Cell(t.path),
+            Cell(t.workload),
+            Cell(f"boot {t.boot}, trial {t.trial}{', warm-up' if t.warmup else ''}"),
+            Cell("; ".join(t.reasons) or "no reason was recorded"),
+        )
+        for t in run.trials
+        if not t.valid
+    ]
+    return _words(("Trial", "Path", "Workload", "Where", "Why it does not count"), rows)
+
+
+def missing(run: Run) -> Table:
+    rows = [(Cell(m.path), Cell(m.capability), Cell(m.why)) for m in run.info.missing]
+    return _words(("Path", "Capability it lacks", "Why"), rows)
+
+
+def failures(run: Run) -> Table:
+    rows = [
+        (Cell(f.path), Cell(f"boot {f.boot}"), Cell(f.error), Cell(f.log or _ABSENT, kind="code"))
+        for f in run.info.failures
+    ]
+    return _words(("Path", "Boot", "What happened", "Guest's log"), rows)
+
+
+def workloads(run: Run) -> Table:
+    """What was run: parameters, window, and how many trials count."""
+    rows = []
+    for workload in run.workloads:
+        trials = [t for t in run.trials if t.workload == workload]
+        counted = [t for t in run.counted if t.workload == workload]
+        warm = sum(t.warmup for t in trials)
+        windows = pd.Series([t.window_ns / 1e9 for t in counted], dtype="float64")
+        length = f"{windows.median():.2f} s" if counted else _ABSENT
+        tally = f"{len(counted)} of {len(trials) - warm}"
+        rows.append(
+            (Cell(workload), Cell(_parameters(t.parameters for t in trials)), Cell(length),
+             Cell(tally, f"and {warm} warm-up{'s' if warm != 1 else ''}" if warm else ""))
+        )  # fmt: skip
+    return _words(("Workload", "Parameters", "Median window", "Trials that count"), rows)
+
+
+def proofs(run: Run) -> Table:
+    """How often each piece of evidence for the path held, over trials that are no warm-up."""
+    tally: dict[str, dict[str, list[bool]]] = {}
+    for trial in (t for t in run.trials if not t.warmup):
+        for proof in trial.proofs:
+            tally.setdefault(trial.path, {}).setdefault(proof.name, []).append(proof.holds)
+    names = list(dict.fromkeys(name for held in tally.values() for name in held))
+    rows = [
+        (Cell(path), *(_held(tally[path].get(name)) for name in names))
+        for path in run.paths
+        if path in tally
+    ]
+    return Table((("Path",), *((name,) for name in names)), tuple(rows))
+
+
+def offloads(run: Run) -> Table:
+    """Which offloads the guest's interface had on: they decide what its own counters mean."""
+    rows = []
+    for path in run.paths:
+        states = [t.offloads for t in run.counted if t.path == path and t.offloads]
+        on = sorted({name for state in states for name, value in state.items() if value})
+        if states:
+            rows.append((Cell(path), Cell(", ".join(on) or "none")))
+    return _words(("Path", "Offloads on in the guest"), rows)
+
+
+def environment(run: Run) -> list[Table]:
+    return [
+        Table((), tuple((Cell(k), Cell(v)) for k, v in entries.items()), title=section, text=True)
+        for section, entries in run.info.environment.items()
+        if entries
+    ]
+
+
+def figures_note(run: Run, found: Estimates) -> str:
+    """How to read a table of figures."""
+    few = any(figure.indicative for figure in found.values())
+    enough = any(not figure.indicative for figure in found.values())
+    parts = []
+    if enough:
+        parts.append("Brackets: 95 % interval over boots.")
+    if few:
+        parts.append(
+            f"{'Brackets marked *' if enough else 'Brackets'}: lowest and highest boot, "
+            f"indicative, as there are fewer than {stats.MIN_BLOCKS}."
+        )
+    if any(not _is_evidence(run, metric) for _, _, metric in found):
+        parts.append(f"{NOT_EVIDENCE} not evidence for silicon at this fidelity.")
+    parts.append(f"{_ABSENT} not measured; without a guest there are no exits to count.")
+    return " ".join(parts)
+
+
+def _figure(found: Estimate | None) -> Cell:
+    if found is None:
+        return Cell(_ABSENT, kind="absent")
+    value, brackets = style.spread(found)
+    return Cell(value, brackets + ("*" if found.indicative else ""))
+
+
+def _reason_cell(exits: pd.DataFrame, path: str, reason: str) -> Cell:
+    rows = exits[(exits["path"] == path) & (exits["reason"] == reason)]
+    if rows.empty:
+        return Cell(_ABSENT, kind="absent")
+    count = stats.hodges_lehmann([float(v) for v in rows["per_packet"]])
+    time = stats.hodges_lehmann([float(v) for v in rows["us_per_packet"]])
+    return Cell(style.number(count), f"{style.number(time)} us")
+
+
+def _held(results: Sequence[bool] | None) -> Cell:
+    if not results:
+        return Cell(_ABSENT, kind="absent")
+    kind = "" if all(results) else "refuted"
+    return Cell(f"{sum(results)} of {len(results)}", kind=kind)
+
+
+def _words(head: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> Table:
+    return Table(tuple((name,) for name in head), tuple(rows), text=True)
+
+
+def _parameters(sets: Iterable[Mapping[str, str]]) -> str:
+    values: dict[str, dict[str, None]] = {}
+    for parameters in sets:
+        for name, value in parameters.items():
+            values.setdefault(name, {})[value] = None
+    return ", ".join(f"{name} = {' or '.join(seen)}" for name, seen in values.items()) or _ABSENT
+
+
+def _metric_head(run: Run, metric: str, workload: str) -> tuple[str, ...]:
+    return (workload, _marked(run, metric), metric_of(metric).unit)
+
+
+def _marked(run: Run, metric: str) -> str:
+    return metric_of(metric).label + ("" if _is_evidence(run, metric) else f" {NOT_EVIDENCE}")
+
+
+def _is_evidence(run: Run, metric: str) -> bool:
+    return run.info.fidelity in metric_of(metric).evidence
+
+
+def _ordered_metrics(names: Iterable[str]) -> list[str]:
+    """Each name once, in the order of harness.units.METRICS, unknown ones last."""
+    known = list(METRICS)
+    unique = set(names)
+    return [name for name in known if name in unique] + sorted(unique - set(known))

@@ -1,0 +1,166 @@
+"""The report's sentences that depend on the data: the headline, the lead, the fidelity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.units import METRICS, Fidelity
+from reports import stats, style
+from reports.compare import is_vf
+from reports.frames import Run
+from reports.stats import Estimate
+from reports.tables import Estimates
+
+_WORKLOADS = {
+    "tcp-tx": "Sending TCP",
+    "tcp-rx": "Receiving TCP",
+    "tcp-bidir": "With TCP both ways",
+    "udp": "Under UDP",
+    "latency": "Answering single frames",
+}
+_FIRST = ("tcp-tx", "tcp-rx")
+
+_MEANING: dict[Fidelity, str] = {
+    "hardware": "Measured on the machine itself, with its NIC and its virtualisation hardware. The "
+    "figures hold for this host, this NIC and this software.",
+    "nested-kvm": "Measured in a lab VM that had hardware virtualisation, with QEMU's model of the "
+    "NIC. Guests, KVM, vfio and drivers are the real ones, so what they do, and how often, is "
+    "evidence. The device and the wire are software: times and rates contain its cost.",
+    "nested-tcg": "Measured in a lab VM whose processor QEMU emulates, with QEMU's model of the "
+    "NIC. Guests, KVM, vfio and drivers are the real ones, so how often a guest exits, and why, is "
+    "evidence. Every instruction and the device itself are emulated: times, rates and CPU use "
+    "show how this lab behaves, and say nothing about silicon.",
+}
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A path with its figure."""
+
+    path: str
+    figure: Estimate
+
+
+def headline(run: Run, found: Estimates) -> str:
+    """What the run says, in one or two sentences."""
+    if not run.trials:
+        return "No trial was finished: there is nothing to compare."
+    if not run.counted:
+        return (
+            f"None of the {_count(len(run.trials), 'trial')} counts: there is nothing to compare."
+        )
+    sentences = [
+        _exits_sentence(workload, ranked)
+        for workload in _workloads_with(run, found, "exits_per_packet")
+        if (ranked := _ranked(run, found, workload, "exits_per_packet"))
+    ]
+    return " ".join(sentences) or "No VM exit was counted in this run: see the tables."
+
+
+def lead(run: Run, found: Estimates) -> list[str]:
+    """What qualifies the headline: device accesses, the number of boots, gaps."""
+    notes = [*_mmio_notes(run, found), *_boots_note(found)]
+    if run.info.missing:
+        names = ", ".join(m.path for m in run.info.missing)
+        notes.append(f"Not available on this host: {names}.")
+    if run.info.failures:
+        names = ", ".join(dict.fromkeys(f.path for f in run.info.failures))
+        notes.append(f"{_count(len(run.info.failures), 'boot')} failed ({names}).")
+    invalid = sum(not t.valid for t in run.trials)
+    if invalid:
+        notes.append(f"{invalid} of {_count(len(run.trials), 'trial')} left out as invalid.")
+    if run.info.options:
+        options = ", ".join(f"{k} = {v}" for k, v in run.info.options.items())
+        notes.append(f"Options: {options}.")
+    return notes
+
+
+def interrupted(run: Run) -> str:
+    """The warning on top of a run that did not come to its end; empty if it did."""
+    if run.info.finished:
+        return ""
+    blocks = len({t.block for t in run.trials})
+    return (
+        f"This run was interrupted or is still going: {_count(len(run.trials), 'trial')} of "
+        f"{_count(blocks, 'block')} (asked for: {run.info.boots}). What follows rests on those."
+    )
+
+
+def fidelity(run: Run, found: Estimates) -> tuple[str, list[tuple[str, str]]]:
+    """What this fidelity means, and which of the run's metrics are evidence at it."""
+    text = _MEANING[run.info.fidelity]
+    if run.info.clock == "virtual":
+        text += (
+            " Clocks were virtual: they advance by instructions executed, so times repeat on any "
+            "machine and tell the cost of the software's path only."
+        )
+    names = {metric for _, _, metric in found}
+    metrics = [METRICS[name] for name in METRICS if name in names]
+    held = [m.label for m in metrics if run.info.fidelity in m.evidence]
+    not_held = [m.label for m in metrics if run.info.fidelity not in m.evidence]
+    lists = [("Evidence", "; ".join(held)), ("Not evidence for silicon", "; ".join(not_held))]
+    return text, [(name, labels) for name, labels in lists if labels]
+
+
+def _exits_sentence(workload: str, ranked: list[Ranked]) -> str:
+    start = _WORKLOADS.get(workload, f"Under {workload}")
+    low, high = ranked[0], ranked[-1]
+    if low is high:
+        return f"{start}, {low.path} needs {_amount(low.figure.value)} per packet."
+    between = next((r for r in ranked[1:-1] if is_vf(r.path)), None)
+    middle = f", {between.path} {style.number(between.figure.value)}" if between else ""
+    text = (
+        f"{start}, {low.path} needs {_amount(low.figure.value)} per packet{middle}, "
+        f"{high.path} {style.number(high.figure.value)}"
+    )
+    if low.figure.high >= high.figure.low:
+        return f"{text}: no difference beyond the spread of the boots."
+    if low.figure.value == 0:
+        return f"{text}."
+    return f"{text}: {style.times(high.figure.value / low.figure.value)} times as many."
+
+
+def _amount(value: float) -> str:
+    return "no exit" if value == 0 else f"{style.number(value)} exits"
+
+
+def _mmio_notes(run: Run, found: Estimates) -> list[str]:
+    """Accesses to device registers that trap, the cost that passthrough is meant to remove."""
+    for workload in _workloads_with(run, found, "mmio_exits_per_packet")[:1]:
+        ranked = _ranked(run, found, workload, "mmio_exits_per_packet")
+        none = [r.path for r in ranked if r.figure.high == 0]
+        some = [f"{r.path} {style.number(r.figure.value)}" for r in ranked if r.figure.high > 0]
+        parts = ([f"none with {_and(none)}"] if none else []) + some
+        return [f"Of those, trapped accesses to device registers ({workload}): {', '.join(parts)}."]
+    return []
+
+
+def _boots_note(found: Estimates) -> list[str]:
+    counts = sorted({figure.boots for figure in found.values()})
+    if not counts or counts[0] >= stats.MIN_BLOCKS:
+        return []
+    span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    plural = "" if counts == [1] else "s"
+    return [
+        f"Indicative: {span} boot{plural} a path; intervals and verdicts need {stats.MIN_BLOCKS}."
+    ]
+
+
+def _workloads_with(run: Run, found: Estimates, metric: str) -> list[str]:
+    """The TCP workloads that have this metric; if none, the first other that has it."""
+    have = [w for w in run.workloads if any((p, w, metric) in found for p in run.paths)]
+    return [w for w in _FIRST if w in have] or have[:1]
+
+
+def _ranked(run: Run, found: Estimates, workload: str, metric: str) -> list[Ranked]:
+    keys = [(path, workload, metric) for path in run.paths]
+    ranked = [Ranked(key[0], found[key]) for key in keys if key in found]
+    return sorted(ranked, key=lambda r: r.figure.value)
+
+
+def _and(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
