@@ -55,6 +55,7 @@ METRICS = _table(
     Metric("cpu_per_gbit", "Host CPU time per Gbit", "s/Gbit", "lower", HARDWARE),
     Metric("guest_cpu", "Guest CPU use", "%", "lower", HARDWARE),
     Metric("partner_cpu", "Partner's iperf3 CPU use", "%", "none", HARDWARE),
+    Metric("guest_iperf3_cpu", "Guest's iperf3 CPU use", "%", "none", HARDWARE),
     Metric("irqs_per_packet", "Guest interrupts per packet", "irqs/packet", "lower", EVERYWHERE),
 )
 

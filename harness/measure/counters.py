@@ -1,0 +1,89 @@
+"""Counters in the text of Linux's proc and sysfs files. Pure functions.
+
+A file that cannot be parsed gives LabError with the offending line: it means a kernel that writes
+something else than proc(5) says.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+
+from harness.errors import LabError
+
+NET_DEV = {"rx_bytes": 0, "rx_packets": 1, "tx_bytes": 8, "tx_packets": 9}
+"""Column of each counter behind the interface's name in /proc/net/dev (proc_pid_net(5))."""
+
+STATISTICS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes")
+"""Files in /sys/class/net/<interface>/statistics."""
+
+
+def parse_net_dev(text: str, interface: str) -> dict[str, int]:
+    """{rx,tx}_{bytes,packets} of one interface in /proc/net/dev; LabError if it is not there."""
+    for line in text.splitlines():
+        name, colon, rest = line.rpartition(":")
+        if colon and name.strip() == interface:
+            columns = rest.split()
+            if len(columns) <= max(NET_DEV.values()):
+                raise LabError(f"/proc/net/dev: too few columns: {line!r}")
+            return {key: number(columns[place], line) for key, place in NET_DEV.items()}
+    raise LabError(f"/proc/net/dev has no interface {interface}")
+
+
+def parse_cpu_time(text: str) -> int:
+    """Nanoseconds on a CPU: the first figure of a thread's schedstat (proc_pid_schedstat(5))."""
+    words = text.split()
+    if not words:
+        raise LabError("schedstat is empty: the kernel lacks CONFIG_SCHED_INFO")
+    return number(words[0], text)
+
+
+def thread_role(comm: str) -> str:
+    """Whose CPU time a thread of QEMU's process is: "vcpu", "vhost" or "qemu".
+
+    QEMU names vCPU threads "CPU <n>/KVM" (or /TCG), given `-name debug-threads=on`; vhost workers
+    are named "vhost-<pid>" and, since Linux 6.4, are threads of QEMU's process.
+    """
+    if comm.startswith("CPU ") and "/" in comm:
+        return "vcpu"
+    return "vhost" if comm.startswith("vhost-") else "qemu"
+
+
+def cpu_times(texts: Mapping[str, str]) -> dict[str, tuple[str, int]]:
+    """From the comm and schedstat files of threads: thread directory -> (role, ns on a CPU).
+
+    A thread of which only one of the two files could be read was ending; it is left out.
+    """
+    times: dict[str, tuple[str, int]] = {}
+    for path, text in texts.items():
+        thread, name = posixpath.split(path)
+        comm = texts.get(f"{thread}/comm")
+        if name == "schedstat" and comm is not None:
+            times[thread] = (thread_role(comm.rstrip("\n")), parse_cpu_time(text))
+    return times
+
+
+def parse_interrupts(text: str, label: str = "") -> int:
+    """Sum over all CPUs of the lines of /proc/interrupts whose description has `label`.
+
+    The lines ERR and MIS count errors, not interrupts of a CPU, but have one column and are 0 on
+    a sane machine. With no label every line counts.
+    """
+    head, *lines = text.splitlines() or [""]
+    cpus = len(head.split())
+    total = 0
+    for line in lines:
+        columns = line.split()[1:]
+        if label not in " ".join(columns[cpus:]):
+            continue
+        for column in columns[:cpus]:
+            if not column.isdecimal():
+                break
+            total += int(column)
+    return total
+
+
+def number(word: str, line: str) -> int:
+    if not (word.isascii() and word.isdecimal()):
+        raise LabError(f"not a counter: {word!r} in {line!r}")
+    return int(word)

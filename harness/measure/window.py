@@ -1,0 +1,300 @@
+"""One window of measurement on a host, and the probes that read counters at its edges.
+
+A trial's traffic and its counters must cover the same moment. So a small program
+(`window_agent.py`) does everything beside the traffic on the lab host: it reads the counters,
+switches accounting on, runs the command, switches it off and reads again. Nothing of ours crosses
+the network in between, and the window's edges are microseconds, not ssh round trips, apart.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+
+import msgspec
+
+from harness.errors import LabError
+from harness.host.base import Host
+from harness.measure.counters import (
+    STATISTICS,
+    cpu_times,
+    number,
+    parse_interrupts,
+    parse_net_dev,
+)
+from harness.measure.record import ExitCount
+from harness.units import NS_PER_S
+from harness.workloads.base import Command
+
+PYTHON = ("python3", "-I", "-S")
+"""Isolated and without site: half the start-up time, and nothing of the host's to trip over."""
+
+OVERHEAD_S = 30.0
+"""Granted beyond the command's own timeout: python's start, reads, writes, the way back."""
+
+OWN_NET_DEV = "/proc/self/net/dev"
+"""The window program's own view, i.e. that of the partner's network namespace."""
+
+Write = tuple[str, str]
+"""A path and the text to write to it, in one write(2), without truncating."""
+
+
+@dataclass(frozen=True)
+class WindowResult:
+    """What the window program reports. Texts are as read; paths that were globs are expanded."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+    late: Mapping[str, str]
+    """The paths of `WindowSpec.after`, read once after the window."""
+    window_ns: int
+    """From the opening to the end of the command, on the host's monotonic clock."""
+    started: str
+    """UTC, ISO 8601; empty if the window never opened."""
+    returncode: int | None
+    """None if the command could not be ended or never started; negative: ended by a signal."""
+    stdout: str
+    stderr: str
+    timed_out: bool
+    vanished: tuple[str, ...] = ()
+    """Files that were named or read at the opening and could not be read later, e.g. those of a
+    process that died."""
+
+    @property
+    def opened(self) -> bool:
+        """Whether the command was told to go; False if it failed before its handshake."""
+        return bool(self.started)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What probes learned of one window: differences, and exits if they were accounted for."""
+
+    counters: dict[str, int] = field(default_factory=dict)
+    exits: tuple[ExitCount, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Something to read or switch at the edges of a window, and how to understand it."""
+
+    name: str
+    parse: Callable[[WindowResult], Reading]
+    read: tuple[str, ...] = ()
+    start: tuple[Write, ...] = ()
+    stop: tuple[Write, ...] = ()
+    after: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """One window: what to read, what to switch, what to run."""
+
+    argv: tuple[str, ...]
+    stdin: str | None = None
+    handshake: bool = False
+    timeout: float = 60.0
+    read: tuple[str, ...] = ()
+    start: tuple[Write, ...] = ()
+    stop: tuple[Write, ...] = ()
+    after: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, command: Command, probes: Iterable[Probe] = ()) -> WindowSpec:
+        """A workload's command, watched by `probes`."""
+        probe = combine(probes)
+        return cls(
+            argv=command.argv,
+            stdin=command.stdin,
+            handshake=command.handshake,
+            timeout=command.timeout,
+            read=probe.read,
+            start=probe.start,
+            stop=probe.stop,
+            after=probe.after,
+        )
+
+
+def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> WindowResult:
+    """Run one window on `host`, in the network namespace `netns` of it (None: its own).
+
+    Returns even if the command failed or had to be killed: that is the workload's to judge.
+    Raises LabError if the window could not be opened or closed as specified, so that its counts
+    cannot be trusted; HostUnreachable and DeadlineExpired as Host.run does.
+    """
+    # nsenter, for `ip netns exec` would mount another /sys: no tracefs, no interfaces of the host.
+    enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
+    argv = (*enter, *PYTHON, "-")
+    program = f"{_agent_source()}\nmain({_encode(spec)!r})\n".encode()
+    answer = host.run(argv, stdin=program, timeout=spec.timeout + OVERHEAD_S).stdout
+    return _decode(host.name, answer)
+
+
+@cache
+def _agent_source() -> str:
+    return (resources.files(__package__) / "window_agent.py").read_text()
+
+
+def _encode(spec: WindowSpec) -> str:
+    return json.dumps(
+        {
+            "argv": spec.argv,
+            "stdin": spec.stdin,
+            "handshake": spec.handshake,
+            "timeout": spec.timeout,
+            "read": spec.read,
+            "start": spec.start,
+            "stop": spec.stop,
+            "after": spec.after,
+        }
+    )
+
+
+class _Answer(msgspec.Struct):
+    """`window_agent.Answer` on the wire."""
+
+    before: dict[str, str]
+    after: dict[str, str]
+    late: dict[str, str]
+    vanished: tuple[str, ...]
+    errors: tuple[str, ...]
+    opened: bool
+    window_ns: int
+    started_ns: int
+    rc: int | None
+    stdout: str
+    stderr: str
+    timed_out: bool
+
+
+def _decode(host: str, text: bytes) -> WindowResult:
+    try:
+        answer = msgspec.json.decode(text, type=_Answer)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        said = text[:500].decode(errors="replace")
+        raise LabError(f"{host}: the window program answered {said!r}: {error}") from error
+    if answer.errors:
+        raise LabError(f"{host}: no window: {'; '.join(answer.errors)}")
+    started = datetime.fromtimestamp(answer.started_ns / NS_PER_S, UTC)
+    return WindowResult(
+        before=answer.before,
+        after=answer.after,
+        late=answer.late,
+        window_ns=answer.window_ns,
+        started=started.isoformat(timespec="milliseconds") if answer.opened else "",
+        returncode=answer.rc,
+        stdout=answer.stdout,
+        stderr=answer.stderr,
+        timed_out=answer.timed_out,
+        vanished=answer.vanished,
+    )
+
+
+def combine(probes: Iterable[Probe]) -> Probe:
+    """All probes as one. `stop` runs in reverse order, as contexts are left; counters with the
+    same name would overwrite each other, and of several accounts of exits the last one counts."""
+    each = tuple(probes)
+
+    def parse(result: WindowResult) -> Reading:
+        counters: dict[str, int] = {}
+        exits: tuple[ExitCount, ...] | None = None
+        for probe in each:
+            reading = probe.parse(result)
+            counters |= reading.counters
+            exits = exits if reading.exits is None else reading.exits
+        return Reading(counters, exits)
+
+    return Probe(
+        name="+".join(probe.name for probe in each),
+        parse=parse,
+        read=tuple(dict.fromkeys(path for probe in each for path in probe.read)),
+        start=tuple(write for probe in each for write in probe.start),
+        stop=tuple(write for probe in reversed(each) for write in probe.stop),
+        after=tuple(dict.fromkeys(path for probe in each for path in probe.after)),
+    )
+
+
+def partner_probe(interface: str) -> Probe:
+    """partner.{rx,tx}_{packets,bytes}: frames on the wire, at the partner's port.
+
+    The window must run in the partner's namespace.
+    """
+
+    def parse(result: WindowResult) -> Reading:
+        before, after = (
+            parse_net_dev(_text(texts, OWN_NET_DEV), interface)
+            for texts in (result.before, result.after)
+        )
+        return Reading({f"partner.{key}": after[key] - before[key] for key in after})
+
+    return Probe("partner", parse, read=(OWN_NET_DEV,))
+
+
+def host_interface_probe(interface: str) -> Probe:
+    """host.{rx,tx}_{packets,bytes}: an interface of the host's own namespace, from sysfs."""
+    paths = {key: f"/sys/class/net/{interface}/statistics/{key}" for key in STATISTICS}
+
+    def parse(result: WindowResult) -> Reading:
+        def value(texts: Mapping[str, str], path: str) -> int:
+            text = _text(texts, path)
+            return number(text.strip(), path)
+
+        return Reading(
+            {
+                f"host.{key}": value(result.after, path) - value(result.before, path)
+                for key, path in paths.items()
+            }
+        )
+
+    return Probe(f"host interface {interface}", parse, read=tuple(paths.values()))
+
+
+def threads_probe(qemu_pid: int) -> Probe:
+    """cpu.{vcpu,vhost,qemu}_ns: CPU time of a QEMU process's threads, by what they do.
+
+    A thread that was born in the window counts from 0; one that ended in it is lost. If the
+    process died there is no counter at all, and `WindowResult.vanished` has its files.
+    """
+    tasks = f"/proc/{qemu_pid}/task"
+
+    def parse(result: WindowResult) -> Reading:
+        mine = {path: text for path, text in result.after.items() if path.startswith(tasks)}
+        before, after = cpu_times(result.before), cpu_times(mine)
+        if not after:
+            return Reading()
+        spent = {"cpu.vcpu_ns": 0, "cpu.vhost_ns": 0, "cpu.qemu_ns": 0}
+        for thread, (role, ns) in after.items():
+            spent[f"cpu.{role}_ns"] += ns - before.get(thread, (role, 0))[1]
+        return Reading(spent)
+
+    return Probe("threads", parse, read=(f"{tasks}/*/comm", f"{tasks}/*/schedstat"))
+
+
+def interrupts_probe(*labels: str) -> Probe:
+    """irq.host: interrupts of all kinds on all CPUs of the host; and irq.<label> for each of
+    `labels`: the lines of /proc/interrupts that mention it (a BDF, a driver's queue)."""
+    path = "/proc/interrupts"
+
+    def parse(result: WindowResult) -> Reading:
+        before, after = _text(result.before, path), _text(result.after, path)
+        keys = {"irq.host": "", **{f"irq.{label}": label for label in labels}}
+        return Reading(
+            {
+                key: parse_interrupts(after, label) - parse_interrupts(before, label)
+                for key, label in keys.items()
+            }
+        )
+
+    return Probe("interrupts", parse, read=(path,))
+
+
+def _text(texts: Mapping[str, str], path: str) -> str:
+    """A file that was to be read at both edges; LabError if it was not there."""
+    try:
+        return texts[path]
+    except KeyError:
+        raise LabError(f"{path} could not be read at both edges of the window") from None

@@ -1,0 +1,111 @@
+"""What traffic is: a command beside the link partner's port, and how to read what it said.
+
+Every command runs on the partner's side; the guest only answers (it runs `iperf3 -s`, and its
+kernel answers echo requests), so that no control traffic of ours reaches the guest inside the
+window. Names are the guest's view all the same: in `tcp-tx` the guest sends.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from harness.errors import ConfigError
+from harness.measure.record import IDLE
+
+
+@dataclass(frozen=True)
+class Target:
+    """The two ends of the path: the guest's interface and the partner's port."""
+
+    guest_ip: str
+    guest_mac: str
+    partner_ip: str
+    partner_mac: str
+    partner_interface: str
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to run beside the partner's port, for one window.
+
+    With `handshake` the command prints "ready" and waits for a line on stdin before it starts,
+    so its start-up is outside the window. `timeout` is in seconds, start-up included.
+    """
+
+    argv: tuple[str, ...]
+    stdin: str | None = None
+    handshake: bool = False
+    timeout: float = 60.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command's output says. With `error` set nothing else but `raw` is to be used."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    """By the names of harness.units.METRICS, in their units."""
+    rtt_ns: tuple[int, ...] = ()
+    lost: int = 0
+    sent_bytes: int | None = None
+    """Payload that the guest sent and the partner received in the whole window, warm-up included;
+    None if the tool does not tell."""
+    received_bytes: int | None = None
+    """Payload that the guest received, likewise."""
+    raw: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+
+
+class Workload(Protocol):
+    """A kind of traffic with its parameters; plain data."""
+
+    @property
+    def name(self) -> str:
+        """As records have it: "tcp-tx", "udp", "latency"..."""
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        """For the record, e.g. {"seconds": "2", "omit": "1"}."""
+
+    def command(self, target: Target) -> Command: ...
+
+    def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:
+        """Never raises: output that cannot be used gives an Outcome with `error`.
+
+        `rc` is None if the command had to be killed or never started.
+        """
+
+
+@dataclass(frozen=True)
+class Idle:
+    """No traffic for a while: the guest's baseline."""
+
+    seconds: float = 2.0
+    name: str = IDLE
+
+    def __post_init__(self) -> None:
+        require_positive(self.name, seconds=self.seconds)
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return {"seconds": f"{self.seconds:g}"}
+
+    def command(self, target: Target) -> Command:  # noqa: ARG002 - the protocol's
+        return Command(("sleep", f"{self.seconds:g}"), timeout=self.seconds + 30)
+
+    def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:  # noqa: ARG002
+        return Outcome() if rc == 0 else Outcome(error=f"sleep ended with {describe(rc, stderr)}")
+
+
+def require_positive(workload: str, **values: float) -> None:
+    """ConfigError for the first value that is not above 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ConfigError(f"{workload}: {name} must be above 0, not {value:g}")
+
+
+def describe(rc: int | None, stderr: str) -> str:
+    """How a command ended, in words."""
+    said = stderr.strip()[-500:]
+    status = "no exit status (it was killed or never started)" if rc is None else f"status {rc}"
+    return f"{status}: {said}" if said else status

@@ -1,0 +1,202 @@
+"""Round-trip latency: ICMP echo from beside the partner's port, answered by the guest's kernel.
+
+The frame is made here with scapy; it is sent and timed by `prober.py` on the partner's side, for
+scapy's own send-and-receive loop takes a thousand times longer than the round trip.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import msgspec
+
+from harness.errors import ConfigError, LabError
+from harness.host.base import Host
+from harness.measure.window import PYTHON, WindowSpec, run_window
+from harness.workloads.base import Command, Outcome, Target, describe, require_positive
+
+QUANTILES = {"rtt_p50": 0.5, "rtt_p90": 0.9, "rtt_p99": 0.99, "rtt_p999": 0.999}
+NS_PER_US = 1000
+MARGIN_S = 30.0
+MAX_PAYLOAD = 1472
+"""What fits a 1500-byte MTU: 20 bytes of IPv4 and 8 of ICMP are not payload."""
+
+IDENT = 0x6E70
+"""ICMP identifier of our requests; the filter lets only its answers in."""
+
+
+class Probed(msgspec.Struct, frozen=True):
+    """The prober's answer; see prober.py."""
+
+    rtt_ns: tuple[int, ...]
+    user_ns: tuple[int, ...]
+    sent: int
+    lost: int
+    unstamped: int
+    source: str
+
+
+@dataclass(frozen=True)
+class Latency:
+    """`count` round trips one after the other, after `warmup` ones that are not recorded.
+
+    `payload` is in bytes behind the ICMP header; `interval`, `timeout` and `limit` in seconds:
+    between the starts of two probes (0: at once), for one answer, and for all probes together.
+    """
+
+    count: int = 1000
+    warmup: int = 20
+    payload: int = 56
+    interval: float = 0.0
+    timeout: float = 1.0
+    limit: float = 10.0
+    name: str = "latency"
+
+    def __post_init__(self) -> None:
+        require_positive(self.name, count=self.count, timeout=self.timeout, limit=self.limit)
+        if self.warmup < 0 or self.interval < 0:
+            raise ConfigError(f"{self.name}: warmup and interval must not be negative")
+        if not 0 <= self.payload <= MAX_PAYLOAD:
+            raise ConfigError(
+                f"{self.name}: payload must be within 0 and {MAX_PAYLOAD} bytes, "
+                f"it is {self.payload}"
+            )
+
+    @property
+    def parameters(self) -> dict[str, str]:
+        return {
+            "count": str(self.count),
+            "warmup": str(self.warmup),
+            "payload": str(self.payload),
+            "interval": f"{self.interval:g}",
+            "timeout": f"{self.timeout:g}",
+        }
+
+    def command(self, target: Target) -> Command:
+        spec = {
+            "interface": target.partner_interface,
+            "frame": echo_request(target, self.payload).hex(),
+            "ident": IDENT,
+            "count": self.count,
+            "warmup": self.warmup,
+            "timeout": self.timeout,
+            "interval": self.interval,
+            "limit": self.limit,
+        }
+        argv = (*PYTHON, "-c", _prober_source(), json.dumps(spec))
+        return Command(argv, handshake=True, timeout=self.limit + self.timeout + MARGIN_S)
+
+    def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:
+        raw = {"prober": stdout} if stdout else {}
+        try:
+            probed = msgspec.json.decode(stdout, type=Probed)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            return Outcome(raw=raw, error=f"the prober ended with {describe(rc, stderr)}")
+        if not probed.rtt_ns or probed.sent <= 0:
+            return Outcome(
+                lost=probed.lost, raw=raw, error=f"none of {probed.sent} probes was answered"
+            )
+        metrics = {**summarise(probed.rtt_ns), "loss": 100 * probed.lost / probed.sent}
+        raw["rtt_source"] = probed.source
+        return Outcome(metrics, rtt_ns=probed.rtt_ns, lost=probed.lost, raw=raw)
+
+
+def nearest_rank(ordered: Sequence[int], q: float) -> int:
+    """The quantile `q` (0 < q <= 1) of sorted values: the value at rank ceil(q * n), counted from
+    1. It is always a value that was measured; of fewer than 1 / (1 - q) values it is the largest.
+    """
+    # Rounded first: 0.999 * 1000 is 999.0000000000001 at worst, and that is rank 999.
+    return ordered[max(1, math.ceil(round(q * len(ordered), 9))) - 1]
+
+
+def summarise(rtt_ns: Sequence[int]) -> dict[str, float]:
+    """rtt_min, rtt_p50, rtt_p90, rtt_p99, rtt_p999 and rtt_max in us; at least one value."""
+    ordered = sorted(rtt_ns)
+    return {
+        "rtt_min": ordered[0] / NS_PER_US,
+        **{name: nearest_rank(ordered, q) / NS_PER_US for name, q in QUANTILES.items()},
+        "rtt_max": ordered[-1] / NS_PER_US,
+    }
+
+
+def echo_request(target: Target, payload: int) -> bytes:
+    """An Ethernet frame with an ICMP echo request from the partner to the guest.
+
+    Identifier, sequence number and ICMP checksum are filled in by the prober, per probe.
+    """
+    # Imported late: half a second that a report or --help need not pay.
+    from scapy.layers.inet import ICMP, IP
+    from scapy.layers.l2 import Ether
+    from scapy.packet import Raw
+
+    filling = bytes(place % 256 for place in range(payload))
+    frame = (
+        Ether(src=target.partner_mac, dst=target.guest_mac)
+        / IP(src=target.partner_ip, dst=target.guest_ip)
+        / ICMP(type="echo-request")
+        / Raw(filling)
+    )
+    return bytes(frame)
+
+
+@cache
+def _prober_source() -> str:
+    return (resources.files(__package__) / "prober.py").read_text()
+
+
+FLOOR_NETNS = "nicproof-floor"
+FLOOR = Target(
+    guest_ip="192.0.2.2",  # TEST-NET-1 (RFC 5737), and locally administered addresses
+    guest_mac="02:00:00:00:00:02",
+    partner_ip="192.0.2.1",
+    partner_mac="02:00:00:00:00:01",
+    partner_interface="floor0",
+)
+FLOOR_LATENCY = Latency(count=1000, warmup=50, limit=5.0)
+
+
+def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> tuple[int, ...]:
+    """Round trips in ns over a veth pair of `host`: what the prober itself costs, with no NIC.
+
+    Everything lives in one network namespace that is made and removed here; one that a killed run
+    left behind is replaced. Raises LabError if the host cannot do it.
+    """
+    with _floor_pair(host):
+        result = run_window(host, WindowSpec.of(latency.command(FLOOR)), netns=FLOOR_NETNS)
+    outcome = latency.parse(result.stdout, result.stderr, result.returncode)
+    if outcome.error:
+        raise LabError(f"{host.name}: the prober's floor over a veth pair: {outcome.error}")
+    return outcome.rtt_ns
+
+
+@contextmanager
+def _floor_pair(host: Host) -> Iterator[None]:
+    """A veth pair in a namespace. The far end answers; the near end has no address, so that the
+    kernel does not take the partner's for its own, and a fixed neighbour stands in for ARP."""
+    delete = ("ip", "netns", "delete", FLOOR_NETNS)
+    near, far = FLOOR.partner_interface, "floor1"
+    host.run(delete, check=False)
+    host.run(("ip", "netns", "add", FLOOR_NETNS))
+    try:
+        for words in (
+            f"link add {near} address {FLOOR.partner_mac} type veth "
+            f"peer name {far} address {FLOOR.guest_mac}",
+            f"address add {FLOOR.guest_ip}/24 dev {far}",
+            f"link set {near} up",
+            f"link set {far} up",
+            f"neighbour add {FLOOR.partner_ip} lladdr {FLOOR.partner_mac} dev {far}",
+        ):
+            host.run(("ip", "-n", FLOOR_NETNS, *words.split()))
+    except BaseException:
+        host.run(delete, check=False)
+        raise
+    try:
+        yield
+    finally:
+        host.run(delete, check=False)
