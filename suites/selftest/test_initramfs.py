@@ -19,7 +19,8 @@ from harness.host.local import LocalHost
 DATA = Path(__file__).parent / "data"
 
 name = st.text(st.characters(exclude_characters="/\0", codec="utf-8"), min_size=1, max_size=12)
-path = st.lists(name.filter(lambda part: part not in (".", "..", cpio.TRAILER)), min_size=1, max_size=4)
+parts = name.filter(lambda part: part not in (".", "..", cpio.TRAILER))
+path = st.lists(parts, min_size=1, max_size=4)
 contents = st.dictionaries(path.map("/".join), st.binary(max_size=40), max_size=8)
 
 

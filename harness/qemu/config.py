@@ -1,0 +1,42 @@
+"""What a guest is made of, as frozen data; the paths in it are paths on the host."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DeployedImage:
+    """The micro guest's kernel and initial root on a host, and the kernel's command line."""
+
+    kernel: str
+    initrd: str
+    append: str = ""
+
+
+@dataclass(frozen=True)
+class DiskImage:
+    """A disk with an operating system that runs qemu-guest-agent. It is never written to."""
+
+    path: str
+    format: Literal["qcow2", "raw"]
+
+
+@dataclass(frozen=True)
+class GuestConfig:
+    """A guest, apart from its NICs.
+
+    `machine` is the whole value of -machine. Its defaults leave out what no network path needs
+    and each boot would have to probe; the HPET is off as libvirt has it for KVM guests.
+    """
+
+    image: DeployedImage | DiskImage
+    name: str = "guest"
+    memory_mib: int = 256
+    vcpus: int = 1
+    machine: str = "q35,sata=off,i8042=off,hpet=off,vmport=off,smbus=off"
+    accel: str = "kvm"
+    cpu: str = "host"
+    extra_args: tuple[str, ...] = ()
+    qemu: tuple[str, ...] = ("qemu-system-x86_64",)
