@@ -152,13 +152,20 @@ def judge_claims(run: Run, boots: pd.DataFrame) -> tuple[Claim, ...]:
 
 
 def _compare_part(run: Run, boots: pd.DataFrame, part: Part) -> list[Comparison]:
+    paths = _comparable(run)
     return [
         compare(boots, left, right, workload, part)
         for workload in part.workloads
         if workload in run.workloads
-        for left in filter(part.left, run.paths)
-        for right in filter(part.right, run.paths)
+        for left in filter(part.left, paths)
+        for right in filter(part.right, paths)
     ]
+
+
+def _comparable(run: Run) -> list[str]:
+    """Paths that this host can offer: a path it cannot is no argument against a claim."""
+    missing = {m.path for m in run.info.missing}
+    return [path for path in run.paths if path not in missing]
 
 
 def compare(boots: pd.DataFrame, left: str, right: str, workload: str, part: Part) -> Comparison:
@@ -219,12 +226,14 @@ def _verdict_of_claim(
     """A claim stands if each of its comparisons does, and falls with any of them."""
     refuted = [c for c in comparisons if c.verdict == "refuted"]
     if refuted:
-        names = ", ".join(f"{c.left} against {c.right} ({c.workload})" for c in refuted)
-        return "refuted", f"{len(refuted)} of {len(comparisons)} go the other way: {names}"
+        names = ", ".join(f"{c.left} / {c.right} ({c.workload})" for c in refuted)
+        side = "above" if refuted[0].side == "below" else "below"
+        total = f"{len(refuted)} of {len(comparisons)} ratios"
+        return "refuted", f"{total} lie {side} {refuted[0].bound:g}: {names}"
     open_ = [c for c in comparisons if c.verdict == "undecided"]
     if not open_ and not gaps:
         return "supported", f"all {len(comparisons)} comparisons agree"
-    reasons = list(gaps)
+    reasons = list(dict.fromkeys(gaps))
     if open_ and len({c.why for c in open_}) == 1:
         reasons.append(open_[0].why)
     elif open_:
@@ -239,7 +248,7 @@ def _gap(run: Run, part: Part) -> str:
     lacking = [
         kind
         for kind, chosen in zip(part.kinds, (part.left, part.right), strict=True)
-        if not any(map(chosen, run.paths))
+        if not any(map(chosen, _comparable(run)))
     ]
     return f"no {' and no '.join(lacking)} path in this run"
 

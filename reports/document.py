@@ -151,4 +151,5 @@ def _floor(floor_ns: Sequence[int]) -> str:
     if not floor_ns:
         return "not measured"
     median, p99 = (style.number(float(v) / 1000) for v in np.percentile(floor_ns, [50, 99]))
-    return f"median {median} us, p99 {p99} us, of {len(floor_ns):,} round trips over a veth pair"
+    us = style.unit("us")
+    return f"median {median} {us}, p99 {p99} {us}, {len(floor_ns):,} round trips over a veth pair"

@@ -28,6 +28,7 @@ from reports.frames import Run, is_idle, metric_of
 
 WIDTH = 5.2  # inches
 _REASONS_SHOWN = 8
+_LEGEND_CHARACTERS = 75  # what a line of the legend holds, 6 of them for each entry's key
 _RC: dict[Any, Any] = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -60,7 +61,7 @@ class Data:
 
 
 def draw_all(data: Data, directory: Path) -> list[Drawn]:
-    """Draw every figure there is data for; LabError is left to the caller (OSError)."""
+    """Draw every figure there is data for. OSError if a file cannot be written."""
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
     with mpl.rc_context(_RC):
@@ -70,6 +71,8 @@ def draw_all(data: Data, directory: Path) -> list[Drawn]:
                 continue
             figure, entry = made
             FigureCanvasAgg(figure)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # laid out once is enough for both files
             figure.savefig(directory / f"{entry.name}.png", dpi=200, metadata={"Software": None})
             figure.savefig(directory / f"{entry.name}.svg", metadata={"Date": None})
             drawn.append(entry)
@@ -81,24 +84,29 @@ Made = tuple[Figure, Drawn] | None
 
 def throughput(data: Data) -> Made:
     """Paths as points, one panel a workload (and direction, where it has two figures)."""
-    both = data.boots[data.boots["metric"] == "throughput"]["workload"].unique()
-    panels = [
+    return _points(data, "throughput", "Throughput, Mbit/s", _throughput_panels(data))
+
+
+def _throughput_panels(data: Data) -> list[tuple[str, str]]:
+    """(workload, metric): the two directions only where there is no single figure."""
+    whole = {w for w in data.run.workloads if _has(data.boots, w, "throughput")}
+    return [
         (workload, metric)
         for workload in data.run.workloads
         for metric in ("throughput", "throughput_tx", "throughput_rx")
-        if _has(data.boots, workload, metric) and (metric == "throughput" or workload not in both)
+        if _has(data.boots, workload, metric) and (metric == "throughput" or workload not in whole)
     ]
-    return _points(data, "throughput", "Throughput, Mbit/s (more is better)", panels)
 
 
 def cpu_per_gbit(data: Data) -> Made:
-    """Host CPU time of a guest's threads per Gbit on the wire, one panel a workload."""
+    """Host CPU time of a guest's threads per Gbit, one panel a workload that moves data in bulk."""
+    bulk = {workload for workload, _ in _throughput_panels(data)}
     panels = [
         (workload, "cpu_per_gbit")
         for workload in data.run.workloads
-        if _has(data.boots, workload, "cpu_per_gbit")
+        if _has(data.boots, workload, "cpu_per_gbit") and workload in bulk
     ]
-    title = "Host CPU time per Gbit on the wire, seconds (less is better)"
+    title = "Host CPU time per Gbit on the wire, s/Gbit"
     return _points(data, "cpu-per-gbit", title, panels)
 
 
@@ -107,7 +115,7 @@ def exits_per_packet(data: Data) -> Made:
     return _stacked(
         data,
         "exits-per-packet",
-        "VM exits per packet on the wire, by reason (less is better)",
+        "VM exits per packet on the wire, by reason",
         "exits_per_packet",
         "per_packet",
     )
@@ -118,7 +126,7 @@ def exit_time_share(data: Data) -> Made:
     return _stacked(
         data,
         "exit-time-share",
-        "Time in VM exits, % of the window, by reason (less is better)",
+        "Time in VM exits by reason, % of the window",
         "exit_time_share",
         "share",
     )
@@ -128,30 +136,34 @@ def latency(data: Data) -> Made:
     """The share of round trips slower than x: a thick line a path, a thin one a boot."""
     if not data.rtts:
         return None
-    title = "Latency: share of round trips slower than x us (left is better)"
+    title = "Latency: share of round trips slower than x"
     figure = _figure(title, _subtitle(data, "rtt_p50"), [8], legend=3)
     axes = figure.subplots()
     colours, markers = style.path_colours(data.run.paths), style.path_markers(data.run.paths)
     for path in (p for p in data.run.paths if p in data.rtts):
         for boot in data.rtts[path].values():
-            _tail(axes, boot, color=colours[path], linewidth=0.7, alpha=0.4)
+            _tail(axes, boot, points=100, color=colours[path], linewidth=0.7, alpha=0.4)
         pooled = [rtt for boot in data.rtts[path].values() for rtt in boot]
-        marks = {"marker": markers[path], "markersize": 6, "markeredgecolor": "white"}
+        marks: dict[str, Any] = {
+            "marker": markers[path],
+            "markersize": 6,
+            "markeredgecolor": "white",
+        }
         _tail(axes, pooled, color=colours[path], linewidth=2.0, label=path, **marks)
     if data.run.info.floor_ns:
         floor = data.run.info.floor_ns
         _tail(axes, floor, color=style.INK, linewidth=1.2, linestyle=":", label="prober's floor")
-    axes.set(xscale="log", yscale="log", xlabel="round trip, us")
+    axes.set(xscale="log", yscale="log", xlabel=f"round trip, {style.unit('us')}")
     axes.set_ylim(top=1.3)
     shares = {1.0: "all", 0.5: "half", 0.1: "10 %", 0.01: "1 %", 0.001: "0.1 %", 1e-4: "0.01 %"}
     low = axes.get_ylim()[0]
     ticks = [share for share in shares if share >= low]
     axes.set_yticks(ticks, [shares[tick] for tick in ticks])
     axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
-    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: style.number(x)))
+    axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.grid(True, color=style.RULE, linewidth=0.6)
     _plain(axes)
-    _legend(figure, axes.get_legend_handles_labels(), 3)
+    _legend(figure, axes.get_legend_handles_labels())
     caption = (
         "Each line gives, for a time x, the share of round trips that took at least that long. "
         "Thick: all counted trials of a path; thin: its boots."
@@ -203,10 +215,11 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str) -> Mad
             _dots(axes, values, y, style.INK)
         _rows(axes, workload, paths)
     names = [*shown, "other"] if len(shown) < len(ranked) else shown
-    _legend(figure, ([Patch(color=colours[n]) for n in names], names), 4)
+    _legend(figure, ([Patch(color=colours[n]) for n in names], names))
     caption = (
         "A bar is as long as the path's estimate over boots and divided by each reason's share; "
-        "dots: the boots' totals. Idle exits (HLT, MWAIT) are left out."
+        "dots: the boots' totals. Idle exits (HLT, MWAIT) are left out, and so are paths whose "
+        "exits were not counted, such as one without a guest."
     )
     return figure, Drawn(name, title, caption)
 
@@ -236,11 +249,11 @@ def _dots(axes: Axes, values: Sequence[float], y: float, colour: str) -> None:
               zorder=5)  # fmt: skip
 
 
-def _tail(axes: Axes, rtts: Sequence[int], **look: Any) -> None:
+def _tail(axes: Axes, rtts: Sequence[int], points: int = 200, **look: Any) -> None:
     """Share of `rtts` (ns) that are at least x, thinned to what the eye can tell apart."""
     data = np.sort(np.asarray(rtts, dtype=np.float64)) / 1000
     count = len(data)
-    ranks = np.unique(count - np.geomspace(count, 1, 300).round().astype(int))
+    ranks = np.unique(count - np.geomspace(count, 1, points).round().astype(int))
     shares = (count - ranks) / count
     marked = [int(np.abs(shares - share).argmin()) for share in (0.5, 0.1, 0.01, 0.001)]
     axes.step(data[ranks], shares, where="pre", markevery=sorted(set(marked)), **look)
@@ -248,7 +261,7 @@ def _tail(axes: Axes, rtts: Sequence[int], **look: Any) -> None:
 
 def _figure(title: str, subtitle: str, rows: Sequence[int], legend: int = 0) -> Figure:
     """An empty figure, high enough for panels of so many rows, its title at the top left."""
-    title, subtitle = fill(title, 54), fill(subtitle, 66)
+    title, subtitle = fill(title, 54), fill(subtitle, 76)
     head = 0.16 + 0.2 * (title.count("\n") + 1) + 0.17 * (subtitle.count("\n") + 1)
     height = head + sum(0.62 + 0.3 * n for n in rows) + 0.24 * legend
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -286,8 +299,9 @@ def _plain(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def _legend(figure: Figure, entries: tuple[Sequence[Artist], Sequence[str]], columns: int) -> None:
+def _legend(figure: Figure, entries: tuple[Sequence[Artist], Sequence[str]]) -> None:
     handles, labels = entries
+    columns = max(1, _LEGEND_CHARACTERS // (max(map(len, labels), default=0) + 6))
     figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False,
                   fontsize=9, handlelength=1.4, columnspacing=1.2)  # fmt: skip
 
@@ -297,15 +311,16 @@ def _subtitle(data: Data, metric: str) -> str:
     info = data.run.info
     boots = data.boots.groupby(["path", "workload"])["boot"].nunique()
     fewest, most = int(boots.min()), int(boots.max())
-    parts: list[str] = [info.fidelity]
-    if info.fidelity not in metric_of(metric).evidence:
-        parts.append("not evidence for silicon at this fidelity")
+    better = {"lower": "less is better", "higher": "more is better", "none": ""}
+    parts: list[str] = [better[metric_of(metric).better]]
     if fewest < stats.MIN_BLOCKS:
         count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         parts.append(f"indicative: {count} boot{'s' if most > 1 else ''} a path")
     else:
         parts.append(f"{fewest if fewest == most else f'{fewest} to {most}'} boots a path")
-    return " · ".join(parts)
+    evidence = info.fidelity in metric_of(metric).evidence
+    parts.append(info.fidelity + ("" if evidence else ": not evidence for silicon"))
+    return " · ".join(filter(None, parts))
 
 
 def _panel_name(workload: str, metric: str) -> str:

@@ -7,6 +7,7 @@ with any common colour vision; a marker or a label always says the same again.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 
 from reports.stats import Estimate
@@ -85,6 +86,18 @@ def spread(figure: Estimate) -> tuple[str, str]:
     like = figure.value or max(abs(figure.low), abs(figure.high))
     low, high = number(figure.low, like), number(figure.high, like)
     return number(figure.value), f"[{low}, {high}]"
+
+
+def rough(value: float) -> str:
+    """Two significant digits, for sentences."""
+    size = abs(value)
+    decimals = 0 if size >= 10 else 1 - math.floor(math.log10(size)) if size > 0 else 0
+    return f"{value:,.{min(decimals, 9)}f}"
+
+
+def unit(metric_unit: str) -> str:
+    """A unit as it is printed; the CSV keeps to ASCII."""
+    return re.sub(r"\bus\b", "\N{MICRO SIGN}s", metric_unit)
 
 
 def times(ratio: float) -> str:

@@ -23,7 +23,7 @@ _SUMMARY = (
     ("throughput", ("tcp-tx", "tcp-rx")),
     ("rtt_p50", ("latency",)),
     ("rtt_p99", ("latency",)),
-    ("cpu_per_gbit", ("tcp-tx", "tcp-rx")),
+    ("cpu_per_gbit", ("tcp-tx",)),
 )
 Estimates = Mapping[tuple[str, str, str], Estimate]  # (path, workload, metric)
 
@@ -67,9 +67,19 @@ def summary(run: Run, found: Estimates) -> Table | None:
         return None
     head = [("Path",), *(_metric_head(run, metric, workload) for workload, metric in columns)]
     rows = [
-        (Cell(path), *(_figure(found.get((path, w, m))) for w, m in columns)) for path in run.paths
+        (Cell(path, _state(run, path)), *(_figure(found.get((path, w, m))) for w, m in columns))
+        for path in run.paths
     ]
     return Table(tuple(head), tuple(rows), note=figures_note(run, found))
+
+
+def _state(run: Run, path: str) -> str:
+    """Why a path has no figures, in a word."""
+    if any(t.path == path for t in run.counted):
+        return ""
+    if any(m.path == path for m in run.info.missing):
+        return "missing"
+    return "failed" if any(f.path == path for f in run.info.failures) else "no valid trial"
 
 
 def by_workload(run: Run, found: Estimates) -> list[Table]:
@@ -80,7 +90,7 @@ def by_workload(run: Run, found: Estimates) -> list[Table]:
         paths = [p for p in run.paths if any((p, workload, m) in found for m in metrics)]
         rows = [
             (
-                Cell(_marked(run, metric), metric_of(metric).unit),
+                Cell(_marked(run, metric), style.unit(metric_of(metric).unit)),
                 *(_figure(found.get((path, workload, metric))) for path in paths),
             )
             for metric in metrics
@@ -116,8 +126,7 @@ def exits_by_reason(run: Run, exits: pd.DataFrame) -> list[Table]:
 def comparisons(claim: Claim) -> Table:
     """The comparisons a claim rests on."""
     head = (
-        ("Comparison",), ("Workload",), ("Ratio", "[95 %]"), ("p",), ("p adjusted",), ("Blocks",),
-        ("Verdict",),
+        ("Comparison",), ("Verdict",), ("Ratio", "[95 %]"), ("p adjusted",), ("p",), ("Blocks",)
     )  # fmt: skip
     return Table(head, tuple(_comparison(c) for c in claim.comparisons))
 
@@ -130,13 +139,12 @@ def _comparison(c: Comparison) -> tuple[Cell, ...]:
         few = c.blocks < stats.MIN_BLOCKS
         ratio = Cell(style.number(c.result.ratio), f"{'range ' if few else ''}[{low}, {high}]")
     return (
-        Cell(f"{c.left} / {c.right}", f"expected {c.side} {c.bound:g}"),
-        Cell(c.workload),
-        ratio,
-        Cell(_ABSENT if c.p is None else f"{c.p:.2g}"),
-        Cell(_ABSENT if c.adjusted is None else f"{c.adjusted:.2g}"),
-        Cell(str(c.blocks)),
+        Cell(f"{c.left} / {c.right}", f"{c.workload}, expected {c.side} {c.bound:g}"),
         Cell(c.verdict, c.why, c.verdict),
+        ratio,
+        Cell(_ABSENT if c.adjusted is None else f"{c.adjusted:.2g}"),
+        Cell(_ABSENT if c.p is None else f"{c.p:.2g}"),
+        Cell(str(c.blocks)),
     )
 
 
@@ -251,7 +259,7 @@ def _reason_cell(exits: pd.DataFrame, path: str, reason: str) -> Cell:
         return Cell(_ABSENT, kind="absent")
     count = stats.hodges_lehmann([float(v) for v in rows["per_packet"]])
     time = stats.hodges_lehmann([float(v) for v in rows["us_per_packet"]])
-    return Cell(style.number(count), f"{style.number(time)} us")
+    return Cell(style.number(count), f"{style.number(time)} {style.unit('us')}")
 
 
 def _held(results: Sequence[bool] | None) -> Cell:
@@ -274,11 +282,13 @@ def _parameters(sets: Iterable[Mapping[str, str]]) -> str:
 
 
 def _metric_head(run: Run, metric: str, workload: str) -> tuple[str, ...]:
-    return (workload, _marked(run, metric), metric_of(metric).unit)
+    return (workload, _marked(run, metric), style.unit(metric_of(metric).unit))
 
 
 def _marked(run: Run, metric: str) -> str:
-    return metric_of(metric).label + ("" if _is_evidence(run, metric) else f" {NOT_EVIDENCE}")
+    return metric_of(metric).label + (
+        "" if _is_evidence(run, metric) else f"\N{NO-BREAK SPACE}{NOT_EVIDENCE}"
+    )
 
 
 def _is_evidence(run: Run, metric: str) -> bool:

@@ -46,15 +46,16 @@ def headline(run: Run, found: Estimates) -> str:
     if not run.trials:
         return "No trial was finished: there is nothing to compare."
     if not run.counted:
-        return (
-            f"None of the {_count(len(run.trials), 'trial')} counts: there is nothing to compare."
-        )
-    sentences = [
-        _exits_sentence(workload, ranked)
-        for workload in _workloads_with(run, found, "exits_per_packet")
-        if (ranked := _ranked(run, found, workload, "exits_per_packet"))
+        total = _count(len(run.trials), "trial")
+        return f"Of {total} none is valid: there is nothing to compare."
+    metric = "exits_per_packet"
+    rankings = [
+        (workload, _ranked(run, found, workload, metric))
+        for workload in _workloads_with(run, found, metric)
     ]
-    return " ".join(sentences) or "No VM exit was counted in this run: see the tables."
+    if not rankings:
+        return "VM exits per packet were not measured in this run: see the tables."
+    return " ".join(_exits_sentence(workload, ranked) for workload, ranked in rankings)
 
 
 def lead(run: Run, found: Estimates) -> list[str]:
@@ -81,8 +82,8 @@ def interrupted(run: Run) -> str:
         return ""
     blocks = len({t.block for t in run.trials})
     return (
-        f"This run was interrupted or is still going: {_count(len(run.trials), 'trial')} of "
-        f"{_count(blocks, 'block')} (asked for: {run.info.boots}). What follows rests on those."
+        f"This run was interrupted, or is still going: {_count(len(run.trials), 'trial')} in "
+        f"{blocks} of {_count(run.info.boots, 'block')}. What follows rests on those."
     )
 
 
@@ -106,12 +107,12 @@ def _exits_sentence(workload: str, ranked: list[Ranked]) -> str:
     start = _WORKLOADS.get(workload, f"Under {workload}")
     low, high = ranked[0], ranked[-1]
     if low is high:
-        return f"{start}, {low.path} needs {_amount(low.figure.value)} per packet."
+        return f"{start}, {low.path} needs {_amount(low)} per packet."
     between = next((r for r in ranked[1:-1] if is_vf(r.path)), None)
-    middle = f", {between.path} {style.number(between.figure.value)}" if between else ""
+    middle = f", {between.path} {style.rough(between.figure.value)}" if between else ""
     text = (
-        f"{start}, {low.path} needs {_amount(low.figure.value)} per packet{middle}, "
-        f"{high.path} {style.number(high.figure.value)}"
+        f"{start}, {low.path} needs {_amount(low)} per packet{middle}, "
+        f"{high.path} {style.rough(high.figure.value)}"
     )
     if low.figure.high >= high.figure.low:
         return f"{text}: no difference beyond the spread of the boots."
@@ -120,8 +121,9 @@ def _exits_sentence(workload: str, ranked: list[Ranked]) -> str:
     return f"{text}: {style.times(high.figure.value / low.figure.value)} times as many."
 
 
-def _amount(value: float) -> str:
-    return "no exit" if value == 0 else f"{style.number(value)} exits"
+def _amount(ranked: Ranked) -> str:
+    value = ranked.figure.value
+    return "no exit" if value == 0 else f"{style.rough(value)} exits"
 
 
 def _mmio_notes(run: Run, found: Estimates) -> list[str]:
@@ -129,7 +131,7 @@ def _mmio_notes(run: Run, found: Estimates) -> list[str]:
     for workload in _workloads_with(run, found, "mmio_exits_per_packet")[:1]:
         ranked = _ranked(run, found, workload, "mmio_exits_per_packet")
         none = [r.path for r in ranked if r.figure.high == 0]
-        some = [f"{r.path} {style.number(r.figure.value)}" for r in ranked if r.figure.high > 0]
+        some = [f"{r.path} {style.rough(r.figure.value)}" for r in ranked if r.figure.high > 0]
         parts = ([f"none with {_and(none)}"] if none else []) + some
         return [f"Of those, trapped accesses to device registers ({workload}): {', '.join(parts)}."]
     return []
