@@ -1,6 +1,6 @@
 """The figures: one function each, drawn on matplotlib's own canvas without any global state.
 
-Five inches wide with large type, so that they can be read on a phone as well as on paper. Every
+Narrow, with large type, so that they can be read on a phone as well as on paper. Every
 axis starts at zero except the latency's, which is logarithmic; every boot is visible as a dot.
 """
 
@@ -26,9 +26,10 @@ from harness.measure.record import IDLE
 from reports import stats, style
 from reports.frames import Run, is_idle, metric_of
 
-WIDTH = 5.2  # inches
+WIDTH = 4.6  # inches
 _REASONS_SHOWN = 8
-_LEGEND_CHARACTERS = 75  # what a line of the legend holds, 6 of them for each entry's key
+_SUBTITLE_CHARACTERS = 64  # in one line
+_LEGEND_CHARACTERS = 66  # what a line of the legend holds, 6 of them for each entry's key
 _RC: dict[Any, Any] = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -261,7 +262,7 @@ def _tail(axes: Axes, rtts: Sequence[int], points: int = 200, **look: Any) -> No
 
 def _figure(title: str, subtitle: str, rows: Sequence[int], legend: int = 0) -> Figure:
     """An empty figure, high enough for panels of so many rows, its title at the top left."""
-    title, subtitle = fill(title, 54), fill(subtitle, 76)
+    title = fill(title, 46)
     head = 0.16 + 0.2 * (title.count("\n") + 1) + 0.17 * (subtitle.count("\n") + 1)
     height = head + sum(0.62 + 0.3 * n for n in rows) + 0.24 * legend
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -319,8 +320,10 @@ def _subtitle(data: Data, metric: str) -> str:
     else:
         parts.append(f"{fewest if fewest == most else f'{fewest} to {most}'} boots a path")
     evidence = info.fidelity in metric_of(metric).evidence
-    parts.append(info.fidelity + ("" if evidence else ": not evidence for silicon"))
-    return " · ".join(filter(None, parts))
+    fidelity = info.fidelity + ("" if evidence else ": not evidence for silicon")
+    text = " · ".join(filter(None, parts))
+    joint = " · " if len(text) + len(fidelity) + 3 <= _SUBTITLE_CHARACTERS else "\n"
+    return text + joint + fidelity
 
 
 def _panel_name(workload: str, metric: str) -> str:

@@ -128,10 +128,10 @@ def comparisons(claim: Claim) -> Table:
     head = (
         ("Comparison",), ("Verdict",), ("Ratio", "[95 %]"), ("p adjusted",), ("p",), ("Blocks",)
     )  # fmt: skip
-    return Table(head, tuple(_comparison(c) for c in claim.comparisons))
+    return Table(head, tuple(_comparison(c, claim) for c in claim.comparisons))
 
 
-def _comparison(c: Comparison) -> tuple[Cell, ...]:
+def _comparison(c: Comparison, claim: Claim) -> tuple[Cell, ...]:
     if c.result is None:
         ratio = Cell(_ABSENT)
     else:
@@ -140,7 +140,7 @@ def _comparison(c: Comparison) -> tuple[Cell, ...]:
         ratio = Cell(style.number(c.result.ratio), f"{'range ' if few else ''}[{low}, {high}]")
     return (
         Cell(f"{c.left} / {c.right}", f"{c.workload}, expected {c.side} {c.bound:g}"),
-        Cell(c.verdict, c.why, c.verdict),
+        Cell(c.verdict, "" if c.why == claim.why else c.why, c.verdict),
         ratio,
         Cell(_ABSENT if c.adjusted is None else f"{c.adjusted:.2g}"),
         Cell(_ABSENT if c.p is None else f"{c.p:.2g}"),
