@@ -28,7 +28,6 @@ from harness.measure.counters import (
 )
 from harness.measure.record import ExitCount
 from harness.units import NS_PER_S
-from harness.workloads.base import Command
 
 PYTHON = ("python3", "-I", "-S")
 """Isolated and without site: half the start-up time, and nothing of the host's to trip over."""
@@ -41,6 +40,20 @@ OWN_NET_DEV = "/proc/self/net/dev"
 
 Write = tuple[str, str]
 """A path and the text to write to it, in one write(2), without truncating."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a window runs, usually beside the link partner's port.
+
+    With `handshake` the command prints "ready" and waits for a line on stdin before it starts,
+    so its start-up is outside the window. `timeout` is in seconds, start-up included.
+    """
+
+    argv: tuple[str, ...]
+    stdin: str | None = None
+    handshake: bool = False
+    timeout: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -253,17 +266,21 @@ def host_interface_probe(interface: str) -> Probe:
     return Probe(f"host interface {interface}", parse, read=tuple(paths.values()))
 
 
-def threads_probe(qemu_pid: int) -> Probe:
+def threads_probe(qemu_pid: int, *, vhost_threads: tuple[int, ...] = ()) -> Probe:
     """cpu.{vcpu,vhost,qemu}_ns: CPU time of a QEMU process's threads, by what they do.
 
     A thread that was born in the window counts from 0; one that ended in it is lost. If the
     process died there is no counter at all, and `WindowResult.vanished` has its files.
+    Before Linux 6.4 vhost workers are threads of the kernel: see `find_vhost_threads`.
     """
-    tasks = f"/proc/{qemu_pid}/task"
+    own, kernel = f"/proc/{qemu_pid}/task", tuple(f"/proc/{tid}" for tid in vhost_threads)
+    mine = (f"{own}/", *(f"{thread}/" for thread in kernel))
 
     def parse(result: WindowResult) -> Reading:
-        mine = {path: text for path, text in result.after.items() if path.startswith(tasks)}
-        before, after = cpu_times(result.before), cpu_times(mine)
+        before, after = (
+            cpu_times({path: text for path, text in texts.items() if path.startswith(mine)})
+            for texts in (result.before, result.after)
+        )
         if not after:
             return Reading()
         spent = {"cpu.vcpu_ns": 0, "cpu.vhost_ns": 0, "cpu.qemu_ns": 0}
@@ -271,7 +288,17 @@ def threads_probe(qemu_pid: int) -> Probe:
             spent[f"cpu.{role}_ns"] += ns - before.get(thread, (role, 0))[1]
         return Reading(spent)
 
-    return Probe("threads", parse, read=(f"{tasks}/*/comm", f"{tasks}/*/schedstat"))
+    files = tuple(
+        f"{task}/{name}" for task in (f"{own}/*", *kernel) for name in ("comm", "schedstat")
+    )
+    return Probe("threads", parse, read=files)
+
+
+def find_vhost_threads(host: Host, qemu_pid: int) -> tuple[int, ...]:
+    """Ids of the kernel threads that are vhost workers of a QEMU; none since Linux 6.4, where
+    they are threads of QEMU's own process."""
+    found = host.run(("pgrep", "-x", f"vhost-{qemu_pid}"), check=False)
+    return tuple(int(word) for word in found.text.split())
 
 
 def interrupts_probe(*labels: str) -> Probe:

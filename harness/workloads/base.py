@@ -12,6 +12,7 @@ from typing import Protocol
 
 from harness.errors import ConfigError
 from harness.measure.record import IDLE
+from harness.measure.window import Command
 
 
 @dataclass(frozen=True)
@@ -23,20 +24,6 @@ class Target:
     partner_ip: str
     partner_mac: str
     partner_interface: str
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command to run beside the partner's port, for one window.
-
-    With `handshake` the command prints "ready" and waits for a line on stdin before it starts,
-    so its start-up is outside the window. `timeout` is in seconds, start-up included.
-    """
-
-    argv: tuple[str, ...]
-    stdin: str | None = None
-    handshake: bool = False
-    timeout: float = 60.0
 
 
 @dataclass(frozen=True)

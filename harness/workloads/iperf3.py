@@ -20,7 +20,8 @@ from typing import Literal, TypeVar
 import msgspec
 
 from harness.errors import ConfigError
-from harness.workloads.base import Command, Outcome, Target, describe, require_positive
+from harness.measure.window import Command
+from harness.workloads.base import Outcome, Target, describe, require_positive
 
 T = TypeVar("T")
 Kind = Literal["tcp-tx", "tcp-rx", "tcp-bidir", "udp"]

@@ -1,0 +1,266 @@
+"""The window program, run for real on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import LabError
+from harness.host.local import LocalHost
+from harness.measure import window
+from harness.measure.window import Command, Probe, Reading, WindowSpec, run_window
+
+HOST = LocalHost()
+SHAKING = """
+import sys
+open(sys.argv[1], "a").write("up ")
+print("ready", flush=True)
+line = sys.stdin.readline()
+open(sys.argv[1], "a").write("go ")
+sys.stdout.write(repr(line) + sys.stdin.read())
+"""
+
+
+def python(source: str, *argv: object) -> tuple[str, ...]:
+    return (sys.executable, "-I", "-S", "-c", source, *map(str, argv))
+
+
+def is_alive(pid: str) -> bool:
+    """Whether it still runs; an orphan that init has not yet reaped does not."""
+    try:
+        return Path(f"/proc/{pid.strip()}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def switch(tmp_path: Path) -> Path:
+    """A file that plays a kernel switch: the last character written to it is its state."""
+    path = tmp_path / "switch"
+    path.write_text("-")
+    return path
+
+
+def test_both_streams_and_the_status_come_back() -> None:
+    source = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
+    result = run_window(HOST, WindowSpec(python(source)))
+    assert (result.stdout, result.stderr, result.returncode) == ("out\n", "err\n", 3)
+    assert result.opened and not result.timed_out
+
+
+def test_more_output_than_a_pipe_holds_on_both_streams_is_no_deadlock() -> None:
+    source = "import sys\nfor _ in range(400): print('o' * 999); print('e' * 999, file=sys.stderr)"
+    result = run_window(HOST, WindowSpec(python(source), timeout=20.0))
+    assert (len(result.stdout), len(result.stderr)) == (400_000, 400_000)
+
+
+def test_input_reaches_the_command() -> None:
+    assert run_window(HOST, WindowSpec(("cat",), stdin="täxt\n")).stdout == "täxt\n"
+
+
+def test_the_window_is_as_long_as_the_command() -> None:
+    result = run_window(HOST, WindowSpec(("sleep", "0.3")))
+    assert 0.3e9 <= result.window_ns < 1.5e9
+
+
+def test_switches_are_on_while_the_command_runs_and_off_before_the_late_reading(
+    switch: Path,
+) -> None:
+    spec = WindowSpec(
+        ("cat", str(switch)),
+        read=(str(switch),),
+        start=((str(switch), "1"),),
+        stop=((str(switch), "0"),),
+        after=(str(switch),),
+    )
+    result = run_window(HOST, spec)
+    assert result.before == {str(switch): "-"}
+    assert result.stdout == "1"
+    assert result.after == result.late == {str(switch): "0"}
+
+
+def test_writing_does_not_truncate(switch: Path) -> None:
+    # O_TRUNC would remove every other trigger from a tracefs file.
+    switch.write_text("abc")
+    run_window(HOST, WindowSpec(("true",), start=((str(switch), "X"),)))
+    assert switch.read_text() == "Xbc"
+
+
+def test_globs_are_expanded_at_both_edges(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("1")
+    born = tmp_path / "b.txt"
+    spec = WindowSpec(("cp", str(tmp_path / "a.txt"), str(born)), read=(f"{tmp_path}/*.txt",))
+    result = run_window(HOST, spec)
+    assert set(result.before) == {str(tmp_path / "a.txt")}
+    assert result.after == {str(tmp_path / "a.txt"): "1", str(born): "1"}
+    assert result.vanished == ()
+
+
+def test_files_that_vanish_are_named_and_the_rest_is_kept(tmp_path: Path) -> None:
+    gone, never = tmp_path / "gone", tmp_path / "never"
+    gone.write_text("1")
+    spec = WindowSpec(("rm", str(gone)), read=(str(gone), str(never), "/proc/self/net/dev"))
+    result = run_window(HOST, spec)
+    assert set(result.vanished) == {str(gone), str(never)}
+    assert "/proc/self/net/dev" in result.after
+
+
+def test_the_counters_of_a_process_that_dies_in_the_window_vanish() -> None:
+    with HOST.spawn(("sleep", "60")) as victim, ThreadPoolExecutor() as reaper:
+        reaper.submit(victim.wait, 30.0)
+        stat = f"/proc/{victim.pid}/task/*/schedstat"
+        source = "import os, sys, time; os.kill(int(sys.argv[1]), 9); time.sleep(0.5)"
+        result = run_window(HOST, WindowSpec(python(source, victim.pid), read=(stat,)))
+    assert len(result.vanished) == 1 and result.returncode == 0
+
+
+def test_a_command_that_hangs_is_killed_with_its_children_and_switches_are_off(
+    switch: Path, tmp_path: Path
+) -> None:
+    child = tmp_path / "pid"
+    # SIGTERM does not impress them.
+    script = f"trap '' TERM; sleep 60 & echo $! > {child}; echo said; wait; sleep 60"
+    spec = WindowSpec(
+        ("sh", "-c", script),
+        start=((str(switch), "1"),),
+        stop=((str(switch), "0"),),
+        timeout=0.5,
+    )
+    started = time.monotonic()
+    result = run_window(HOST, spec)
+    assert time.monotonic() - started < 10
+    assert result.timed_out and result.stdout == "said\n"
+    assert result.returncode == -signal.SIGKILL
+    assert switch.read_text() == "0"
+    assert not is_alive(child.read_text())
+
+
+def test_with_a_handshake_the_start_up_is_outside_the_window(switch: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    slow = f"import time; time.sleep(0.5)\n{SHAKING}"
+    spec = WindowSpec(
+        python(slow, log),
+        stdin="more",
+        handshake=True,
+        read=(str(log),),
+        start=((str(switch), "1"),),
+        stop=((str(switch), "0"),),
+    )
+    result = run_window(HOST, spec)
+    assert result.before[str(log)] == "up "  # read when the command was ready, before its go
+    assert result.after[str(log)] == "up go "
+    assert result.stdout == "'go\\n'more"  # without the "ready"
+    assert 0 < result.window_ns < 0.5e9
+    assert switch.read_text() == "0"
+
+
+def test_a_command_that_dies_before_it_is_ready_opens_no_window(switch: Path) -> None:
+    source = "import sys; print('no such port'); sys.exit(2)"
+    spec = WindowSpec(python(source), handshake=True, start=((str(switch), "1"),))
+    result = run_window(HOST, spec)
+    assert not result.opened and result.window_ns == 0
+    assert (result.stdout, result.returncode) == ("no such port\n", 2)
+    assert switch.read_text() == "-"
+
+
+def test_a_command_that_never_gets_ready_is_killed(switch: Path) -> None:
+    spec = WindowSpec(("sleep", "60"), handshake=True, start=((str(switch), "1"),), timeout=0.3)
+    result = run_window(HOST, spec)
+    assert result.timed_out and not result.opened
+    assert switch.read_text() == "-"
+
+
+def test_a_refused_switch_means_no_window_and_the_others_are_put_back(
+    switch: Path, tmp_path: Path
+) -> None:
+    spec = WindowSpec(
+        ("touch", str(tmp_path / "ran")),
+        start=((str(switch), "1"), (str(tmp_path / "missing"), "1")),
+        stop=((str(switch), "0"),),
+    )
+    with pytest.raises(LabError, match=r"cannot write '1' to .*missing: No such file"):
+        run_window(HOST, spec)
+    assert switch.read_text() == "0"
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_switch_that_cannot_be_put_back_is_not_passed_over(tmp_path: Path) -> None:
+    spec = WindowSpec(("true",), stop=((str(tmp_path / "missing"), "0"),))
+    with pytest.raises(LabError, match="missing"):
+        run_window(HOST, spec)
+
+
+def test_a_missing_command_is_named() -> None:
+    with pytest.raises(LabError, match="cannot start no-such-tool: No such file"):
+        run_window(HOST, WindowSpec(("no-such-tool",)))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
+def test_a_window_that_is_told_to_stop_puts_the_switches_back(
+    switch: Path, signum: signal.Signals, tmp_path: Path
+) -> None:
+    spec = WindowSpec(
+        ("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"),
+        start=((str(switch), "1"),),
+        stop=((str(switch), "0"),),
+    )
+    pid = tmp_path / "pid"
+    program = f"{window._agent_source()}\nmain({window._encode(spec)!r})\n".encode()
+    with subprocess.Popen(
+        [*window.PYTHON, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as agent:
+        assert agent.stdin is not None and agent.stdout is not None
+        agent.stdin.write(program)
+        agent.stdin.close()
+        Deadline(10, "the command's start").poll(lambda: pid.exists() and pid.read_text())
+        os.kill(agent.pid, signum)
+        answer = agent.stdout.read()
+    assert switch.read_text() == "0"
+    assert not is_alive(pid.read_text())
+    with pytest.raises(LabError, match=f"stopped by {signum.name}"):
+        window._decode("here", answer)
+
+
+def test_garbage_instead_of_an_answer_is_quoted() -> None:
+    with pytest.raises(LabError, match="Permission denied"):
+        window._decode("lab", b"Permission denied\n")
+
+
+def test_a_spec_takes_the_command_and_all_probes() -> None:
+    probes = (
+        Probe("a", lambda _: Reading(), read=("x",), after=("late",)),
+        Probe("b", lambda _: Reading(), start=(("f", "1"),), stop=(("f", "0"),)),
+    )
+    spec = WindowSpec.of(Command(("true",), "in", True, 5.0), probes)
+    assert spec == WindowSpec(
+        argv=("true",),
+        stdin="in",
+        handshake=True,
+        timeout=5.0,
+        read=("x",),
+        start=(("f", "1"),),
+        stop=(("f", "0"),),
+        after=("late",),
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="CAP_SYS_ADMIN: a network namespace is needed")
+def test_in_a_namespace_its_interfaces_are_seen_and_the_hosts_sysfs_stays() -> None:
+    name = f"nicproof-test-{os.getpid()}"
+    HOST.run(("ip", "netns", "add", name))
+    try:
+        spec = WindowSpec(("ls", "/sys/class/net"), read=("/proc/self/net/dev",))
+        inside, outside = run_window(HOST, spec, netns=name), run_window(HOST, spec)
+    finally:
+        HOST.run(("ip", "netns", "delete", name))
+    dev = inside.before["/proc/self/net/dev"]
+    assert [line.split(":")[0].strip() for line in dev.splitlines()[2:]] == ["lo"]
+    assert inside.stdout == outside.stdout
