@@ -138,6 +138,12 @@ def test_step_down_is_monotone_and_never_below_the_plain_p() -> None:
     assert all(a <= b for a, b in pairwise(ordered))
 
 
+def test_a_comparison_passes_no_sooner_than_a_stronger_one() -> None:
+    stronger = by_block([1, 1, 1, 1, 1, -0.1])  # T = 2.19, one block against: 4 of 64 flips
+    weaker = by_block([1, 0.2, 0.2, 0.2, 0.2, 0.2])  # T = 1.83, alone 2 of 64
+    assert stats.step_down([weaker, stronger]) == pytest.approx([4 / 64, 4 / 64])
+
+
 @pytest.mark.parametrize("blocks", [6, 8, 10])
 def test_simulated_chance_of_any_false_verdict_is_within_the_level(blocks: int) -> None:
     """Paths that do not differ, compared in chains as the claims do, with drift between blocks."""
