@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import msgspec
 import pytest
 
 from harness.errors import LabError
+from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from reports import frames, style, tables, words
 from reports.__main__ import main
@@ -183,7 +183,7 @@ def test_help_loads_nothing_heavy() -> None:
         "except SystemExit: pass\n"
         "sys.exit(bool({'pandas', 'numpy', 'matplotlib', 'jinja2'} & sys.modules.keys()))"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    LocalHost().run((sys.executable, "-c", code))  # raises if the status is not 0
 
 
 @pytest.mark.parametrize(
