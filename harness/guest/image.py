@@ -39,19 +39,26 @@ DRIVERS = (
 """Both Realtek drivers: the chip's revision decides which of them takes the device."""
 
 PROGRAMS = (
-    "usr/bin/dash",  # busybox's shell takes its own `ip` and `ping` before any in the PATH
-    "usr/sbin/ethtool",
+    "usr/bin/dash",
+    "usr/bin/env",
     "usr/bin/ip",
     "usr/bin/iperf3",
+    "usr/bin/setsid",
+    "usr/bin/taskset",
+    "usr/bin/timeout",
+    "usr/bin/xargs",
+    "usr/sbin/ethtool",
     "usr/sbin/qemu-ga",
 )
+"""Among them everything that starts other programs: busybox's own, its shell included, would run
+its applet `ip` although the PATH leads to the real one."""
 
 APPLETS = """
-    awk basename cat chmod cp cut date dd df dirname dmesg echo env expr false find free grep
+    awk basename cat chmod cp cut date dd df dirname dmesg echo expr false find free grep
     gunzip gzip head hostname id insmod kill killall ln ls lsmod md5sum mkdir mknod modinfo
-    modprobe mount mv nproc pgrep pidof ping ping6 poweroff printf ps pwd readlink realpath
-    reboot rm rmdir rmmod sed seq setsid sha256sum sleep sort stat sync sysctl tail tar
-    taskset tee test timeout touch tr true truncate umount uname uniq uptime vi wc which xargs
+    modprobe mount mv nproc pidof ping ping6 poweroff printf ps pwd readlink realpath
+    reboot rm rmdir rmmod sed seq sha256sum sleep sort stat sync sysctl tail tar
+    tee test touch tr true truncate umount uname uniq uptime vi wc which
     zcat
 """
 

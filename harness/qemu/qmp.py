@@ -83,7 +83,7 @@ class Qmp:
         """Whether QEMU still holds its end of the connection."""
         return self._session.running
 
-    def command(self, command: str, /, timeout: float | None = None, **arguments: object) -> Any:
+    def command(self, command: str, timeout: float | None = None, /, **arguments: object) -> Any:
         """What QEMU returns for `command`.
 
         Raises QmpError if QEMU refuses, DeadlineExpired when it does not answer in time (its late

@@ -84,7 +84,7 @@ def test_a_stopped_qemu_runs_into_the_deadline(qemu: Running) -> None:
         os.kill(qemu.process.pid, signal.SIGSTOP)
         try:
             with pytest.raises(DeadlineExpired, match=r"query-status.*0\.3 s"):
-                qmp.command("query-status", timeout=0.3)
+                qmp.command("query-status", 0.3)
         finally:
             os.kill(qemu.process.pid, signal.SIGCONT)
         assert qmp.command("query-status")["status"] == "prelaunch"  # the late answer is dropped

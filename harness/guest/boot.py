@@ -1,0 +1,152 @@
+"""Booting a guest: from a configuration and provisioned NICs to a Host that answers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired, LabError
+from harness.guest.agent import GuestHost
+from harness.guest.qga import AgentConnection, connect_agent
+from harness.host.base import Host
+from harness.journal import Journal
+from harness.paths.base import NicAttachment
+from harness.qemu.argv import RUN, GuestFiles, qemu_argv
+from harness.qemu.config import GuestConfig
+from harness.qemu.process import QemuProcess, guest_directory, qemu_process
+from harness.qemu.qmp import QemuGone, Qmp, vcpu_threads
+
+PANIC = re.compile(r"Kernel panic - not syncing: .*|KVM internal error.*|BUG: .*")
+
+LOOK = 0.25
+"""Seconds between looks at QEMU while the guest boots; they cost the host nothing."""
+
+LOOK_AT_SERIAL = 5.0
+"""Seconds between looks at the serial log, which cost a command on the host."""
+
+TAIL = 4000
+"""Characters of the serial log that an error shows."""
+
+
+@dataclass(frozen=True)
+class Guest:
+    """A guest that answers. `vcpu_tids` are thread ids on the host that runs QEMU."""
+
+    name: str
+    host: GuestHost
+    qmp: Qmp
+    process: QemuProcess
+    vcpu_tids: tuple[int, ...]
+
+    @property
+    def qemu_pid(self) -> int:
+        return self.process.pid
+
+    def serial_tail(self, characters: int = TAIL) -> str:
+        """The end of the guest's serial log; "" if it cannot be had."""
+        return _serial_tail(self.process, characters)
+
+    def diagnosis(self) -> str:
+        """What is known about a guest that misbehaves, for an error message."""
+        return _diagnosis(self.name, self.process, self.qmp)
+
+
+@contextmanager
+def boot(
+    host: Host,
+    config: GuestConfig,
+    attachments: Sequence[NicAttachment],
+    *,
+    log_dir: Path,
+    deadline_s: float = 60.0,
+    journal: Journal | None = None,
+    run_directory: str = RUN,
+) -> Iterator[Guest]:
+    """Boot a guest on `host` and yield it once its agent answers; it ends with the context.
+
+    Its serial log and QEMU's own words go to `log_dir` on the controller, whatever happens.
+    Raises LabError, with the serial log's end, if QEMU refuses to start or ends, the guest
+    panics, or nothing answers within `deadline_s` seconds (then as DeadlineExpired).
+    """
+    files = GuestFiles.of(config.name, run_directory)
+    deadline = Deadline(deadline_s, f"the boot of guest {config.name}")
+    argv = qemu_argv(config, files, attachments)
+    fds = tuple(fd for attachment in attachments for fd in attachment.fds)
+    with ExitStack() as stack:
+        stack.enter_context(guest_directory(host, files, journal))
+        stack.callback(_keep_logs, host, files, log_dir, config.name)
+        process = stack.enter_context(
+            qemu_process(host, argv, files, fds=fds, journal=journal, timeout=deadline.left)
+        )
+        socket = stack.enter_context(host.forward(files.qmp))
+        qmp = stack.enter_context(Qmp(socket, name=f"guest {config.name}"))
+        threads = vcpu_threads(qmp)
+        socket = stack.enter_context(host.forward(files.agent))
+        agent = stack.enter_context(connect_agent(config.name, socket))
+        _await_agent(agent, deadline, process, qmp)
+        yield Guest(config.name, GuestHost(agent), qmp, process, threads)
+
+
+def _await_agent(
+    agent: AgentConnection, deadline: Deadline, process: QemuProcess, qmp: Qmp
+) -> None:
+    """Return when the agent answers; say what happened if it never will."""
+    next_look = time.monotonic() + LOOK_AT_SERIAL
+
+    def check() -> None:
+        nonlocal next_look
+        if not qmp.alive:
+            raise QemuGone("QEMU ended")
+        if time.monotonic() >= next_look:
+            next_look = time.monotonic() + LOOK_AT_SERIAL
+            if PANIC.search(_serial_tail(process)):
+                raise LabError("the guest panicked")
+
+    try:
+        agent.await_first(deadline, check, LOOK)
+    except DeadlineExpired as error:
+        why = f"guest {agent.guest} never answered within {deadline.seconds:g} s"
+        raise DeadlineExpired(f"{why}: {_diagnosis(agent.guest, process, qmp)}") from error
+    except LabError as error:
+        _settle(qmp)
+        why = f"guest {agent.guest} ended while it booted"
+        raise LabError(f"{why}: {_diagnosis(agent.guest, process, qmp)}") from error
+
+
+def _settle(qmp: Qmp) -> None:
+    """QEMU's sockets close one after the other; wait for the last before saying what runs."""
+    with suppress(DeadlineExpired):
+        Deadline(1.0, "QEMU's end").poll(lambda: not qmp.alive)
+
+
+def _diagnosis(name: str, process: QemuProcess, qmp: Qmp) -> str:
+    tail = _serial_tail(process)
+    panic = PANIC.search(tail)
+    parts = ["its QEMU runs" if qmp.alive else "its QEMU has ended"]
+    if panic:
+        parts.append(f"its kernel said: {panic[0].strip()}")
+    if said := process.said().strip():
+        parts.append(f"QEMU said: {said[-TAIL:]}")
+    parts.append(f"the serial log of {name} ends with:\n{tail}" if tail else "no serial output")
+    return "; ".join(parts)
+
+
+def _serial_tail(process: QemuProcess, characters: int = TAIL) -> str:
+    with suppress(LabError):
+        tail = ("tail", "-c", str(characters), process.files.serial)
+        return process.host.run(tail, check=False).text.replace("\r", "").strip()
+    return ""
+
+
+def _keep_logs(host: Host, files: GuestFiles, log_dir: Path, name: str) -> None:
+    """Copy the guest's logs to the controller; a lost host must not hide why it was lost."""
+    with suppress(LabError, FileNotFoundError):
+        log_dir.mkdir(parents=True, exist_ok=True)
+        (log_dir / f"{name}.serial.log").write_bytes(host.read(files.serial))
+        if said := host.read(files.stderr):
+            (log_dir / f"{name}.qemu.log").write_bytes(said)

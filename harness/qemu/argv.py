@@ -1,0 +1,100 @@
+"""QEMU's command line for a guest: data in, argv out, nothing is started here."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from harness.errors import ConfigError
+from harness.paths.base import NicAttachment
+from harness.qemu.config import DiskImage, GuestConfig
+
+RUN = "/run/nicproof"
+AGENT_PORT = "org.qemu.guest_agent.0"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
+
+
+@dataclass(frozen=True)
+class GuestFiles:
+    """Where a running guest's files lie on its host; the directory is private to it."""
+
+    directory: str
+
+    @classmethod
+    def of(cls, name: str, run: str = RUN) -> GuestFiles:
+        """The files of the guest `name`. Raises ConfigError for a name unfit for a file."""
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{name!r} is no name for a guest: letters, digits, '.', '_', '-'")
+        return cls(f"{run}/{name}")
+
+    @property
+    def qmp(self) -> str:
+        return f"{self.directory}/qmp.sock"
+
+    @property
+    def agent(self) -> str:
+        return f"{self.directory}/agent.sock"
+
+    @property
+    def serial(self) -> str:
+        return f"{self.directory}/serial.log"
+
+    @property
+    def pidfile(self) -> str:
+        return f"{self.directory}/qemu.pid"
+
+    @property
+    def stderr(self) -> str:
+        return f"{self.directory}/qemu.log"
+
+
+def qemu_argv(
+    config: GuestConfig, files: GuestFiles, attachments: Sequence[NicAttachment]
+) -> tuple[str, ...]:
+    """The whole command line.
+
+    Raises ConfigError if more than one attachment brings open files: the numbers under which QEMU
+    inherits them stand in the attachment's own arguments.
+    """
+    if sum(bool(attachment.fds) for attachment in attachments) > 1:
+        raise ConfigError("only one NIC of a guest can be given to QEMU as open files")
+    return (
+        *config.qemu,
+        *("-name", f"{config.name},debug-threads=on"),  # thread names, for CPU accounting
+        *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+        *("-machine", config.machine),
+        *("-accel", config.accel),
+        *("-cpu", config.cpu),
+        *("-smp", str(config.vcpus)),
+        *("-m", str(config.memory_mib)),
+        *_boot(config),
+        *_channels(files),
+        *(argument for attachment in attachments for argument in attachment.device_args),
+        *config.extra_args,
+        *("-daemonize", "-pidfile", files.pidfile),
+        # With a log QEMU keeps its standard error when it becomes a daemon (os-posix.c).
+        *("-D", files.stderr, "-d", "unimp"),
+    )
+
+
+def _boot(config: GuestConfig) -> Iterator[str]:
+    if isinstance(config.image, DiskImage):
+        # snapshot=on: writes go to a file that is already deleted, so the image never changes.
+        path = config.image.path.replace(",", ",,")
+        yield "-drive"
+        yield f"file={path},format={config.image.format},if=none,id=disk0,snapshot=on"
+        yield from ("-device", "virtio-blk-pci,drive=disk0")
+    else:
+        yield from ("-kernel", config.image.kernel, "-initrd", config.image.initrd)
+        yield from ("-append", config.image.append)
+
+
+def _channels(files: GuestFiles) -> Iterator[str]:
+    yield from ("-chardev", f"file,id=serial,path={files.serial}", "-serial", "chardev:serial")
+    yield from ("-chardev", f"socket,id=qmp,path={files.qmp},server=on,wait=off")
+    yield from ("-mon", "chardev=qmp,mode=control")
+    yield from ("-chardev", f"socket,id=agent,path={files.agent},server=on,wait=off")
+    # Each port is two queues that the guest must set up; 0 is taken by consoles, 1 is ours.
+    yield from ("-device", "virtio-serial-pci,max_ports=2")
+    yield from ("-device", f"virtserialport,chardev=agent,name={AGENT_PORT}")

@@ -1,0 +1,170 @@
+"""QEMU's command line (golden) and the life of its process (a real QEMU without a machine)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from harness.errors import ConfigError, LabError
+from harness.guest.kernel import payload
+from harness.host.local import LocalHost
+from harness.journal import Journal
+from harness.paths.base import NicAttachment
+from harness.qemu.argv import GuestFiles, qemu_argv
+from harness.qemu.config import DeployedImage, DiskImage, GuestConfig
+from harness.qemu.process import guest_directory, qemu_process
+
+MICRO = DeployedImage("/var/cache/g/kernel", "/var/cache/g/initrd", "console=ttyS0 quiet")
+TAP = NicAttachment(
+    path="virtio-vhost",
+    mac="52:54:00:00:00:01",
+    driver="virtio_net",
+    device_args=("-netdev", "tap,id=n0,fd=3,vhost=on", "-device", "virtio-net-pci,netdev=n0"),
+    fds=("/dev/tap7",),
+)
+
+GOLDEN = """
+qemu-system-x86_64
+-name b1-virtio,debug-threads=on
+-nodefaults
+-no-user-config
+-display none
+-no-reboot
+-machine q35,sata=off,i8042=off,hpet=off,vmport=off,smbus=off
+-accel kvm
+-cpu host
+-smp 1
+-m 256
+-kernel /var/cache/g/kernel
+-initrd /var/cache/g/initrd
+-append console=ttyS0 quiet
+-chardev file,id=serial,path=/run/nicproof/b1-virtio/serial.log
+-serial chardev:serial
+-chardev socket,id=qmp,path=/run/nicproof/b1-virtio/qmp.sock,server=on,wait=off
+-mon chardev=qmp,mode=control
+-chardev socket,id=agent,path=/run/nicproof/b1-virtio/agent.sock,server=on,wait=off
+-device virtio-serial-pci,max_ports=2
+-device virtserialport,chardev=agent,name=org.qemu.guest_agent.0
+-netdev tap,id=n0,fd=3,vhost=on
+-device virtio-net-pci,netdev=n0
+-daemonize
+-pidfile /run/nicproof/b1-virtio/qemu.pid
+-D /run/nicproof/b1-virtio/qemu.log
+-d unimp
+"""
+
+
+def golden(text: str) -> tuple[str, ...]:
+    """One option and its whole value per line."""
+    lines = (line.split(" ", 1) for line in text.strip().splitlines())
+    return tuple(word for line in lines for word in line)
+
+
+def test_the_command_line_of_a_micro_guest() -> None:
+    config = GuestConfig(MICRO, name="b1-virtio")
+    assert qemu_argv(config, GuestFiles.of("b1-virtio"), (TAP,)) == golden(GOLDEN)
+
+
+def test_a_disk_image_is_never_written_to() -> None:
+    config = GuestConfig(DiskImage("/i/a,b.qcow2", "qcow2"), extra_args=("-vga", "std"))
+    argv = qemu_argv(config, GuestFiles.of("guest"), ())
+    assert "file=/i/a,,b.qcow2,format=qcow2,if=none,id=disk0,snapshot=on" in argv
+    assert "-kernel" not in argv and "-append" not in argv
+    assert argv.index("std") < argv.index("-daemonize")
+
+
+def test_only_one_nic_brings_open_files() -> None:
+    with pytest.raises(ConfigError, match="only one"):
+        qemu_argv(GuestConfig(MICRO), GuestFiles.of("guest"), (TAP, TAP))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "..", "a,b", "a b", "x" * 49])
+def test_names_that_are_no_file_names(name: str) -> None:
+    with pytest.raises(ConfigError):
+        GuestFiles.of(name)
+
+
+def test_a_kernel_that_is_no_bzimage() -> None:
+    with pytest.raises(LabError, match="no bzImage"):
+        payload(b"\x7fELF" + bytes(1000))
+
+
+@pytest.fixture
+def bare(qemu_argv: tuple[str, ...], tmp_path: Path) -> tuple[GuestFiles, tuple[str, ...]]:
+    files = GuestFiles.of("bare", str(tmp_path))
+    argv = (*qemu_argv, "-nodefaults", "-no-user-config", "-display", "none", "-M", "none", "-S")
+    more = ("-daemonize", "-pidfile", files.pidfile, "-D", files.stderr, "-d", "unimp")
+    return files, (*argv, *more)
+
+
+def alive(pid: int) -> bool:
+    """Not counting a zombie that waits for whatever is process 1 here."""
+    cmdline = Path(f"/proc/{pid}/cmdline")
+    return cmdline.exists() and cmdline.read_bytes() != b""
+
+
+def test_it_ends_with_its_context(bare: tuple[GuestFiles, tuple[str, ...]], tmp_path: Path) -> None:
+    files, argv = bare
+    inherited = tmp_path / "inherited"
+    inherited.touch()
+    host = LocalHost()
+    with guest_directory(host, files, None):
+        assert Path(files.directory).stat().st_mode & 0o777 == 0o700
+        with qemu_process(host, argv, files, fds=(str(inherited),)) as process:
+            assert alive(process.pid)
+            links = {os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()}
+            assert str(inherited) in links
+            assert os.readlink(f"/proc/{process.pid}/fd/2") == files.stderr  # its words are kept
+        assert not alive(process.pid)
+    assert not Path(files.directory).exists()
+
+
+def test_it_ends_although_it_hangs(bare: tuple[GuestFiles, tuple[str, ...]]) -> None:
+    files, argv = bare
+    host = LocalHost()
+    with guest_directory(host, files, None), qemu_process(host, argv, files) as process:
+        host.run(("kill", "-STOP", str(process.pid)))
+    assert not alive(process.pid)
+
+
+def test_a_foreign_process_is_left_alone(bare: tuple[GuestFiles, tuple[str, ...]]) -> None:
+    files, argv = bare
+    host = LocalHost()
+    with host.spawn(("sleep", "60")) as other, guest_directory(host, files, None):
+        with qemu_process(host, argv, files) as process:
+            host.run(("kill", "-KILL", str(process.pid)))
+            Path(files.pidfile).write_text(f"{other.pid}\n")  # as if its number were used again
+        assert other.poll() is None
+
+
+def test_a_refusal_carries_its_words(bare: tuple[GuestFiles, tuple[str, ...]]) -> None:
+    files, argv = bare
+    host = LocalHost()
+    with guest_directory(host, files, None):
+        with (
+            pytest.raises(LabError, match=r"refused to start.*no-such-option"),
+            qemu_process(host, (*argv, "-no-such-option"), files),
+        ):
+            pass
+        with (
+            pytest.raises(LabError, match=r"refused to start.*/no/such/tap"),
+            qemu_process(host, argv, files, fds=("/no/such/tap",)),
+        ):
+            pass
+
+
+def test_the_journal_holds_what_would_be_left_behind(
+    bare: tuple[GuestFiles, tuple[str, ...]], tmp_path: Path
+) -> None:
+    files, argv = bare
+    host = LocalHost()
+    journal = Journal(host, "test-qemu-process")
+    journal.directory = str(tmp_path / "journal")  # not the machine's own
+    with guest_directory(host, files, journal), qemu_process(host, argv, files, journal=journal):
+        entries = [Path(path).read_text() for path in host.glob(f"{journal.directory}/*")]
+        assert len(entries) == 2
+        assert files.pidfile in entries[1] and "rm" in entries[0]
+    assert host.glob(f"{journal.directory}/*") == ()
+    assert not Path(files.directory).exists()
