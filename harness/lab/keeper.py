@@ -1,0 +1,189 @@
+"""A lab that stays up after the command that started it.
+
+A process in the background holds the lab's context open, as a test session would, until it is
+told to end; so there is one way to start a lab and one way to stop it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shlex
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, LabError
+from harness.lab.cache import cache_root
+from harness.lab.image import LabImage
+from harness.lab.machine import DESTINATION
+from harness.lab.nested import Lab, open_nested_lab, prepare
+
+START_LIMIT = 200.0
+"""Seconds for the lab to be up, a cold start included."""
+
+STOP_LIMIT = 15.0
+
+
+class LabState(msgspec.Struct, frozen=True):
+    """What the keeper of a lab tells about it, in `state.json`."""
+
+    keeper_pid: int
+    qemu_pid: int
+    ssh_port: int
+    fidelity: str
+    qemu_version: str
+    image: Path
+    snapshot: str
+    started: float  # seconds since the epoch
+
+    def ssh_argv(self, command: tuple[str, ...] = (), *, terminal: bool = False) -> tuple[str, ...]:
+        """argv of an ssh to the lab, for a person."""
+        options = LabImage(self.image).keys.ssh_options(self.ssh_port)
+        log = ("-o", "LogLevel=ERROR", *(("-t",) if terminal else ()))
+        line = shlex.join(command) if command else "exec bash -l"
+        return ("ssh", *options, *log, DESTINATION, line)
+
+    def text(self) -> str:
+        """For a person."""
+        return "\n".join(
+            (
+                f"up since  {time.strftime('%F %T', time.localtime(self.started))}",
+                f"kind      {self.fidelity}, QEMU {self.qemu_version}",
+                f"pids      QEMU {self.qemu_pid}, its keeper {self.keeper_pid}",
+                f"image     {self.image}",
+                f"snapshot  {self.snapshot or 'none: booted cold'}",
+                f"logs      {directory()}",
+                f"ssh       {shlex.join(self.ssh_argv()[:-1])}",
+            )
+        )
+
+
+def directory() -> Path:
+    """Where the keeper's state and logs are."""
+    return cache_root() / "lab"
+
+
+def current() -> LabState | None:
+    """The lab that is up, if one is."""
+    with suppress(FileNotFoundError, msgspec.DecodeError):
+        if _held():
+            return msgspec.json.decode(_state_file().read_bytes(), type=LabState)
+    return None
+
+
+def start() -> LabState:
+    """Start a lab in the background and return once it answers. LabError if it does not."""
+    home = directory()
+    home.mkdir(parents=True, exist_ok=True)
+    prepare(run_dir=home)  # here, where its progress is seen
+    _state_file().unlink(missing_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child == 0:
+        _become_keeper()
+    deadline = Deadline(START_LIMIT, "the lab")
+    while (state := current()) is None:
+        if os.waitpid(child, os.WNOHANG)[0] == child:
+            said = (home / "keeper.log").read_text(errors="replace").strip()
+            raise LabError(f"the lab did not start: {said[-2000:]}")
+        deadline.check(f"see {home}")
+        time.sleep(0.02)
+    return state
+
+
+def stop() -> bool:
+    """Stop the lab; False if none is up."""
+    state = current()
+    if state is None:
+        return False
+    os.kill(state.keeper_pid, signal.SIGTERM)
+    Deadline(STOP_LIMIT, "the end of the lab").poll(lambda: not _held())
+    return True
+
+
+def _become_keeper() -> NoReturn:
+    """In a child: hold the lab until SIGTERM. Never returns into the parent's code."""
+    status = 1
+    try:
+        os.setsid()
+        log = os.open(directory() / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        null = os.open(os.devnull, os.O_RDONLY)
+        for target, source in ((0, null), (1, log), (2, log)):
+            os.dup2(source, target)
+        signal.signal(signal.SIGTERM, _interrupt)
+        _keep()
+        status = 0
+    except KeyboardInterrupt:
+        status = 0
+    except HarnessError as error:
+        print(error, file=sys.stderr, flush=True)
+    finally:
+        os._exit(status)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """SIGTERM unwinds as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def _keep() -> None:
+    with _lock_file().open("w") as lock:
+        # The lock tells that the keeper lives, and that there is one only.
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            with open_nested_lab(run_dir=directory(), progress=False) as lab:
+                _write(_state(lab))
+                while True:
+                    time.sleep(1.0)
+                    if not Path(f"/proc/{lab.qemu_pid}").exists():
+                        return
+        finally:
+            _state_file().unlink(missing_ok=True)
+
+
+def _state(lab: Lab) -> LabState:
+    return LabState(
+        keeper_pid=os.getpid(),
+        qemu_pid=lab.qemu_pid,
+        ssh_port=lab.ssh_port,
+        fidelity=lab.fidelity,
+        qemu_version=lab.qemu_version,
+        image=lab.image.directory,
+        snapshot=lab.snapshot,
+        started=time.time(),
+    )
+
+
+def _write(state: LabState) -> None:
+    partial = _state_file().with_suffix(".partial")
+    partial.write_bytes(msgspec.json.encode(state))
+    partial.rename(_state_file())
+
+
+def _held() -> bool:
+    """Whether a keeper lives."""
+    try:
+        with _lock_file().open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def _lock_file() -> Path:
+    return directory() / "keeper.lock"
+
+
+def _state_file() -> Path:
+    return directory() / "state.json"

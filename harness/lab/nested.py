@@ -1,0 +1,202 @@
+"""The nested lab: a VM (L1) on the controller that has what a lab server has.
+
+It is reached like any other server, over ssh. Its first start boots it, proves that its NIC works
+and keeps its state; each further start takes that state up again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import HostUnreachable, LabError
+from harness.host.base import Host
+from harness.host.rundir import short_dir
+from harness.host.ssh import SshHost, connect
+from harness.inventory import PortPair
+from harness.lab import accel, snapshot
+from harness.lab.image import LabImage, ensure_image
+from harness.lab.machine import DESTINATION, NAME
+from harness.lab.progress import Steps, shown
+from harness.lab.selfcheck import check_vf_carrier
+from harness.lab.snapshot import Snapshot, snapshot_of
+from harness.lab.vm import LabMachine, Vm, running
+from harness.qemu.config import DeployedImage
+from harness.qemu.qmp import Qmp
+from harness.units import Fidelity
+
+BOOT_LIMIT = 180.0
+"""Seconds of a cold start, to the first login; 15 to 20 on two idle cores."""
+
+WARM_LIMIT = 30.0
+"""Seconds from a restored state to the first login; 2 on two idle cores."""
+
+LOGIN_LIMIT = 10.0
+"""Seconds of one attempt to log in."""
+
+SERIAL = "lab-serial.log"
+
+WARM_UP = "import json, socket, struct, ctypes, glob, subprocess, argparse, selectors, time"
+"""Python modules of the harness's agents: their bytecode is made before the state is kept."""
+
+SHARES = {"starting the lab": 20.0, "checking its NIC": 8.0, "keeping its state": 3.0}
+"""Steps of the first start with the seconds they take on two cores."""
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running nested lab."""
+
+    host: SshHost
+    ports: PortPair
+    fidelity: Fidelity
+    qemu_version: str
+    image: LabImage
+    snapshot: str  # key of the state it was started from; "" after a cold start
+    serial_log: Path
+    qemu_pid: int  # on the controller
+    ssh_port: int  # of 127.0.0.1
+
+    @property
+    def guest(self) -> DeployedImage:
+        """The micro guest, which L1 has on its disk."""
+        return self.image.guest
+
+    def describe(self) -> dict[str, str]:
+        """For the record of a run."""
+        return {
+            "kind": "nested",
+            "fidelity": self.fidelity,
+            "qemu": self.qemu_version,
+            "image": self.image.directory.name,
+            "image content": self.image.identity,
+            "started from": f"snapshot {self.snapshot}" if self.snapshot else "a cold boot",
+        }
+
+
+def nested_machine(*, progress: bool = True) -> LabMachine:
+    """What this controller runs as L1; builds the image and probes KVM if that was not done."""
+    image = ensure_image(progress=progress)
+    return LabMachine(image, accel.choose(image.toolchain))
+
+
+def prepare(*, run_dir: Path, progress: bool = True) -> tuple[LabMachine, Snapshot]:
+    """Everything that is made once: image and snapshot. Logs of the first start go to `run_dir`.
+
+    Raises LabError if the lab's NIC does not work, see selfcheck.
+    """
+    machine = nested_machine(progress=progress)
+    kept = snapshot_of(machine)
+    if not kept.exists():
+        with shown(SHARES, progress) as steps:
+            snapshot.ensure(
+                kept, lambda save: _first_start(machine, run_dir, save, steps), steps.say
+            )
+    return machine, kept
+
+
+@contextmanager
+def open_nested_lab(*, run_dir: Path, progress: bool = True) -> Iterator[Lab]:
+    """A lab, ready for its first command. Its logs go to `run_dir`; it ends with the context.
+
+    To be called in the main thread: the kernel kills L1 when the thread that started it ends.
+    """
+    machine, kept = prepare(run_dir=run_dir, progress=progress)
+    with ExitStack() as stack:
+        try:
+            lab = stack.enter_context(_restored(machine, kept, run_dir))
+        except (LabError, HostUnreachable) as error:
+            with shown(SHARES, progress) as steps:
+                steps.say(f"the kept state is of no use, so the lab boots anew: {error}")
+                snapshot.discard(kept)
+                steps.step("starting the lab")
+                lab = stack.enter_context(_cold(machine, run_dir))
+        yield lab
+
+
+def _restored(machine: LabMachine, kept: Snapshot, run_dir: Path) -> AbstractContextManager[Lab]:
+    return _lab(machine, run_dir, kept)
+
+
+def _cold(machine: LabMachine, run_dir: Path) -> AbstractContextManager[Lab]:
+    return _lab(machine, run_dir, None)
+
+
+@contextmanager
+def _lab(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[Lab]:
+    run_dir.mkdir(parents=True, exist_ok=True)
+    serial = (run_dir / SERIAL).absolute()
+    with ExitStack() as stack:
+        directory = stack.enter_context(short_dir())
+        vm = stack.enter_context(running(machine, directory, serial, incoming=kept is not None))
+        if kept is not None:
+            snapshot.load(vm.qmp, kept)
+        port = vm.ssh_port()
+        host = _log_in(machine, vm, port, WARM_LIMIT if kept else BOOT_LIMIT, stack)
+        set_clock(host)
+        yield Lab(
+            host=host,
+            ports=PortPair(),
+            fidelity=machine.accel.fidelity,
+            qemu_version=machine.image.toolchain.qemu_version(),
+            image=machine.image,
+            snapshot=kept.key if kept else "",
+            serial_log=serial,
+            qemu_pid=vm.pid,
+            ssh_port=port,
+        )
+
+
+def _log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitStack) -> SshHost:
+    """Log in, as often as it takes: sshd may not be up yet."""
+    options = machine.image.keys.ssh_options(port)
+    deadline = Deadline(limit, "the first login to the lab")
+    while True:
+        vm.check()
+        timeout = max(1.0, min(LOGIN_LIMIT, deadline.left))
+        attempt = connect(
+            DESTINATION, name=NAME, options=options, timeout=timeout, diagnose=vm.diagnose
+        )
+        try:
+            return stack.enter_context(attempt)
+        except HostUnreachable as error:
+            deadline.check(f"{error}; {vm.diagnose()}")
+            time.sleep(0.2)
+
+
+def set_clock(host: Host) -> None:
+    """Set the host's clock to ours: a restored machine believes that no time has passed."""
+    host.run(("date", "-u", "-s", f"@{time.time():.3f}"))
+
+
+def _first_start(
+    machine: LabMachine, run_dir: Path, save: Callable[[Qmp], None], steps: Steps
+) -> None:
+    """Boot, check, warm up, and have the state saved while nobody is logged in."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    serial = (run_dir / f"first-{SERIAL}").absolute()
+    steps.step("starting the lab")
+    with short_dir() as directory, running(machine, directory, serial) as vm:
+        with ExitStack() as login:
+            host = _log_in(machine, vm, vm.ssh_port(), BOOT_LIMIT, login)
+            steps.step("checking its NIC")
+            version = machine.image.toolchain.qemu_version()
+            ports = PortPair()
+            check_vf_carrier(host, ports.dut, qemu=version)
+            host.run(("python3", "-c", WARM_UP))
+            host.run(("qemu-system-x86_64", "--version"))
+            _await_links(host)
+        steps.step("keeping its state")
+        save(vm.qmp)
+
+
+def _await_links(host: Host) -> None:
+    """Both ports have a link again after the check, so that no restored lab has to wait for it."""
+    carriers = host.glob("/sys/class/net/eth*/carrier")
+    Deadline(20.0, "the link of the lab's ports").poll(
+        lambda: all(host.read(path).strip() == b"1" for path in carriers), interval=0.2
+    )

@@ -1,0 +1,131 @@
+"""L1 as it is once it has booted, kept on disk so that a lab starts in seconds.
+
+The state is QEMU's migration stream in its mapped-ram form: every page has its place in a sparse
+file, is written once, and several labs read the same file at the same time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import LabError
+from harness.lab.accel import machine_identity
+from harness.lab.cache import PARTIAL, cache_root, locked
+from harness.lab.vm import LabMachine
+from harness.qemu.qmp import Qmp
+
+LIMIT = 60.0
+"""Seconds to write or read a state; 4 GiB of mostly empty memory takes one."""
+
+LAYOUT = 1
+"""Version of what is done to L1 before its state is kept."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A state file. Its name is the hash of all that it depends on, so a file that is found by
+    name is never stale."""
+
+    path: Path
+
+    @property
+    def key(self) -> str:
+        return self.path.stem
+
+    def exists(self) -> bool:
+        return self.path.exists()
+
+
+class _Identity(msgspec.Struct, frozen=True):
+    """What a state depends on: another value of any of these makes it unusable, or dubious."""
+
+    layout: int
+    image: str  # content of the image: QEMU's build, kernel, L1's files, keys
+    qemu: str
+    argv: tuple[str, ...]  # the machine
+    host: str  # kernel and CPU of the controller
+
+
+def snapshot_key(image: str, qemu: str, argv: tuple[str, ...], host: str) -> str:
+    """The name of the state of this machine."""
+    identity = _Identity(LAYOUT, image, qemu, argv, host)
+    return hashlib.sha256(msgspec.json.encode(identity)).hexdigest()[:16]
+
+
+def snapshots() -> Path:
+    return cache_root() / "snapshots"
+
+
+def snapshot_of(machine: LabMachine) -> Snapshot:
+    """The snapshot of `machine` on this controller, whether it exists or not."""
+    image = machine.image
+    version = image.toolchain.qemu_version()
+    key = snapshot_key(image.identity, version, machine.argv(), machine_identity())
+    return Snapshot(snapshots() / f"{key}.state")
+
+
+def ensure(
+    snapshot: Snapshot, make: Callable[[Callable[[Qmp], None]], None], say: Callable[[str], None]
+) -> None:
+    """Make the snapshot unless it is there; concurrent makers wait for one another.
+
+    `make` boots the machine, calls what it is given with its QMP connection, and ends it.
+    """
+    with locked(snapshots(), say):
+        if snapshot.exists():
+            return
+        for stale in snapshots().glob(f"*{PARTIAL}"):
+            stale.unlink()  # left by a maker that was killed: the lock is ours
+        partial = snapshot.path.with_suffix(PARTIAL)
+        try:
+            make(lambda qmp: save(qmp, partial))
+            partial.rename(snapshot.path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def save(qmp: Qmp, path: Path) -> None:
+    """Stop the machine and write its state to `path`. LabError if QEMU cannot.
+
+    The state holds the lab's keys; QEMU makes the file with mode 0600.
+    """
+    qmp.command("stop")
+    _mapped(qmp)
+    qmp.command("migrate", uri=f"file:{path}")
+    _await(qmp, f"writing the lab's state to {path}")
+
+
+def load(qmp: Qmp, snapshot: Snapshot) -> None:
+    """Load the state into a machine started with `-incoming defer`, and let it run."""
+    _mapped(qmp)
+    qmp.command("migrate-incoming", uri=f"file:{snapshot.path}")
+    _await(qmp, f"loading the lab's state from {snapshot.path}")
+    qmp.command("cont")
+
+
+def discard(snapshot: Snapshot) -> None:
+    """Remove a state that could not be loaded, so that the next lab makes it anew."""
+    with suppress(OSError):
+        snapshot.path.unlink(missing_ok=True)
+
+
+def _mapped(qmp: Qmp) -> None:
+    capabilities = [{"capability": "mapped-ram", "state": True}]
+    qmp.command("migrate-set-capabilities", capabilities=capabilities)
+
+
+def _await(qmp: Qmp, what: str) -> None:
+    def ended() -> dict[str, object] | None:
+        state: dict[str, object] = qmp.command("query-migrate")
+        return state if state.get("status") in ("completed", "failed") else None
+
+    state = Deadline(LIMIT, what).poll(ended, interval=0.01)
+    if state["status"] == "failed":
+        raise LabError(f"{what} failed: {state.get('error-desc', 'QEMU does not say why')}")

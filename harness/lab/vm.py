@@ -1,0 +1,145 @@
+"""The lab VM (L1) as QEMU on the controller: its command line, and the process."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.deadline import Deadline
+from harness.errors import HostUnreachable, LabError
+from harness.host.local import LocalHost, LocalProcess
+from harness.lab.accel import Accelerator
+from harness.lab.image import LabImage
+from harness.lab.machine import ADDRESS
+from harness.qemu.qmp import Qmp
+
+QMP_LIMIT = 20.0
+"""Seconds from QEMU's start to its first answer."""
+
+TAIL = 1500
+"""Characters of the serial log in an error message."""
+
+APPEND = "console=ttyS0 panic=-1 quiet cryptomgr.notests intel_iommu=on iommu=pt"
+"""L1's kernel command line. A panic is printed all the same and ends QEMU (-no-reboot)."""
+
+FORWARDED = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
+"""A line of QEMU's `info usernet`."""
+
+
+@dataclass(frozen=True)
+class LabMachine:
+    """What L1 is: all that its state depends on."""
+
+    image: LabImage
+    accel: Accelerator
+    memory_mib: int = 4096
+    cpus: int = 2
+
+    def argv(self) -> tuple[str, ...]:
+        """QEMU's command line but for the sockets and logs of one run.
+
+        Two igb ports, cabled by a hub, each behind a root port of its own: 0000:01:00.0 is the
+        device under test, 0000:02:00.0 its link partner. The split irqchip and `intremap` are
+        what vfio needs to trust interrupts; `caching-mode` is what the kernel asks of an emulated
+        IOMMU. The management network reaches nothing outside (restrict=on).
+        """
+        image = self.image
+        disk = "file={},if=none,format=raw,readonly=on,id=d0,file.locking=off"
+        return (
+            *image.toolchain.qemu,
+            *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
+            *("-name", "nicproof-lab", "-M", "q35,kernel-irqchip=split", *self.accel.argv),
+            *("-m", str(self.memory_mib), "-smp", str(self.cpus)),
+            *("-device", "intel-iommu,intremap=on,caching-mode=on"),
+            *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", APPEND),
+            *("-drive", disk.format(image.disk), "-device", "virtio-blk-pci,drive=d0"),
+            *("-netdev", f"user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:0-{ADDRESS}:22"),
+            *("-device", "virtio-net-pci,netdev=mgmt,mac=52:54:00:00:00:01,romfile="),
+            *("-netdev", "hubport,id=h0,hubid=0", "-netdev", "hubport,id=h1,hubid=0"),
+            *("-device", "pcie-root-port,id=rp1,slot=1,chassis=1"),
+            *("-device", "pcie-root-port,id=rp2,slot=2,chassis=2"),
+            *("-device", "igb,netdev=h0,mac=52:54:00:00:01:01,bus=rp1"),
+            *("-device", "igb,netdev=h1,mac=52:54:00:00:01:02,bus=rp2"),
+        )
+
+
+def run_argv(machine: LabMachine, qmp: Path, serial: Path, *, incoming: bool) -> tuple[str, ...]:
+    """The whole command line of one run. QEMU is killed by the kernel when its parent dies."""
+    return (
+        *("setpriv", "--pdeathsig", "KILL", *machine.argv()),
+        *("-chardev", f"socket,id=qmp,path={_escaped(qmp)},server=on,wait=off"),
+        *("-mon", "chardev=qmp,mode=control"),
+        *("-chardev", f"file,id=serial,path={_escaped(serial)}", "-serial", "chardev:serial"),
+        *(("-incoming", "defer") if incoming else ()),
+    )
+
+
+class Vm:
+    """A running L1."""
+
+    def __init__(self, process: LocalProcess, qmp: Qmp, serial: Path) -> None:
+        self.process, self.qmp, self.serial = process, qmp, serial
+
+    @property
+    def pid(self) -> int:
+        """Of QEMU, on the controller."""
+        return self.process.pid
+
+    def ssh_port(self) -> int:
+        """The port of 127.0.0.1 that leads to L1's sshd."""
+        arguments: dict[str, Any] = {"command-line": "info usernet"}
+        text = self.qmp.command("human-monitor-command", **arguments)
+        return forwarded_port(str(text))
+
+    def diagnose(self) -> str:
+        """What is known about a VM that does not answer."""
+        return describe_end(self.process, self.serial)
+
+    def check(self) -> None:
+        """Raise HostUnreachable if QEMU has ended."""
+        if self.process.poll() is not None:
+            raise HostUnreachable(f"the lab VM: {self.diagnose()}")
+
+
+def forwarded_port(text: str) -> int:
+    """The forwarded port in the output of `info usernet`."""
+    found = FORWARDED.search(text)
+    if found is None:
+        raise LabError(f"QEMU forwards no port to the lab: {text.strip()!r}")
+    return int(found[1])
+
+
+def describe_end(process: LocalProcess, serial: Path) -> str:
+    """Whether QEMU runs, how it ended if not, and the tail of L1's serial log."""
+    status = process.poll()
+    state = "its QEMU still runs" if status is None else f"its QEMU ended with status {status}"
+    said = "" if status is None else process.result().error.strip()[-TAIL:]
+    tail = serial.read_text(errors="replace").strip()[-TAIL:] if serial.exists() else ""
+    parts = (state, f"it said: {said}" if said else "", f"serial log {serial} ends: {tail!r}")
+    return "; ".join(part for part in parts if part)
+
+
+@contextmanager
+def running(
+    machine: LabMachine, directory: Path, serial: Path, *, incoming: bool = False
+) -> Iterator[Vm]:
+    """QEMU for `machine`; it ends with the context. `directory` gets the QMP socket."""
+    socket = directory / "qmp"
+    argv = run_argv(machine, socket, serial, incoming=incoming)
+    with ExitStack() as stack:
+        process = stack.enter_context(LocalHost().spawn(argv))
+        Deadline(QMP_LIMIT, "the lab VM's QMP socket").poll(
+            lambda: socket.exists() or process.poll() is not None, interval=0.01
+        )
+        if process.poll() is not None:
+            raise LabError(f"the lab VM did not start: {describe_end(process, serial)}")
+        yield Vm(process, stack.enter_context(Qmp(str(socket), name="the lab VM")), serial)
+
+
+def _escaped(path: Path) -> str:
+    """In QEMU's option values a comma is written twice."""
+    return str(path).replace(",", ",,")
