@@ -8,9 +8,9 @@ the network in between, and the window's edges are microseconds, not ssh round t
 
 from __future__ import annotations
 
-import json
+import ast
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -142,7 +142,7 @@ def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> Win
     # nsenter, for `ip netns exec` would mount another /sys: no tracefs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
     argv = (*enter, *PYTHON, "-")
-    program = f"{_agent_source()}\nmain({_encode(spec)!r})\n".encode()
+    program = f"{_agent_source()}\nmain({_encode(spec)})\n".encode()
     answer = host.run(argv, stdin=program, timeout=spec.timeout + OVERHEAD_S).stdout
     return _decode(host.name, answer)
 
@@ -153,18 +153,8 @@ def _agent_source() -> str:
 
 
 def _encode(spec: WindowSpec) -> str:
-    return json.dumps(
-        {
-            "argv": spec.argv,
-            "stdin": spec.stdin,
-            "handshake": spec.handshake,
-            "timeout": spec.timeout,
-            "read": spec.read,
-            "start": spec.start,
-            "stop": spec.stop,
-            "after": spec.after,
-        }
-    )
+    """The specification as a Python literal."""
+    return repr(asdict(spec))
 
 
 class _Answer(msgspec.Struct):
@@ -186,8 +176,8 @@ class _Answer(msgspec.Struct):
 
 def _decode(host: str, text: bytes) -> WindowResult:
     try:
-        answer = msgspec.json.decode(text, type=_Answer)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        answer = msgspec.convert(ast.literal_eval(text.decode()), _Answer)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         said = text[:500].decode(errors="replace")
         raise LabError(f"{host}: the window program answered {said!r}: {error}") from error
     if answer.errors:

@@ -1,0 +1,109 @@
+"""Where the measured traffic ends: a guest, or for `native` the host itself."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from harness.deadline import Deadline
+from harness.errors import LabError
+from harness.guest.boot import Guest
+from harness.host.base import Host
+from harness.inventory import LinkPlan
+from harness.measure.counters import parse_interrupts, parse_net_dev
+from harness.netdev import parse_links, parse_offloads
+from harness.paths.base import NicAttachment
+
+FILES = ("/proc/net/dev", "/proc/stat", "/proc/interrupts")
+USER_HZ = 100  # ticks per second of /proc/stat on every x86 Linux (include/asm-generic/param.h)
+_TICK_NS = 1_000_000_000 // USER_HZ
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """The machine and interface under test, addressed and serving iperf3."""
+
+    host: Host
+    interface: str
+    attachment: NicAttachment
+    driver: str  # what is really bound
+    offloads: dict[str, bool]
+    guest: Guest | None = None
+
+    def snapshot(self) -> dict[str, int]:
+        """Counters of the endpoint, absolute; see `parse_snapshot`. One command."""
+        text = self.host.run(("grep", "", *FILES)).text
+        return parse_snapshot(text, self.interface)
+
+
+@contextmanager
+def endpoint(
+    host: Host, attachment: NicAttachment, plan: LinkPlan, guest: Guest | None
+) -> Iterator[Endpoint]:
+    """Address the interface, wait for its carrier, start iperf3's server; all ends with it.
+
+    A guest's configuration dies with the guest, native's with its VF.
+    """
+    interface = attachment.interface or _find(host, attachment)
+    host.run(("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface))
+    host.run(("ip", "link", "set", "dev", interface, "up"))
+    show = ("ip", "-j", "link", "show", "dev", interface)
+    deadline = Deadline(20.0, f"carrier on {interface} of {host.name} ({attachment.path})")
+    deadline.poll(lambda: parse_links(host.run(show).text)[0].carrier)
+    link = host.run(("readlink", "-f", f"/sys/class/net/{interface}/device/driver")).text.strip()
+    offloads = parse_offloads(host.run(("ethtool", "-k", interface)).text)
+    serve = ("iperf3", "--server", "--bind", plan.guest_ip)
+    with ExitStack() as stack:
+        if guest is not None:
+            host.run((*serve, "--daemon"))
+        else:
+            stack.enter_context(host.spawn(serve))
+        yield Endpoint(host, interface, attachment, posixpath.basename(link), offloads, guest)
+
+
+def _find(host: Host, attachment: NicAttachment) -> str:
+    """The interface with the attachment's address, as soon as its driver has made it."""
+
+    def look() -> str | None:
+        for link in parse_links(host.run(("ip", "-j", "link", "show")).text):
+            if link.address == attachment.mac:
+                return link.ifname
+        return None
+
+    what = f"an interface with address {attachment.mac} in {host.name} ({attachment.path})"
+    return Deadline(15.0, what).poll(look)
+
+
+def parse_snapshot(text: str, interface: str) -> dict[str, int]:
+    """Absolute counters from `grep "" FILES`, which puts "FILE:" before every line.
+
+    Keys: guest.{rx,tx}_{packets,bytes}, guest.cpu_busy_ns, guest.cpu_total_ns, irq.guest.
+    """
+    files: dict[str, list[str]] = {name: [] for name in FILES}
+    for line in text.splitlines():
+        for name in FILES:
+            if line.startswith(f"{name}:"):
+                files[name].append(line.removeprefix(f"{name}:"))
+    texts = {name: "\n".join(lines) for name, lines in files.items()}
+    net = parse_net_dev(texts["/proc/net/dev"], interface)
+    return {
+        **{f"guest.{key}": value for key, value in net.items()},
+        **_cpu_counters(files["/proc/stat"]),
+        "irq.guest": parse_interrupts(texts["/proc/interrupts"]),
+    }
+
+
+def _cpu_counters(lines: list[str]) -> dict[str, int]:
+    """Columns of the "cpu" line: user nice system idle iowait irq softirq steal (man proc_stat)."""
+    for line in lines:
+        if line.startswith("cpu "):
+            ticks = [int(word) for word in line.split()[1:9]]
+            # Stolen time is the host's doing: the guest was ready and did not run.
+            waiting = ticks[3] + ticks[4] + ticks[7]
+            return {
+                "guest.cpu_busy_ns": (sum(ticks) - waiting) * _TICK_NS,
+                "guest.cpu_total_ns": sum(ticks) * _TICK_NS,
+            }
+    raise LabError("/proc/stat has no line for all CPUs")

@@ -1,0 +1,111 @@
+"""What a run ran on, collected once: enough to know whether two runs may be compared."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import sys
+
+from harness import __version__
+from harness.errors import HarnessError
+from harness.host.base import Host
+from harness.inventory import PortPair
+from harness.netdev import parse_offloads
+from harness.partner import Partner
+from harness.pci.device import Device
+
+Section = dict[str, str]
+
+_OFFLOADS = (
+    "rx-checksumming",
+    "tx-checksumming",
+    "scatter-gather",
+    "tcp-segmentation-offload",
+    "generic-segmentation-offload",
+    "generic-receive-offload",
+    "large-receive-offload",
+)
+
+
+def describe_controller() -> Section:
+    """The machine that runs the harness; its load is what disturbs a nested lab."""
+    return {
+        "nicproof": __version__,
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "CPUs": str(os.cpu_count()),
+        "load average (1 min) at start": f"{os.getloadavg()[0]:.2f}",
+        "command": " ".join(sys.argv),
+    }
+
+
+def describe_host(host: Host) -> Section:
+    """CPU, kernel, mitigations, clock source and QEMU of the host that carries the guests."""
+    cpu = _text(host, "/proc/cpuinfo")
+    model = re.search(r"^model name\s*:\s*(.*)$", cpu, re.MULTILINE)
+    return {
+        "CPU": model[1] if model else "unknown",
+        "CPUs": str(len(re.findall(r"^processor\s*:", cpu, re.MULTILINE))),
+        "kernel": _command(host, ("uname", "-r")),
+        "kernel command line": _text(host, "/proc/cmdline"),
+        "clock source": _text(
+            host, "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+        ),
+        "governor": _text(host, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "mitigations": _mitigations(host),
+        "QEMU": _command(host, ("qemu-system-x86_64", "--version")).partition("\n")[0],
+        "iperf3": _command(host, ("iperf3", "--version")).partition("\n")[0],
+    }
+
+
+def describe_nic(host: Host, ports: PortPair, partner: Partner) -> dict[str, Section]:
+    """Both ports: model, driver, firmware, offloads."""
+    dut = Device(host, ports.dut)
+    interface = dut.interface
+    sections = {"port under test": _port(host, ports.dut, dut.driver, (), interface)}
+    into = ("ip", "netns", "exec", partner.netns)
+    device = Device(host, ports.partner)
+    sections["link partner"] = _port(host, ports.partner, device.driver, into, partner.interface)
+    return sections
+
+
+def _port(host: Host, bdf: str, driver: str, into: tuple[str, ...], interface: str) -> Section:
+    section = {"BDF": bdf, "model": Device(host, bdf).model, "driver": driver}
+    info = _command(host, (*into, "ethtool", "-i", interface))
+    for line in info.splitlines():
+        key, _, value = line.partition(":")
+        if key in ("version", "firmware-version"):
+            section[key] = value.strip() or "none"
+    on = [name for name, state in _offloads(host, into, interface).items() if state]
+    section["offloads that are on"] = ", ".join(on) or "unknown"
+    return section
+
+
+def _offloads(host: Host, into: tuple[str, ...], interface: str) -> dict[str, bool]:
+    found = parse_offloads(_command(host, (*into, "ethtool", "-k", interface)))
+    return {name: found[name] for name in _OFFLOADS if name in found}
+
+
+def _mitigations(host: Host) -> str:
+    """The kernel's own words on each vulnerability that it mitigates or leaves open."""
+    directory = "/sys/devices/system/cpu/vulnerabilities/"
+    names = host.glob(f"{directory}*")
+    if not names:
+        return "unknown"
+    lines = _command(host, ("grep", "-H", "", *names)).splitlines()
+    pairs = (line.removeprefix(directory).split(":", 1) for line in lines)
+    said = [f"{name}: {state}" for name, state in pairs if state.strip() != "Not affected"]
+    return "; ".join(said) or "none needed"
+
+
+def _text(host: Host, path: str) -> str:
+    try:
+        return host.read(path).decode(errors="replace").strip()
+    except (FileNotFoundError, HarnessError):
+        return "unknown"
+
+
+def _command(host: Host, argv: tuple[str, ...]) -> str:
+    result = host.run(argv, check=False)
+    return result.text.strip() if result.returncode == 0 else "unknown"

@@ -1,0 +1,223 @@
+"""One boot of one path, made ready to be measured; and one trial in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_config
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from harness.errors import HarnessError, LabError, MissingCapability
+from harness.exits.tracefs import exit_accounting
+from harness.guest.boot import Guest, boot
+from harness.host.base import Host
+from harness.inventory import LinkPlan, PortPair
+from harness.journal import Journal
+from harness.measure.endpoint import Endpoint, endpoint
+from harness.measure.plan import Visit
+from harness.measure.proof import prove
+from harness.measure.record import IDLE, Proof, RunInfo, TrialRecord
+from harness.measure.window import (
+    Probe,
+    Reading,
+    WindowResult,
+    WindowSpec,
+    combine,
+    host_interface_probe,
+    interrupts_probe,
+    partner_probe,
+    run_window,
+    threads_probe,
+)
+from harness.partner import Partner
+from harness.paths import select
+from harness.paths.base import NicAttachment, PathOptions
+from harness.qemu.config import GuestConfig
+from harness.store import RunStore
+from harness.workloads.base import Outcome, Target, Workload
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What stays the same over a run: the rig, the partner, the store, the guest's shape."""
+
+    host: Host
+    ports: PortPair
+    link: LinkPlan
+    partner: Partner
+    journal: Journal
+    store: RunStore
+    info: RunInfo
+    guest: GuestConfig
+    options: PathOptions
+    logs: Path
+    boot_limit: float = 60.0  # seconds to a guest's agent
+    accounting: bool = True  # count exits; off only to measure what counting costs
+    numbers: Iterator[int] = field(default_factory=count)  # TrialRecord.index
+
+
+@dataclass
+class Station:
+    """A provisioned, booted, answering endpoint. `broken` says why, once it no longer is."""
+
+    bench: Bench
+    visit: Visit
+    endpoint: Endpoint
+    probes: tuple[Probe, ...]
+    broken: str = ""
+
+    def trial(self, workload: Workload, *, trial: int = 0, warmup: bool = False) -> TrialRecord:
+        """Run `workload` in one window, prove its path, store the record and return it.
+
+        A trial that lacks proof, or whose tool failed, is stored as invalid with the reasons.
+        Raises LabError when the rig failed, after storing what can be said.
+        """
+        if self.broken:
+            raise LabError(f"{self.visit.path}: no trial after an earlier failure: {self.broken}")
+        draft = self._draft(workload, trial, warmup)
+        try:
+            record = self._record(draft, self._measure(workload))
+        except HarnessError as error:
+            self.broken = error.message
+            self.bench.store.append(replace(draft, reasons=(f"the rig failed: {error.message}",)))
+            raise
+        self.bench.store.append(record)
+        return record
+
+    def _measure(self, workload: Workload) -> _Measured:
+        bench = self.bench
+        command = workload.command(self._target())
+        spec = WindowSpec.of(command, self.probes)
+        before = self.endpoint.snapshot()
+        window = run_window(bench.host, spec, netns=bench.partner.netns)
+        after = self.endpoint.snapshot()
+        reading = combine(self.probes).parse(window)
+        outcome = workload.parse(window.stdout, window.stderr, window.returncode)
+        counters = {key: after[key] - before[key] for key in after} | reading.counters
+        return _Measured(window, reading, outcome, counters)
+
+    def _target(self) -> Target:
+        bench = self.bench
+        return Target(
+            guest_ip=bench.link.guest_ip,
+            guest_mac=self.endpoint.attachment.mac,
+            partner_ip=bench.partner.ip,
+            partner_mac=bench.partner.mac,
+            partner_interface=bench.partner.interface,
+        )
+
+    def _record(self, draft: TrialRecord, measured: _Measured) -> TrialRecord:
+        """The draft filled with what was measured, and judged."""
+        outcome = measured.outcome
+        proofs: tuple[Proof, ...] = ()
+        if draft.workload != IDLE:
+            proofs = prove(
+                self.endpoint.attachment,
+                workload=draft.workload,
+                driver=self.endpoint.driver,
+                neighbour=self.bench.partner.neighbour(self.bench.link.guest_ip),
+                counters=measured.counters,
+            )
+        reasons = [f"{proof.name}: {proof.detail}" for proof in proofs if not proof.holds]
+        if outcome.error:
+            reasons.insert(0, outcome.error)
+        return replace(
+            draft,
+            window_ns=measured.window.window_ns,
+            valid=not reasons,
+            reasons=tuple(reasons),
+            metrics=outcome.metrics,
+            exits=measured.reading.exits,
+            counters=measured.counters,
+            rtt_ns=outcome.rtt_ns,
+            lost=outcome.lost,
+            proofs=proofs,
+            raw=outcome.raw,
+        )
+
+    def _draft(self, workload: Workload, trial: int, warmup: bool) -> TrialRecord:
+        """All that is known of a trial before it is made; invalid until it is measured."""
+        info = self.bench.info
+        return TrialRecord(
+            run=info.run,
+            index=next(self.bench.numbers),
+            fidelity=info.fidelity,
+            clock=info.clock,
+            host=info.host,
+            nic=info.nic,
+            path=self.visit.path,
+            workload=workload.name,
+            block=self.visit.block,
+            boot=self.visit.boot,
+            trial=trial,
+            warmup=warmup,
+            started=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            window_ns=0,
+            valid=False,
+            offloads=self.endpoint.offloads,
+            parameters=dict(workload.parameters),
+        )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    window: WindowResult
+    reading: Reading
+    outcome: Outcome
+    counters: dict[str, int]
+
+
+@contextmanager
+def station(bench: Bench, visit: Visit) -> Iterator[Station]:
+    """Provision the visit's path, boot its guest, address it, arm the probes.
+
+    Raises MissingCapability if the host cannot have this path, LabError if the rig fails.
+    """
+    (path,) = select((visit.path,))
+    lack = path.missing(bench.host, bench.ports)
+    if lack is not None:
+        raise MissingCapability(*lack)
+    with ExitStack() as stack:
+        attachment = stack.enter_context(
+            path.provision(bench.host, bench.ports, bench.journal, bench.options)
+        )
+        guest: Guest | None = None
+        machine = bench.host
+        if attachment.is_guest:
+            guest = stack.enter_context(
+                boot(
+                    bench.host,
+                    replace_config(bench.guest, name=visit.id),
+                    (attachment,),
+                    journal=bench.journal,
+                    log_dir=bench.logs,
+                    deadline_s=bench.boot_limit,
+                )
+            )
+            machine = guest.host
+        end = stack.enter_context(endpoint(machine, attachment, bench.link, guest))
+        bench.partner.forget(bench.link.guest_ip)
+        bench.partner.reaches(bench.link.guest_ip)
+        probes = stack.enter_context(_probes(bench, attachment, guest))
+        yield Station(bench, visit, end, probes)
+
+
+@contextmanager
+def _probes(
+    bench: Bench, attachment: NicAttachment, guest: Guest | None
+) -> Iterator[tuple[Probe, ...]]:
+    """What is read at the edges of every window of this boot."""
+    probes = [partner_probe(bench.partner.interface), interrupts_probe()]
+    if attachment.host_interface:
+        probes.append(host_interface_probe(attachment.host_interface))
+    with ExitStack() as stack:
+        if guest is not None:
+            probes.append(threads_probe(guest.qemu_pid))
+            if bench.accounting:
+                probes.append(stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)))
+        yield tuple(probes)

@@ -1,0 +1,132 @@
+"""The options of a comparison run, defined once for `nicproof bench` and for pytest."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness import paths, store, workloads
+from harness.errors import ConfigError
+from harness.paths.base import PathOptions
+
+BOOTS, QUICK_BOOTS = 6, 2
+"""Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6)."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One command-line option; `keywords` as argparse's add_argument takes them."""
+
+    flag: str
+    help: str
+    keywords: dict[str, Any]
+
+
+def _option(flag: str, help: str, **keywords: Any) -> Option:
+    return Option(flag, help, keywords)
+
+
+OPTIONS = (
+    _option(
+        "--paths",
+        f"comma-separated network paths; of {', '.join(path.name for path in paths.ALL)}",
+        default=",".join(paths.DEFAULT),
+        metavar="NAMES",
+    ),
+    _option(
+        "--workloads",
+        f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
+        default=",".join(workloads.NAMES),
+        metavar="NAMES",
+    ),
+    _option("--boots", f"boots of each path (default {BOOTS})", type=int, metavar="N"),
+    _option("--quick", f"{QUICK_BOOTS} boots; figures are indicative only", action="store_true"),
+    _option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
+    _option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
+    _option("--vfio", "further properties of vfio-pci, e.g. x-no-mmap=on", default=""),
+    _option("--virtio", "further properties of virtio-net-pci, e.g. packed=on", default=""),
+    _option(
+        "--guest-image",
+        "a disk image with qemu-guest-agent to boot instead of the micro guest",
+        metavar="FILE",
+    ),
+)
+
+
+class _Namespace(Protocol):
+    paths: str
+    workloads: str
+    boots: int | None
+    quick: bool
+    seed: int | None
+    run_dir: str | None
+    vfio: str
+    virtio: str
+    guest_image: str | None
+
+
+@dataclass(frozen=True)
+class BenchOptions:
+    """A comparison run as asked for, checked."""
+
+    run: str
+    run_dir: Path
+    paths: tuple[str, ...]
+    workloads: tuple[str, ...]
+    boots: int
+    seed: int
+    path_options: PathOptions
+    guest_image: Path | None
+    quick: bool
+
+    @classmethod
+    def of(cls, given: _Namespace) -> BenchOptions:
+        """From parsed options; ConfigError names the option that cannot be."""
+        run = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        run_dir = Path(given.run_dir or f"results/{run}").resolve()
+        if (run_dir / store.FILENAME).exists():
+            raise ConfigError(
+                f"--run-dir {given.run_dir}: already holds a run",
+                remedy="choose another directory, or remove that one",
+            )
+        boots = given.boots or (QUICK_BOOTS if given.quick else BOOTS)
+        if boots < 1:
+            raise ConfigError(f"--boots {boots}: at least one boot of each path is needed")
+        image = Path(given.guest_image).resolve() if given.guest_image else None
+        if image is not None and not image.is_file():
+            raise ConfigError(f"--guest-image {given.guest_image}: no such file")
+        return cls(
+            run=run,
+            run_dir=run_dir,
+            paths=tuple(path.name for path in paths.select(_names(given.paths))),
+            workloads=tuple(load.name for load in workloads.select(_names(given.workloads))),
+            boots=boots,
+            seed=random.SystemRandom().randrange(1 << 31) if given.seed is None else given.seed,
+            path_options=PathOptions(vfio=given.vfio, virtio=given.virtio),
+            guest_image=image,
+            quick=given.quick,
+        )
+
+    def recorded(self) -> dict[str, str]:
+        """What was varied, for RunInfo.options."""
+        chosen = {
+            "vfio": self.path_options.vfio,
+            "virtio": self.path_options.virtio,
+            "guest image": str(self.guest_image or ""),
+            "quick": "yes" if self.quick else "",
+        }
+        return {key: value for key, value in chosen.items() if value}
+
+
+def add_to(add: Callable[..., Any]) -> None:
+    """Register every option with argparse's or pytest's adding function."""
+    for option in OPTIONS:
+        add(option.flag, help=option.help, **option.keywords)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

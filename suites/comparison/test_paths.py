@@ -1,0 +1,10 @@
+"""The main job: every path under the same workloads, in interleaved boots, every exit counted."""
+
+from __future__ import annotations
+
+from harness.measure.record import TrialRecord
+
+
+def test_path_carries_the_workload_and_proves_it(trial: TrialRecord) -> None:
+    """The trial's traffic went over the path that the record names, and was measured whole."""
+    assert trial.valid, "\n".join(trial.reasons)

@@ -1,0 +1,93 @@
+"""Which trials count: the proof of path, on counters as the nested lab gave them."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.measure.proof import prove
+from harness.paths.base import NicAttachment
+
+SRIOV = NicAttachment(path="sriov", mac="02:6e:00:00:00:01", driver="igbvf", host_interface="eth1")
+VIRTIO = NicAttachment(
+    path="virtio",
+    mac="02:6e:00:00:00:02",
+    driver="virtio_net",
+    host_interface="eth1",
+    host_carries=True,
+)
+
+# 64 MiB of TCP from the guest. igbvf counts frames of MTU size, virtio_net super-frames: 45,000
+# frames of 66 header bytes fewer in its byte counter.
+PAYLOAD = 64 << 20
+FRAMES = PAYLOAD // 1448 + 1
+WIRE = PAYLOAD + FRAMES * 66
+ACKS = 900
+
+
+def counters(guest_frames: int, *, host_frames: int = 0) -> dict[str, int]:
+    return {
+        "guest.tx_bytes": PAYLOAD + guest_frames * 66,
+        "guest.tx_packets": guest_frames,
+        "guest.rx_bytes": ACKS * 66,
+        "guest.rx_packets": ACKS,
+        "partner.rx_bytes": WIRE,
+        "partner.rx_packets": FRAMES,
+        "partner.tx_bytes": ACKS * 66,
+        "partner.tx_packets": ACKS,
+        "host.rx_packets": host_frames // 50,
+        "host.tx_packets": host_frames - host_frames // 50,
+    }
+
+
+def failing(attachment: NicAttachment, found: dict[str, int], **changes: str) -> list[str]:
+    given = {
+        "workload": "tcp-tx",
+        "driver": attachment.driver,
+        "neighbour": attachment.mac,
+        **changes,
+    }
+    return [proof.name for proof in prove(attachment, counters=found, **given) if not proof.holds]
+
+
+def test_a_vf_that_the_pf_did_not_see_is_proved() -> None:
+    assert failing(SRIOV, counters(FRAMES)) == []
+
+
+def test_super_frames_are_brought_to_wire_size_before_they_are_compared() -> None:
+    assert failing(VIRTIO, counters(2000, host_frames=FRAMES + ACKS)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [({"driver": "virtio_net"}, "driver"), ({"neighbour": "52:54:00:00:00:09"}, "mac")],
+)
+def test_another_driver_or_address_is_no_proof(changes: dict[str, str], name: str) -> None:
+    assert failing(SRIOV, counters(FRAMES), **changes) == [name]
+
+
+def test_traffic_of_a_vf_that_the_pf_saw_went_another_way() -> None:
+    assert failing(SRIOV, counters(FRAMES, host_frames=FRAMES)) == ["host interface"]
+
+
+def test_traffic_of_a_tap_that_the_pf_did_not_see_went_another_way() -> None:
+    assert failing(VIRTIO, counters(2000)) == ["host interface"]
+
+
+def test_two_percent_of_bytes_that_never_reached_the_partner_are_too_many() -> None:
+    found = counters(FRAMES)
+    found["partner.rx_bytes"] = int(WIRE * 0.98)
+    assert failing(SRIOV, found) == ["bytes guest.tx -> partner.rx"]
+
+
+def test_udp_that_the_guest_lost_is_loss_not_a_detour() -> None:
+    found = counters(FRAMES)
+    found |= {"partner.tx_bytes": 10_000_000, "partner.tx_packets": 7000}
+    found |= {"guest.rx_bytes": 9_000_000, "guest.rx_packets": 6300}
+    assert failing(SRIOV, found, workload="udp") == []
+    assert failing(SRIOV, found) == ["bytes partner.tx -> guest.rx"]
+
+
+def test_bytes_that_arrive_without_having_been_sent_are_a_detour_for_udp_too() -> None:
+    found = counters(FRAMES)
+    found |= {"partner.tx_bytes": 9_000_000, "guest.rx_bytes": 10_000_000}
+    assert failing(SRIOV, found, workload="udp") == ["bytes partner.tx -> guest.rx"]
