@@ -12,6 +12,7 @@ import shlex
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,7 @@ from typing import NoReturn
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError, LabError
+from harness.errors import LabError
 from harness.lab.cache import cache_root
 from harness.lab.image import LabImage
 from harness.lab.machine import DESTINATION
@@ -40,13 +41,13 @@ class LabState(msgspec.Struct, frozen=True):
     ssh_port: int
     fidelity: str
     qemu_version: str
-    image: Path
+    image: str  # directory of the cache entry
     snapshot: str
     started: float  # seconds since the epoch
 
     def ssh_argv(self, command: tuple[str, ...] = (), *, terminal: bool = False) -> tuple[str, ...]:
         """argv of an ssh to the lab, for a person."""
-        options = LabImage(self.image).keys.ssh_options(self.ssh_port)
+        options = LabImage(Path(self.image)).keys.ssh_options(self.ssh_port)
         log = ("-o", "LogLevel=ERROR", *(("-t",) if terminal else ()))
         line = shlex.join(command) if command else "exec bash -l"
         return ("ssh", *options, *log, DESTINATION, line)
@@ -124,9 +125,10 @@ def _become_keeper() -> NoReturn:
         status = 0
     except KeyboardInterrupt:
         status = 0
-    except HarnessError as error:
-        print(error, file=sys.stderr, flush=True)
+    except BaseException:
+        traceback.print_exc()
     finally:
+        sys.stderr.flush()
         os._exit(status)
 
 
@@ -144,8 +146,7 @@ def _keep() -> None:
                 _write(_state(lab))
                 while True:
                     time.sleep(1.0)
-                    if not Path(f"/proc/{lab.qemu_pid}").exists():
-                        return
+                    lab.vm.check()
         finally:
             _state_file().unlink(missing_ok=True)
 
@@ -157,7 +158,7 @@ def _state(lab: Lab) -> LabState:
         ssh_port=lab.ssh_port,
         fidelity=lab.fidelity,
         qemu_version=lab.qemu_version,
-        image=lab.image.directory,
+        image=str(lab.image.directory),
         snapshot=lab.snapshot,
         started=time.time(),
     )

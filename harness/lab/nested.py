@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,9 +57,17 @@ class Lab:
     qemu_version: str
     image: LabImage
     snapshot: str  # key of the state it was started from; "" after a cold start
-    serial_log: Path
-    qemu_pid: int  # on the controller
     ssh_port: int  # of 127.0.0.1
+    vm: Vm
+
+    @property
+    def serial_log(self) -> Path:
+        return self.vm.serial
+
+    @property
+    def qemu_pid(self) -> int:
+        """Of L1's QEMU, on the controller."""
+        return self.vm.pid
 
     @property
     def guest(self) -> DeployedImage:
@@ -108,26 +116,19 @@ def open_nested_lab(*, run_dir: Path, progress: bool = True) -> Iterator[Lab]:
     machine, kept = prepare(run_dir=run_dir, progress=progress)
     with ExitStack() as stack:
         try:
-            lab = stack.enter_context(_restored(machine, kept, run_dir))
-        except (LabError, HostUnreachable) as error:
+            lab = stack.enter_context(_started(machine, run_dir, kept))
+        except LabError as error:
             with shown(SHARES, progress) as steps:
                 steps.say(f"the kept state is of no use, so the lab boots anew: {error}")
                 snapshot.discard(kept)
                 steps.step("starting the lab")
-                lab = stack.enter_context(_cold(machine, run_dir))
+                lab = stack.enter_context(_started(machine, run_dir, None))
         yield lab
 
 
-def _restored(machine: LabMachine, kept: Snapshot, run_dir: Path) -> AbstractContextManager[Lab]:
-    return _lab(machine, run_dir, kept)
-
-
-def _cold(machine: LabMachine, run_dir: Path) -> AbstractContextManager[Lab]:
-    return _lab(machine, run_dir, None)
-
-
 @contextmanager
-def _lab(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[Lab]:
+def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[Lab]:
+    """L1 from its kept state, or booted cold if there is none."""
     run_dir.mkdir(parents=True, exist_ok=True)
     serial = (run_dir / SERIAL).absolute()
     with ExitStack() as stack:
@@ -145,9 +146,8 @@ def _lab(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[
             qemu_version=machine.image.toolchain.qemu_version(),
             image=machine.image,
             snapshot=kept.key if kept else "",
-            serial_log=serial,
-            qemu_pid=vm.pid,
             ssh_port=port,
+            vm=vm,
         )
 
 
