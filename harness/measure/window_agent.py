@@ -21,7 +21,8 @@ silicon. Hence no subprocess, json or glob here: two thirds of the start-up time
 
 from __future__ import annotations
 
-import _signal  # what the module `signal` wraps, without the enums that cost 0.2 s
+# What the module `signal` wraps, without the enums that cost 0.2 s.
+import _signal  # type: ignore[import-not-found]
 import os
 import select
 import time

@@ -94,13 +94,16 @@ def test_writing_does_not_truncate(switch: Path) -> None:
     assert switch.read_text() == "Xbc"
 
 
-def test_globs_are_expanded_at_both_edges(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("1")
-    born = tmp_path / "b.txt"
-    spec = WindowSpec(("cp", str(tmp_path / "a.txt"), str(born)), read=(f"{tmp_path}/*.txt",))
-    result = run_window(HOST, spec)
-    assert set(result.before) == {str(tmp_path / "a.txt")}
-    assert result.after == {str(tmp_path / "a.txt"): "1", str(born): "1"}
+def test_a_star_stands_for_what_is_there_at_each_edge(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        (tmp_path / name).mkdir()
+    old, born = tmp_path / "1" / "comm", tmp_path / "2" / "comm"
+    old.write_text("x")
+    result = run_window(
+        HOST, WindowSpec(("cp", str(old), str(born)), read=(f"{tmp_path}/*/comm", "/none/*/comm"))
+    )
+    assert result.before == {str(old): "x"}
+    assert result.after == {str(old): "x", str(born): "x"}
     assert result.vanished == ()
 
 
@@ -213,7 +216,7 @@ def test_a_window_that_is_told_to_stop_puts_the_switches_back(
         stop=((str(switch), "0"),),
     )
     pid = tmp_path / "pid"
-    program = f"{window._agent_source()}\nmain({window._encode(spec)!r})\n".encode()
+    program = f"{window._agent_source()}\nmain({window._encode(spec)})\n".encode()
     with subprocess.Popen(
         [*window.PYTHON, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as agent:
