@@ -67,20 +67,15 @@ class WindowResult:
     window_ns: int
     """From the opening to the end of the command, on the host's monotonic clock."""
     started: str
-    """UTC, ISO 8601; empty if the window never opened."""
+    """When it opened: UTC, ISO 8601."""
     returncode: int | None
-    """None if the command could not be ended or never started; negative: ended by a signal."""
+    """Negative: ended by a signal; None: not even SIGKILL ended it."""
     stdout: str
     stderr: str
     timed_out: bool
     vanished: tuple[str, ...] = ()
     """Files that were named or read at the opening and could not be read later, e.g. those of a
     process that died."""
-
-    @property
-    def opened(self) -> bool:
-        """Whether the command was told to go; False if it failed before its handshake."""
-        return bool(self.started)
 
 
 @dataclass(frozen=True)
@@ -136,8 +131,9 @@ def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> Win
     """Run one window on `host`, in the network namespace `netns` of it (None: its own).
 
     Returns even if the command failed or had to be killed: that is the workload's to judge.
-    Raises LabError if the window could not be opened or closed as specified, so that its counts
-    cannot be trusted; HostUnreachable and DeadlineExpired as Host.run does.
+    Raises LabError if the window could not be opened or closed as specified, be it that a switch
+    was refused or that the command did not start or ended before its handshake;
+    HostUnreachable and DeadlineExpired as Host.run does.
     """
     # nsenter, for `ip netns exec` would mount another /sys: no tracefs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
@@ -182,13 +178,17 @@ def _decode(host: str, text: bytes) -> WindowResult:
         raise LabError(f"{host}: the window program answered {said!r}: {error}") from error
     if answer.errors:
         raise LabError(f"{host}: no window: {'; '.join(answer.errors)}")
+    if not answer.opened:
+        said = (answer.stderr.strip() or answer.stdout.strip() or "it said nothing")[-500:]
+        how = "hung" if answer.timed_out else f"ended with status {answer.rc}"
+        raise LabError(f"{host}: no window: the command {how} before it was ready: {said}")
     started = datetime.fromtimestamp(answer.started_ns / NS_PER_S, UTC)
     return WindowResult(
         before=answer.before,
         after=answer.after,
         late=answer.late,
         window_ns=answer.window_ns,
-        started=started.isoformat(timespec="milliseconds") if answer.opened else "",
+        started=started.isoformat(timespec="milliseconds"),
         returncode=answer.rc,
         stdout=answer.stdout,
         stderr=answer.stderr,

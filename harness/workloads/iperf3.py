@@ -28,7 +28,7 @@ Kind = Literal["tcp-tx", "tcp-rx", "tcp-bidir", "udp"]
 
 PORT = 5201
 CONNECT_TIMEOUT_MS = 5000
-MARGIN_S = 30.0
+MARGIN_S = 20.0
 """Added to the test's own length: connecting, and the exchange of results at the end."""
 
 MBIT = 1e6
@@ -100,7 +100,7 @@ class Iperf3:
     seconds: int = 2
     omit: int = 1
     parallel: int = 1
-    rate: int = 100_000_000
+    rate: int = 20_000_000
     port: int = PORT
 
     def __post_init__(self) -> None:

@@ -202,11 +202,14 @@ def summary(
 
 def main() -> None:
     spec = json.loads(sys.argv[1])
-    port = open_socket(spec["interface"], spec["ident"], spec["timeout"])
-    gc.disable()
-    print("ready", flush=True)
-    sys.stdin.readline()
-    print(json.dumps(probe(port, spec)))
+    try:
+        port = open_socket(spec["interface"], spec["ident"], spec["timeout"])
+        gc.disable()
+        print("ready", flush=True)
+        sys.stdin.readline()
+        print(json.dumps(probe(port, spec)))
+    except OSError as error:
+        sys.exit(f"probing from {spec['interface']}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -131,11 +131,11 @@ def test_an_interval_spaces_the_probes() -> None:
 
 
 @needs_namespaces
-def test_a_missing_port_is_reported_not_measured() -> None:
+def test_a_missing_port_is_the_rigs_fault() -> None:
     with floor() as host:
         host.run(("ip", "-n", FLOOR_NETNS, "link", "delete", FLOOR.partner_interface))
-        outcome = probe(host, Latency(count=1))
-        assert outcome.error is not None and "No such device" in outcome.error
+        with pytest.raises(LabError, match="before it was ready: probing from floor0: No such dev"):
+            probe(host, Latency(count=1))
 
 
 @needs_namespaces
