@@ -30,6 +30,14 @@ def parse_net_dev(text: str, interface: str) -> dict[str, int]:
     raise LabError(f"/proc/net/dev has no interface {interface}")
 
 
+def parse_retransmitted(text: str) -> int:
+    """TCP segments sent again, from /proc/net/snmp (proc_pid_net(5), RFC 4022 tcpRetransSegs)."""
+    rows = [line.split() for line in text.splitlines() if line.startswith("Tcp:")]
+    if len(rows) != 2 or "RetransSegs" not in rows[0]:
+        raise LabError("/proc/net/snmp has no Tcp: RetransSegs")
+    return number(rows[1][rows[0].index("RetransSegs")], rows[1][0])
+
+
 def parse_cpu_time(text: str) -> int:
     """Nanoseconds on a CPU: the first figure of a thread's schedstat (proc_pid_schedstat(5))."""
     words = text.split()

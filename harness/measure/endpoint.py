@@ -12,11 +12,11 @@ from harness.errors import LabError
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.inventory import LinkPlan
-from harness.measure.counters import parse_interrupts, parse_net_dev
+from harness.measure.counters import parse_interrupts, parse_net_dev, parse_retransmitted
 from harness.netdev import parse_links, parse_offloads
 from harness.paths.base import NicAttachment
 
-FILES = ("/proc/net/dev", "/proc/stat", "/proc/interrupts")
+FILES = ("/proc/net/dev", "/proc/net/snmp", "/proc/stat", "/proc/interrupts")
 USER_HZ = 100  # ticks per second of /proc/stat on every x86 Linux (include/asm-generic/param.h)
 _TICK_NS = 1_000_000_000 // USER_HZ
 
@@ -79,7 +79,8 @@ def _find(host: Host, attachment: NicAttachment) -> str:
 def parse_snapshot(text: str, interface: str) -> dict[str, int]:
     """Absolute counters from `grep "" FILES`, which puts "FILE:" before every line.
 
-    Keys: guest.{rx,tx}_{packets,bytes}, guest.cpu_busy_ns, guest.cpu_total_ns, irq.guest.
+    Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.cpu_busy_ns,
+    guest.cpu_total_ns, irq.guest.
     """
     files: dict[str, list[str]] = {name: [] for name in FILES}
     for line in text.splitlines():
@@ -91,6 +92,7 @@ def parse_snapshot(text: str, interface: str) -> dict[str, int]:
     return {
         **{f"guest.{key}": value for key, value in net.items()},
         **_cpu_counters(files["/proc/stat"]),
+        "guest.retransmitted": parse_retransmitted(texts["/proc/net/snmp"]),
         "irq.guest": parse_interrupts(texts["/proc/interrupts"]),
     }
 

@@ -59,6 +59,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Differences over the window. Keys used by the reports:
     partner.rx_packets partner.tx_packets partner.rx_bytes partner.tx_bytes: frames on the wire
     guest.{rx,tx}_{packets,bytes}: the guest interface's own counters
+    guest.retransmitted partner.retransmitted: TCP segments that either sent again
     host.{rx,tx}_{packets,bytes}: the PF's interface on the host
     cpu.vcpu_ns cpu.vhost_ns cpu.qemu_ns: CPU time of the threads on the host
     guest.cpu_busy_ns guest.cpu_total_ns; irq.guest irq.host: interrupts"""

@@ -31,6 +31,7 @@ from harness.measure.window import (
     host_interface_probe,
     interrupts_probe,
     partner_probe,
+    retransmits_probe,
     run_window,
     threads_probe,
 )
@@ -212,7 +213,7 @@ def _probes(
     bench: Bench, attachment: NicAttachment, guest: Guest | None
 ) -> Iterator[tuple[Probe, ...]]:
     """What is read at the edges of every window of this boot."""
-    probes = [partner_probe(bench.partner.interface), interrupts_probe()]
+    probes = [partner_probe(bench.partner.interface), retransmits_probe(), interrupts_probe()]
     if attachment.host_interface:
         probes.append(host_interface_probe(attachment.host_interface))
     with ExitStack() as stack:

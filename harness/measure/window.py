@@ -25,6 +25,7 @@ from harness.measure.counters import (
     number,
     parse_interrupts,
     parse_net_dev,
+    parse_retransmitted,
 )
 from harness.measure.record import ExitCount
 from harness.units import NS_PER_S
@@ -35,7 +36,7 @@ PYTHON = ("python3", "-I", "-S")
 OVERHEAD_S = 30.0
 """Granted beyond the command's own timeout: python's start, reads, writes, the way back."""
 
-OWN_NET_DEV = "/proc/self/net/dev"
+OWN_NET_DEV, OWN_SNMP = "/proc/self/net/dev", "/proc/self/net/snmp"
 """The window program's own view, i.e. that of the partner's network namespace."""
 
 Write = tuple[str, str]
@@ -235,6 +236,18 @@ def partner_probe(interface: str) -> Probe:
         return Reading({f"partner.{key}": after[key] - before[key] for key in after})
 
     return Probe("partner", parse, read=(OWN_NET_DEV,))
+
+
+def retransmits_probe() -> Probe:
+    """partner.retransmitted: TCP segments sent again in the namespace the window runs in."""
+
+    def parse(result: WindowResult) -> Reading:
+        before, after = (
+            parse_retransmitted(_text(texts, OWN_SNMP)) for texts in (result.before, result.after)
+        )
+        return Reading({"partner.retransmitted": after - before})
+
+    return Probe("retransmits", parse, read=(OWN_SNMP,))
 
 
 def host_interface_probe(interface: str) -> Probe:

@@ -12,10 +12,19 @@ from harness.measure.endpoint import parse_snapshot
 TEXT = (Path(__file__).parent / "data" / "endpoint-snapshot.txt").read_text()
 
 
+SNMP = "/proc/net/snmp:Tcp:"
+
+
 def expected_interrupts() -> int:
     """Column sums as awk would make them, apart from the parser under test."""
-    rows = [line.split(":", 2)[2] for line in TEXT.splitlines() if "/proc/interrupts" in line][1:]
-    return sum(int(word) for row in rows for word in row.split()[:2] if word.isdigit())
+    lines = [line for line in TEXT.splitlines() if "/proc/interrupts" in line][1:]
+    rows = [line.split(":", 2)[2].split()[:2] for line in lines]
+    return sum(int(word) for row in rows for word in row if word.isdigit())
+
+
+def retransmitted() -> int:
+    head, row = (line.split()[1:] for line in TEXT.splitlines() if line.startswith(SNMP))
+    return int(dict(zip(head, row, strict=True))["RetransSegs"])
 
 
 def test_a_snapshot_holds_the_interface_the_cpu_and_the_interrupts() -> None:
@@ -29,6 +38,7 @@ def test_a_snapshot_holds_the_interface_the_cpu_and_the_interrupts() -> None:
         "guest.rx_packets": columns[1],
         "guest.tx_bytes": columns[8],
         "guest.tx_packets": columns[9],
+        "guest.retransmitted": retransmitted(),
         "guest.cpu_busy_ns": (user + nice + system + irq + softirq) * 10_000_000,
         "guest.cpu_total_ns": sum(ticks) * 10_000_000,
         "irq.guest": expected_interrupts(),

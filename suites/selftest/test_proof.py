@@ -34,6 +34,8 @@ def counters(guest_frames: int, *, host_frames: int = 0) -> dict[str, int]:
         "partner.rx_packets": FRAMES,
         "partner.tx_bytes": ACKS * 66,
         "partner.tx_packets": ACKS,
+        "guest.retransmitted": 0,
+        "partner.retransmitted": 0,
         "host.rx_packets": host_frames // 50,
         "host.tx_packets": host_frames - host_frames // 50,
     }
@@ -77,6 +79,16 @@ def test_two_percent_of_bytes_that_never_reached_the_partner_are_too_many() -> N
     found = counters(FRAMES)
     found["partner.rx_bytes"] = int(WIRE * 0.98)
     assert failing(SRIOV, found) == ["bytes guest.tx -> partner.rx"]
+
+
+def test_what_tcp_sent_again_was_lost_and_is_accounted_for() -> None:
+    found = counters(FRAMES)
+    found["partner.rx_bytes"] = int(WIRE * 0.98)
+    lost = WIRE - found["partner.rx_bytes"]
+    assert failing(SRIOV, {**found, "guest.retransmitted": lost // 1514 + 1}) == []
+    assert failing(SRIOV, {**found, "partner.retransmitted": lost}) == [
+        "bytes guest.tx -> partner.rx"
+    ]
 
 
 def test_udp_that_the_guest_lost_is_loss_not_a_detour() -> None:
