@@ -233,8 +233,9 @@ class SshHost:
             probe = self._exchange(("true",), self.client_argv("true"), ANSWER)
             if probe.returncode == 0:
                 return
+        # The client's own words are about its attempt to do without a master: of no help.
         log = (self._directory / LOG).read_text(errors="replace")
-        parts = (part.strip() for part in (result.error, log, self._diagnose()))
+        parts = (part.strip() for part in (self._diagnose(), log))
         said = "; ".join(part for part in parts if part) or "ssh did not say why"
         raise HostUnreachable(
             f"{self.name}: the connection was lost in: {' '.join(result.argv)}: {said}"

@@ -5,9 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 from harness.lab import keeper
 from harness.lab.nested import prepare
@@ -48,8 +46,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _build(_: argparse.Namespace) -> int:
     begin = time.monotonic()
-    with tempfile.TemporaryDirectory() as logs:
-        machine, kept = prepare(run_dir=Path(logs))
+    machine, kept = prepare(run_dir=keeper.directory())
     print(f"image     {machine.image.directory}")
     print(f"snapshot  {kept.path}")
     print(f"QEMU      {machine.image.toolchain.qemu_version()}, {machine.accel.fidelity}")

@@ -98,6 +98,7 @@ UsePAM no
 UseDNS no
 PrintMotd no
 PrintLastLog no
+LogLevel ERROR
 # A virtual clock may run ahead of ours, so no timer may end a login.
 LoginGraceTime 0
 # Each command of the harness is a session of one connection.

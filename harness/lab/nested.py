@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import HostUnreachable, LabError
+from harness.errors import HostUnreachable
 from harness.host.base import Host
 from harness.host.rundir import short_dir
 from harness.host.ssh import SshHost, connect
@@ -23,7 +23,7 @@ from harness.lab.image import LabImage, ensure_image
 from harness.lab.machine import DESTINATION, NAME
 from harness.lab.progress import Steps, shown
 from harness.lab.selfcheck import check_vf_carrier
-from harness.lab.snapshot import Snapshot, snapshot_of
+from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_of
 from harness.lab.vm import LabMachine, Vm, running
 from harness.qemu.config import DeployedImage
 from harness.qemu.qmp import Qmp
@@ -95,15 +95,18 @@ def nested_machine(*, progress: bool = True) -> LabMachine:
 def prepare(*, run_dir: Path, progress: bool = True) -> tuple[LabMachine, Snapshot]:
     """Everything that is made once: image and snapshot. Logs of the first start go to `run_dir`.
 
-    Raises LabError if the lab's NIC does not work, see selfcheck.
+    Raises LabError if the lab's NIC does not work (see selfcheck), and its subclass
+    SnapshotFailed if all is well but the state cannot be kept.
     """
     machine = nested_machine(progress=progress)
     kept = snapshot_of(machine)
     if not kept.exists():
         with shown(SHARES, progress) as steps:
-            snapshot.ensure(
-                kept, lambda save: _first_start(machine, run_dir, save, steps), steps.say
-            )
+
+            def make(save: Callable[[Qmp], None]) -> None:
+                _first_start(machine, run_dir, save, steps)
+
+            snapshot.ensure(kept, make, steps.say)
     return machine, kept
 
 
@@ -113,15 +116,16 @@ def open_nested_lab(*, run_dir: Path, progress: bool = True) -> Iterator[Lab]:
 
     To be called in the main thread: the kernel kills L1 when the thread that started it ends.
     """
-    machine, kept = prepare(run_dir=run_dir, progress=progress)
     with ExitStack() as stack:
         try:
+            machine, kept = prepare(run_dir=run_dir, progress=progress)
             lab = stack.enter_context(_started(machine, run_dir, kept))
-        except LabError as error:
+        except SnapshotFailed as error:
             with shown(SHARES, progress) as steps:
-                steps.say(f"the kept state is of no use, so the lab boots anew: {error}")
-                snapshot.discard(kept)
+                steps.say(f"the lab boots cold: {error}")
                 steps.step("starting the lab")
+                machine = nested_machine(progress=False)
+                snapshot.discard(snapshot_of(machine))
                 lab = stack.enter_context(_started(machine, run_dir, None))
         yield lab
 
@@ -135,7 +139,7 @@ def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Itera
         directory = stack.enter_context(short_dir())
         vm = stack.enter_context(running(machine, directory, serial, incoming=kept is not None))
         if kept is not None:
-            snapshot.load(vm.qmp, kept)
+            _take_up(vm, kept)
         port = vm.ssh_port()
         host = _log_in(machine, vm, port, WARM_LIMIT if kept else BOOT_LIMIT, stack)
         set_clock(host)
@@ -149,6 +153,13 @@ def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Itera
             ssh_port=port,
             vm=vm,
         )
+
+
+def _take_up(vm: Vm, kept: Snapshot) -> None:
+    try:
+        snapshot.load(vm.qmp, kept)
+    except SnapshotFailed as error:
+        raise SnapshotFailed(f"{error}; {vm.diagnose()}") from error
 
 
 def _log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitStack) -> SshHost:

@@ -38,7 +38,7 @@ class Steps:
     def say(self, line: str) -> None:
         """A line that stays."""
         if self._console is not None:
-            self._console.print(f"nicproof: {line}", highlight=False, markup=False)
+            self._console.print(f"nicproof: {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 @contextmanager

@@ -24,8 +24,14 @@ from harness.qemu.qmp import Qmp
 LIMIT = 60.0
 """Seconds to write or read a state; 4 GiB of mostly empty memory takes one."""
 
+MAPPED_RAM = {"capability": "mapped-ram", "state": True}
+
 LAYOUT = 1
 """Version of what is done to L1 before its state is kept."""
+
+
+class SnapshotFailed(LabError):
+    """A state could not be written or taken up; a lab can still boot cold."""
 
 
 @dataclass(frozen=True)
@@ -92,21 +98,20 @@ def ensure(
 
 
 def save(qmp: Qmp, path: Path) -> None:
-    """Stop the machine and write its state to `path`. LabError if QEMU cannot.
+    """Stop the machine and write its state to `path`. SnapshotFailed if QEMU cannot.
 
     The state holds the lab's keys; QEMU makes the file with mode 0600.
     """
     qmp.command("stop")
-    _mapped(qmp)
-    qmp.command("migrate", uri=f"file:{path}")
-    _await(qmp, f"writing the lab's state to {path}")
+    _transfer(qmp, "migrate", path)
 
 
 def load(qmp: Qmp, snapshot: Snapshot) -> None:
-    """Load the state into a machine started with `-incoming defer`, and let it run."""
-    _mapped(qmp)
-    qmp.command("migrate-incoming", uri=f"file:{snapshot.path}")
-    _await(qmp, f"loading the lab's state from {snapshot.path}")
+    """Load the state into a machine started with `-incoming defer`, and let it run.
+
+    SnapshotFailed if QEMU cannot.
+    """
+    _transfer(qmp, "migrate-incoming", snapshot.path)
     qmp.command("cont")
 
 
@@ -116,16 +121,19 @@ def discard(snapshot: Snapshot) -> None:
         snapshot.path.unlink(missing_ok=True)
 
 
-def _mapped(qmp: Qmp) -> None:
-    capabilities = [{"capability": "mapped-ram", "state": True}]
-    qmp.command("migrate-set-capabilities", capabilities=capabilities)
+def _transfer(qmp: Qmp, command: str, path: Path) -> None:
+    """Write or read a state, to its end."""
+    what = f"{'writing' if command == 'migrate' else 'reading'} the lab's state, {path}"
 
-
-def _await(qmp: Qmp, what: str) -> None:
     def ended() -> dict[str, object] | None:
         state: dict[str, object] = qmp.command("query-migrate")
         return state if state.get("status") in ("completed", "failed") else None
 
-    state = Deadline(LIMIT, what).poll(ended, interval=0.01)
+    try:
+        qmp.command("migrate-set-capabilities", capabilities=[MAPPED_RAM])
+        qmp.command(command, uri=f"file:{path}")
+        state = Deadline(LIMIT, what).poll(ended, interval=0.01)
+    except LabError as error:
+        raise SnapshotFailed(f"{what}: {error}") from error
     if state["status"] == "failed":
-        raise LabError(f"{what} failed: {state.get('error-desc', 'QEMU does not say why')}")
+        raise SnapshotFailed(f"{what}: {state.get('error-desc', 'QEMU does not say why')}")

@@ -20,8 +20,11 @@ from harness.qemu.qmp import Qmp
 QMP_LIMIT = 20.0
 """Seconds from QEMU's start to its first answer."""
 
-TAIL = 1500
-"""Characters of the serial log in an error message."""
+TAIL = 8
+"""Lines of a log in an error message."""
+
+CABLE_WARNING = "hub 0 is not connected to host network"
+"""True, and what we want."""
 
 APPEND = "console=ttyS0 panic=-1 quiet cryptomgr.notests intel_iommu=on iommu=pt"
 """L1's kernel command line. A panic is printed all the same and ends QEMU (-no-reboot)."""
@@ -114,13 +117,19 @@ def forwarded_port(text: str) -> int:
 
 
 def describe_end(process: LocalProcess, serial: Path) -> str:
-    """Whether QEMU runs, how it ended if not, and the tail of L1's serial log."""
+    """Whether QEMU runs, how it ended if not, and the last lines of L1's serial log."""
     status = process.poll()
     state = "its QEMU still runs" if status is None else f"its QEMU ended with status {status}"
-    said = "" if status is None else process.result().error.strip()[-TAIL:]
-    tail = serial.read_text(errors="replace").strip()[-TAIL:] if serial.exists() else ""
-    parts = (state, f"it said: {said}" if said else "", f"serial log {serial} ends: {tail!r}")
-    return "; ".join(part for part in parts if part)
+    said = "" if status is None else tail(process.result().error)
+    log = tail(serial.read_text(errors="replace")) if serial.exists() else ""
+    ends = f"; {serial} ends with:\n{log}" if log else ""
+    return state + (f" and said:\n{said}" if said else "") + ends
+
+
+def tail(text: str) -> str:
+    """The last lines of a log, indented; without what QEMU says of the cable in every lab."""
+    lines = [line for line in text.splitlines() if line.strip() and CABLE_WARNING not in line]
+    return "\n".join(f"    {line}" for line in lines[-TAIL:])
 
 
 @contextmanager
