@@ -4,6 +4,7 @@
 pytest_plugins = [
     "fixtures.options",
     "fixtures.progress",
+    "fixtures.errors",
     "fixtures.artifacts",
     "fixtures.lab",
     "fixtures.path",

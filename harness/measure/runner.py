@@ -71,6 +71,7 @@ class Station:
     endpoint: Endpoint
     probes: tuple[Probe, ...]
     broken: str = ""
+    cold: bool = True  # nothing has crossed this path since the boot
 
     def trial(self, workload: Workload, *, trial: int = 0, warmup: bool = False) -> TrialRecord:
         """Run `workload` in one window, prove its path, store the record and return it.
@@ -88,6 +89,7 @@ class Station:
             self.bench.store.append(replace(draft, reasons=(f"the rig failed: {error.message}",)))
             raise
         self.bench.store.append(record)
+        self.cold = self.cold and workload.name == IDLE
         return record
 
     def _measure(self, workload: Workload) -> _Measured:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from harness.measure.record import TrialRecord
 
 
 def test_path_carries_the_workload_and_proves_it(trial: TrialRecord) -> None:
     """The trial's traffic went over the path that the record names, and was measured whole."""
-    assert trial.valid, "\n".join(trial.reasons)
+    if not trial.valid:
+        pytest.fail("\n".join(trial.reasons), pytrace=False)

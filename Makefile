@@ -1,0 +1,49 @@
+# Two commands for a newcomer: `make bench` and `make test`. Both set up whatever they need.
+
+PYTHON ?= python3
+VENV := .venv
+NICPROOF := $(VENV)/bin/nicproof
+STAMP := $(VENV)/.installed
+
+# What the controller needs beside python3: the lab's own QEMU comes with the lab's image.
+TOOLS := mmdebstrap mke2fs ssh
+PACKAGES := mmdebstrap uidmap debian-archive-keyring e2fsprogs openssh-client python3-venv
+
+.PHONY: help bench test setup tools check image clean
+
+help:
+	@echo "make bench          compare the network paths in the nested lab, about 15 minutes"
+	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
+	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
+	@echo "make test           linters, types, unit tests and a short end-to-end run"
+	@echo "make setup          only prepare .venv and the lab's image"
+	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
+
+bench: setup
+	$(NICPROOF) bench $(if $(QUICK),--quick) $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+
+test: setup check
+	$(VENV)/bin/pytest
+
+setup: $(STAMP) image
+
+check: $(STAMP)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+image: $(STAMP)
+	$(NICPROOF) lab build
+
+tools:
+	@.ci/tools $(TOOLS) -- $(PACKAGES)
+
+$(STAMP): pyproject.toml | tools
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --upgrade pip
+	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

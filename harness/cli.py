@@ -1,0 +1,123 @@
+"""The `nicproof` command: thin doors to the suites, the reports and the lab."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from harness import __version__, doctor, options
+from harness.errors import ConfigError, HarnessError
+from harness.lab import commands as lab_commands
+from harness.options import BenchOptions
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+_EPILOG = """\
+examples:
+  nicproof bench --quick                          two boots a path, about five minutes
+  nicproof bench --paths sriov,virtio-vhost       only these two, six boots each
+  nicproof bench --paths sriov --vfio x-no-mmap=on --quick
+  nicproof report results/20261123-101500         render a run again, without any host
+  nicproof lab shell                              look around inside the nested lab
+  nicproof doctor                                 what this machine can and cannot do
+
+exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit status."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    try:
+        return int(given.handler(given) or EXIT_OK)
+    except ConfigError as error:
+        print(f"nicproof: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except HarnessError as error:
+        print(f"nicproof: {error}", file=sys.stderr)
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        print("nicproof: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="nicproof",
+        description="What does a network path into a virtual machine really cost?",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"nicproof {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_bench(commands)
+    _add_report(commands)
+    lab_commands.add_parser(commands)
+    doctor.add_parser(commands)
+    return parser
+
+
+def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    bench = commands.add_parser(
+        "bench",
+        help="compare network paths into a VM",
+        description="Compare network paths into a VM under the same workloads, with every VM exit "
+        "accounted for. The same as `pytest suites/comparison` with the same options; whatever "
+        "follows -- goes to pytest.",
+        epilog="examples:\n  nicproof bench --quick\n"
+        "  nicproof bench --paths native,sriov --workloads latency --boots 10\n"
+        "  nicproof bench --quick -- -x --junit-xml=junit.xml",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    options.add_to(bench.add_argument)
+    bench.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
+    bench.set_defaults(handler=_bench)
+
+
+def _bench(given: argparse.Namespace) -> int:
+    checked = BenchOptions.of(given)  # a wrong option is told here, before pytest starts
+    given.run_dir = str(checked.run_dir)
+    junit = f"--junit-xml={checked.run_dir / 'junit.xml'}"
+    arguments = ["--progress", "--capture=no", "--quiet", junit, *_given_options(given), *given.pytest]
+    root = Path(__file__).resolve().parent.parent
+    suite = root / "suites" / "comparison"
+    argv = [sys.executable, "-m", "pytest", f"--rootdir={root}", f"-c{root / 'pyproject.toml'}"]
+    sys.stdout.flush()
+    os.execv(sys.executable, [*argv, str(suite), *arguments])
+
+
+def _given_options(given: argparse.Namespace) -> list[str]:
+    """The bench options as pytest takes them: only those that were given a value."""
+    arguments = []
+    for option in options.OPTIONS:
+        value = getattr(given, option.flag.strip("-").replace("-", "_"))
+        if value is True:
+            arguments.append(option.flag)
+        elif value not in (None, False, ""):
+            arguments.append(f"{option.flag}={value}")
+    return arguments
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report = commands.add_parser(
+        "report",
+        help="render the report of a run again",
+        description="Render a run's report again from its records; no host is needed.",
+        epilog="example:\n  nicproof report results/20261123-101500",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    report.add_argument("run_dir", metavar="RUN_DIR", help="a directory that `bench` made")
+    report.set_defaults(handler=_report)
+
+
+def _report(given: argparse.Namespace) -> int:
+    # The harness does not import the reports (and their plot library): it starts them.
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", "reports", given.run_dir])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
