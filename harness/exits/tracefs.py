@@ -8,8 +8,9 @@ disturbed.
 
 The timing triggers are put in at the window's opening and taken out at its closing: a trigger
 that defines variables cannot be cleared or paused (6.12 answers EINVAL), and one left in
-would pair the window's first entry with an exit from before. So exactly those exits count that
-began and ended inside the window, and outside of it the guest runs untraced.
+would pair the window's first entry with an exit from long before. So those exits count that ended
+inside the window; the first may have begun while the triggers went in, milliseconds earlier.
+Outside of the window the guest runs untraced.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class Accounting:
 
     @property
     def start(self) -> tuple[Write, ...]:
-        return (self._sum("clear"), self._sum("cont"), self._on_exit, self._on_entry)
+        # Putting a trigger in takes milliseconds; letting the sum go on is instant, so it is last.
+        return (self._on_exit, self._on_entry, self._sum("clear"), self._sum("cont"))
 
     @property
     def stop(self) -> tuple[Write, ...]:

@@ -1,0 +1,149 @@
+"""Exit accounting on real kvm_exit events: two guests under KVM in the nested lab."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from harness.exits.tracefs import EVENTS, INSTANCES, PREFIX, Accounting, exit_accounting
+from harness.guest.boot import Guest, boot
+from harness.lab.image import is_built
+from harness.lab.nested import Lab, open_nested_lab
+from harness.measure.record import ExitCount
+from harness.measure.window import (
+    Command,
+    Probe,
+    WindowSpec,
+    interrupts_probe,
+    run_window,
+    threads_probe,
+)
+from harness.qemu.config import GuestConfig
+from harness.workloads.latency import Latency, measure_floor
+
+pytestmark = pytest.mark.timeout(300)
+
+READ_PORTS = ("sh", "-c", "while :; do dd if=/dev/port of=/dev/null bs=1 skip=128 count=32; done")
+"""Reads I/O ports 0x80 to 0x9f (DMA pages), one at a time: each is an exit named "io" or
+"IO_INSTRUCTION", which an idle guest has none of."""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    if not is_built():
+        pytest.skip("the nested lab's image: nicproof lab build")
+    with open_nested_lab(run_dir=tmp_path_factory.mktemp("lab"), progress=False) as lab:
+        yield lab
+
+
+@contextmanager
+def booted(lab: Lab, name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    config = GuestConfig(lab.guest, name=name)
+    with boot(lab.host, config, (), log_dir=tmp_path_factory.mktemp(name)) as guest:
+        yield guest
+
+
+@pytest.fixture(scope="module")
+def quiet(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    with booted(lab, "quiet", tmp_path_factory) as guest:
+        yield guest
+
+
+@pytest.fixture(scope="module")
+def busy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    with booted(lab, "busy", tmp_path_factory) as guest, guest.host.spawn(READ_PORTS):
+        yield guest
+
+
+def wait(seconds: float, *probes: Probe) -> WindowSpec:
+    return WindowSpec.of(Command(("sleep", f"{seconds:g}")), probes)
+
+
+def io_exits(exits: tuple[ExitCount, ...] | None) -> int:
+    assert exits is not None
+    return sum(each.count for each in exits if each.reason in ("io", "IO_INSTRUCTION"))
+
+
+def leftovers(lab: Lab) -> list[str]:
+    instances = list(lab.host.glob(f"{INSTANCES}/{PREFIX}*"))
+    return instances + [word for word in lab.host.read(EVENTS).decode().split() if PREFIX in word]
+
+
+def test_only_the_guests_own_exits_count_and_only_inside_the_window(
+    lab: Lab, quiet: Guest, busy: Guest
+) -> None:
+    with ExitStack() as stack:
+        mine = stack.enter_context(exit_accounting(lab.host, quiet.vcpu_tids))
+        other = stack.enter_context(exit_accounting(lab.host, busy.vcpu_tids))
+        began = time.monotonic_ns()
+        result = run_window(lab.host, wait(1.0, mine, other))
+        elapsed = time.monotonic_ns() - began
+        (histogram,) = other.after
+        # The busy guest goes on, its histogram does not.
+        assert lab.host.read(histogram).decode() == result.late[histogram]
+        again = run_window(lab.host, wait(1.0, other))
+    exits = {name: probe.parse(result).exits for name, probe in (("m", mine), ("o", other))}
+    assert io_exits(exits["m"]) == 0
+    assert io_exits(exits["o"]) > 20
+    # The second window starts from zero: it holds about as many as the first, not the sum.
+    assert io_exits(other.parse(again).exits) < 4 * io_exits(exits["o"])
+    for each in exits.values():
+        assert each is not None
+        assert sum(count.time_ns for count in each) <= elapsed
+    assert leftovers(lab) == []
+
+
+def test_an_idle_guest_halts_nearly_all_the_time(lab: Lab, quiet: Guest) -> None:
+    threads = threads_probe(quiet.qemu_pid)
+    with exit_accounting(lab.host, quiet.vcpu_tids) as exits:
+        began = time.monotonic_ns()
+        result = run_window(lab.host, wait(2.0, exits, threads, interrupts_probe()))
+        elapsed = time.monotonic_ns() - began
+    counted = exits.parse(result).exits
+    assert counted is not None
+    halted = sum(each.time_ns for each in counted if each.reason.lower() == "hlt")
+    assert 0.3 * result.window_ns < halted <= elapsed
+    spent = threads.parse(result).counters
+    assert 0 < spent["cpu.vcpu_ns"] < 0.7 * result.window_ns
+    assert interrupts_probe().parse(result).counters["irq.host"] > 0
+
+
+def test_what_a_killed_run_left_behind_is_replaced(lab: Lab, quiet: Guest) -> None:
+    accounting = Accounting(quiet.vcpu_tids)
+    dead = Accounting((4_000_000,))  # above any pid_max of the lab
+    with exit_accounting(lab.host, quiet.vcpu_tids) as killed:
+        run_window(lab.host, WindowSpec(("true",), start=killed.start))  # without its stop
+        lab.host.run(("mkdir", dead.instance))
+        with exit_accounting(lab.host, quiet.vcpu_tids) as exits:
+            assert not lab.host.exists(dead.instance)
+            assert lab.host.exists(accounting.instance)
+            assert exits.parse(run_window(lab.host, wait(0.5, exits))).exits
+    assert leftovers(lab) == []
+
+
+def test_a_guest_that_dies_in_the_window_is_reported_and_leaves_nothing(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with (
+        booted(lab, "doomed", tmp_path_factory) as guest,
+        exit_accounting(lab.host, guest.vcpu_tids) as exits,
+        ThreadPoolExecutor() as pool,
+    ):
+        threads = threads_probe(guest.qemu_pid)
+        window = pool.submit(run_window, lab.host, wait(4.0, exits, threads))
+        lab.host.run(("sleep", "2"))
+        lab.host.run(("kill", "-KILL", str(guest.qemu_pid)))
+        result = window.result()
+        assert exits.parse(result).exits
+        assert any(path.endswith("/schedstat") for path in result.vanished)
+        assert "cpu.vcpu_ns" not in threads.parse(result).counters
+    assert leftovers(lab) == []
+
+
+def test_the_probers_floor_in_the_lab(lab: Lab) -> None:
+    round_trips = measure_floor(lab.host, Latency(count=100, warmup=10))
+    assert len(round_trips) == 100 and min(round_trips) > 0
