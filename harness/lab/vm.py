@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from harness.host.local import LocalHost, LocalProcess
 from harness.lab.accel import Accelerator
 from harness.lab.image import LabImage
 from harness.lab.machine import ADDRESS
-from harness.qemu.qmp import Qmp
+from harness.qemu.qmp import QemuGone, Qmp
 
 QMP_LIMIT = 20.0
 """Seconds from QEMU's start to its first answer."""
@@ -141,12 +142,22 @@ def running(
     argv = run_argv(machine, socket, serial, incoming=incoming)
     with ExitStack() as stack:
         process = stack.enter_context(LocalHost().spawn(argv))
-        Deadline(QMP_LIMIT, "the lab VM's QMP socket").poll(
-            lambda: socket.exists() or process.poll() is not None, interval=0.01
-        )
-        if process.poll() is not None:
-            raise LabError(f"the lab VM did not start: {describe_end(process, serial)}")
-        yield Vm(process, stack.enter_context(Qmp(str(socket), name="the lab VM")), serial)
+        yield Vm(process, _connected(process, socket, serial, stack), serial)
+
+
+def _connected(process: LocalProcess, socket: Path, serial: Path, stack: ExitStack) -> Qmp:
+    """QMP, as soon as QEMU answers. Its socket is there a moment before anybody listens on it."""
+    deadline = Deadline(QMP_LIMIT, "QMP's answer from the lab VM")
+    while True:
+        deadline.poll(lambda: socket.exists() or process.poll() is not None, interval=0.01)
+        try:
+            return stack.enter_context(Qmp(str(socket), name="the lab VM"))
+        except QemuGone as error:
+            if process.poll() is not None:
+                why = describe_end(process, serial)
+                raise LabError(f"the lab VM did not start: {why}") from error
+            deadline.check(str(error))
+            time.sleep(0.02)
 
 
 def _escaped(path: Path) -> str:
