@@ -55,7 +55,14 @@ class Answer:
         self.timed_out = False
 
 
+def ignore_signals() -> None:
+    """From here on this program ends by itself, and soon."""
+    for signum in ENDING:
+        _signal.signal(signum, _signal.SIG_IGN)
+
+
 def raise_stopped(signum: int, _frame: object) -> None:
+    ignore_signals()
     raise Stopped(ENDING[signum])
 
 
@@ -125,6 +132,7 @@ class Child:
                 file_actions=[(os.POSIX_SPAWN_DUP2, fd, place) for place, fd in enumerate(theirs)],
                 setsid=True,
                 setsigdef=[_signal.SIGPIPE],
+                setsigmask=[],
             )
         finally:
             for fd in theirs:
@@ -228,12 +236,15 @@ class Window:
         if not spec["handshake"] and not self.open():
             return
         end = time.monotonic() + spec["timeout"]
+        # No signal may come between the command's start and the `try` that ends it.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
         try:
             child = Child(spec["argv"])
         except OSError as error:
             self.answer.errors.append(f"cannot start {spec['argv'][0]}: {error.strerror}")
             return
         try:
+            _signal.pthread_sigmask(_signal.SIG_UNBLOCK, ENDING)
             self.converse(child, end)
         finally:
             if child.rc is None:
@@ -262,11 +273,12 @@ def main(spec: dict) -> None:  # type: ignore[type-arg]
         _signal.signal(signum, raise_stopped)
     window = Window(spec)
     try:
-        window.run()
+        try:
+            window.run()
+        finally:
+            ignore_signals()
     except Stopped as reason:
         window.answer.errors.append(f"stopped by {reason}")
     finally:
-        for signum in ENDING:
-            _signal.signal(signum, _signal.SIG_IGN)  # from here on it ends by itself, and soon
         window.close()
     print(ascii(vars(window.answer)), flush=True)
