@@ -9,18 +9,22 @@ STAMP := $(VENV)/.installed
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap uidmap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench test setup tools check image clean
+.PHONY: help bench bench-accounting test setup tools check image clean
 
 help:
 	@echo "make bench          compare the network paths in the nested lab, about 15 minutes"
 	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
+	@echo "make bench-accounting  what exit accounting itself costs a trial, about 15 minutes"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
 
 bench: setup
 	$(NICPROOF) bench $(if $(QUICK),--quick) $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+
+bench-accounting: setup
+	$(VENV)/bin/pytest suites/benchmarks --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR))
 
 test: setup check
 	$(VENV)/bin/pytest

@@ -1,0 +1,67 @@
+"""`nicproof bench` as a user starts it: two paths in the nested lab, to the report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pandas as pd
+import pytest
+
+from harness.host.local import LocalHost
+from reports import frames
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of one short run of the slowest and the fastest way into a guest."""
+    run_dir = tmp_path_factory.mktemp("bench") / "run"
+    argv = (sys.executable, "-m", "harness.cli", "bench", "--paths=e1000e,sriov", "--boots=1")
+    result = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(
+        (*argv, "--workloads=tcp-tx,tcp-rx,latency", "--seed=1", f"--run-dir={run_dir}"),
+        timeout=500,
+        check=False,
+    )
+    assert result.returncode == 0, result.text + result.error
+    assert f"report: {run_dir}/report.html" in result.text
+    return run_dir
+
+
+def per_packet(run_dir: Path, path: str, metric: str) -> pd.Series[float]:
+    table = pd.read_csv(run_dir / "measurements.csv")
+    rows = table[(table["path"] == path) & (table["metric"] == metric) & table["valid"]]
+    return rows[rows["workload"].str.startswith("tcp") & ~rows["warmup"]]["value"]
+
+
+def test_a_run_leaves_everything_that_is_promised(run_dir: Path) -> None:
+    for name in ("report.html", "report.md", "measurements.csv", "exits.csv", "trials.jsonl"):
+        assert (run_dir / name).stat().st_size > 0, name
+    assert {path.suffix for path in (run_dir / "figures").iterdir()} == {".png", ".svg"}
+    suite = ElementTree.parse(run_dir / "junit.xml").getroot()[0]
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "0", "0")
+    for path in ("e1000e", "sriov"):
+        assert (run_dir / "logs" / f"b0-{path}.serial.log").exists()
+
+
+def test_every_trial_proved_its_path(run_dir: Path) -> None:
+    run = frames.load(run_dir)
+    assert run.info.finished
+    measured = [trial for trial in run.trials if trial.workload != "idle"]
+    assert len(measured) == 2 * 3 + 2  # and one warm-up a path
+    for trial in measured:
+        assert trial.valid, trial.reasons
+        assert {"driver", "mac", "host interface"} <= {proof.name for proof in trial.proofs}
+
+
+def test_an_emulated_nic_costs_at_least_thrice_the_mmio_exits_of_a_vf(run_dir: Path) -> None:
+    """What hardware shows too: a VF's registers are mapped, an emulated NIC's are not."""
+    emulated = per_packet(run_dir, "e1000e", "mmio_exits_per_packet")
+    mapped = per_packet(run_dir, "sriov", "mmio_exits_per_packet")
+    assert len(emulated) == len(mapped) == 2
+    assert emulated.min() > 0.01
+    assert emulated.min() >= 3 * mapped.max()

@@ -1,0 +1,116 @@
+"""Every path on the nested lab: what provisioning changes is put back; broken guests are told."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness import paths
+from harness.errors import ConfigError, LabError
+from harness.guest.boot import boot
+from harness.host.base import Host
+from harness.journal import DIRECTORY, Journal, restore
+from harness.lab.nested import Lab
+from harness.measure.plan import Visit
+from harness.measure.runner import Bench, station
+from harness.netdev import parse_links
+from harness.paths.base import NetworkPath, PathOptions
+from harness.qemu.config import DeployedImage, GuestConfig
+from harness.workloads.iperf3 import Iperf3
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+PORTS = ("0000:01:00.0", "0000:02:00.0")
+
+
+def digest(host: Host) -> dict[str, str]:
+    """What provisioning may touch: bindings, overrides, VFs, links, namespaces, processes."""
+    facts = {}
+    for link in parse_links(host.run(("ip", "-j", "link", "show")).text):
+        flags = set(link.flags) - {"LOWER_UP", "NO-CARRIER"}  # the cable's, not ours
+        facts[link.ifname] = f"{sorted(flags)} {link.mtu} {link.address}"
+    for bdf in PORTS:
+        device = f"/sys/bus/pci/devices/{bdf}"
+        facts[f"{bdf} driver"] = host.run(("readlink", "-f", f"{device}/driver")).text
+        for name in ("driver_override", "sriov_numvfs", "sriov_drivers_autoprobe"):
+            facts[f"{bdf} {name}"] = host.read(f"{device}/{name}").decode()
+    facts["devices"] = " ".join(host.glob("/sys/bus/pci/devices/*"))
+    facts["namespaces"] = host.run(("ip", "netns", "list")).text
+    facts["addresses"] = host.run(("ip", "-o", "-4", "address", "show")).text
+    facts["guests"] = " ".join(host.glob("/run/nicproof/*/*"))
+    facts["QEMU"] = host.run(("pgrep", "-c", "qemu-system"), check=False).text
+    facts["journal"] = " ".join(host.glob(f"{DIRECTORY}/*/*"))
+    return facts
+
+
+@pytest.fixture
+def settled(lab: Lab) -> Iterator[None]:
+    """The host is afterwards as it was before, to the last fact."""
+    before = digest(lab.host)
+    yield
+    assert digest(lab.host) == before
+
+
+@pytest.mark.parametrize("path", paths.ALL, ids=lambda path: path.name)
+@pytest.mark.usefixtures("settled")
+def test_provisioning_changes_the_host_and_puts_it_back(path: NetworkPath, lab: Lab) -> None:
+    assert path.missing(lab.host, lab.ports) is None
+    before = digest(lab.host)
+    journal = Journal(lab.host, "selftest")
+    with path.provision(lab.host, lab.ports, journal, PathOptions()) as attachment:
+        assert digest(lab.host) != before
+        assert attachment.path == path.name
+        assert lab.host.glob(f"{journal.directory}/*.json")
+    journal.close()
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_a_killed_run_left_is_restored_from_its_journal(lab: Lab) -> None:
+    """The journal alone, read from the host's disk, undoes a provisioned VF."""
+    (path,) = paths.select(("sriov",))
+    journal = Journal(lab.host, "killed")
+    provisioning = path.provision(lab.host, lab.ports, journal, PathOptions())
+    provisioning.__enter__()
+    # From here on nobody leaves the context: that is what a SIGKILL does.
+    done = restore(lab.host)
+    assert [what.partition(" ")[0] for what in done] == ["bound", "made"]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_guest_that_panics_is_told_within_its_deadline(lab: Lab, tmp_path: Path) -> None:
+    """No initial root: the kernel finds no init. Its own words are in the error and in the log."""
+    image = DeployedImage(lab.guest.kernel, "/dev/null", lab.guest.append)
+    config = GuestConfig(image, name="panics")
+    with (
+        pytest.raises(LabError, match="Kernel panic"),
+        boot(lab.host, config, (), log_dir=tmp_path, deadline_s=60),
+    ):
+        pass
+    assert "Kernel panic" in (tmp_path / "panics.serial.log").read_text(errors="replace")
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_guest_killed_in_mid_trial_is_an_error_and_its_trial_is_kept(bench: Bench) -> None:
+    """The record says why it is invalid; the next path finds the host as it was."""
+    with station(bench, Visit(0, "sriov", 0)) as place:
+        guest = place.endpoint.guest
+        assert guest is not None
+        kill = ("kill", "-9", str(guest.qemu_pid))
+        killer = threading.Timer(2.0, lambda: bench.host.run(kill))
+        killer.start()
+        with pytest.raises(LabError):
+            place.trial(Iperf3("tcp-tx", seconds=10, omit=0))
+        killer.join()
+        with pytest.raises(LabError, match="after an earlier failure"):
+            place.trial(Iperf3("tcp-rx"))
+    last = bench.store.trials()[-1]
+    assert (last.path, last.workload, last.valid) == ("sriov", "tcp-tx", False)
+    assert "the rig failed" in last.reasons[0]
+
+
+def test_a_path_there_is_not_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(ConfigError, match=r"'sriow' is not a path\n.*choose from native, .*sriov"):
+        paths.select(("sriov", "sriow"))
