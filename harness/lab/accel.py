@@ -57,11 +57,11 @@ class _Answers(msgspec.Struct):
     kvm: dict[str, bool] = {}
 
 
-def choose(toolchain: Toolchain) -> Accelerator:
+def choose(toolchain: Toolchain, qemu_version: str) -> Accelerator:
     """The accelerator for this machine; the first call for a kernel and QEMU probes KVM."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return TCG
-    key = f"{machine_identity()}, QEMU {toolchain.qemu_version()}"
+    key = f"{machine_identity()}, QEMU {qemu_version}"
     answers = _load()
     if key not in answers.kvm:
         answers.kvm[key] = boots(toolchain, KVM)

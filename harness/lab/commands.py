@@ -49,7 +49,7 @@ def _build(_: argparse.Namespace) -> int:
     machine, kept = prepare(run_dir=keeper.directory())
     print(f"image     {machine.image.directory}")
     print(f"snapshot  {kept.path}")
-    print(f"QEMU      {machine.image.toolchain.qemu_version()}, {machine.accel.fidelity}")
+    print(f"QEMU      {machine.image.qemu_version}, {machine.accel.fidelity}")
     print(f"{time.monotonic() - begin:.1f} s")
     return 0
 

@@ -119,7 +119,7 @@ def _follow(process: LocalProcess, root: Path, log: Path, steps: Steps, deadline
         text = log.read_text(errors="replace") if log.exists() else result.error
         tail = "\n".join(f"    {line}" for line in text.strip().splitlines()[-12:])
         raise LabError(
-            f"mmdebstrap ended with status {result.returncode}; its last lines:\n{tail}",
+            f"mmdebstrap ended with status {result.returncode}; the end of {log}:\n{tail}",
             remedy=f"if it is the network: set {MIRROR_VARIABLE} to a mirror that answers",
         )
 

@@ -6,6 +6,7 @@ Layout of a cache entry, `images/<key>/`:
     kernel, initrd  what L1 boots (the initrd holds the ssh keys: mode 0600)
     keys/           the keys of this user's labs
     guest           the key of the micro guest, which lies in the tree where guest.image has it
+    qemu            the version of the tree's QEMU
     packages.txt    exact versions; manifest.json: what the key is the hash of
 """
 
@@ -30,7 +31,7 @@ from harness.lab.toolchain import Toolchain
 from harness.qemu.config import DeployedImage
 from harness.units import MIB
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the cache entry's layout and of how it is made."""
 
 SUITE = "trixie"
@@ -118,6 +119,11 @@ class LabImage(msgspec.Struct, frozen=True):
         return guest_image.installed((self.directory / "guest").read_text())
 
     @property
+    def qemu_version(self) -> str:
+        """For example "10.0.13"."""
+        return (self.directory / "qemu").read_text()
+
+    @property
     def packages(self) -> str:
         return (self.directory / "packages.txt").read_text()
 
@@ -171,6 +177,7 @@ def _build(image: LabImage, manifest: Manifest, steps: Steps) -> None:
     keys = machine.make_keys(image.keys.directory)
     image.initrd.touch(mode=0o600)
     image.initrd.write_bytes(machine.initrd(image.root, keys))
+    (at / "qemu").write_text(image.toolchain.qemu_version())
     steps.step("making the disk")
     LocalHost().run(disk_argv(mke2fs, image), timeout=300)
     (at / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))

@@ -89,7 +89,7 @@ class Lab:
 def nested_machine(*, progress: bool = True) -> LabMachine:
     """What this controller runs as L1; builds the image and probes KVM if that was not done."""
     image = ensure_image(progress=progress)
-    return LabMachine(image, accel.choose(image.toolchain))
+    return LabMachine(image, accel.choose(image.toolchain, image.qemu_version))
 
 
 def prepare(*, run_dir: Path, progress: bool = True) -> tuple[LabMachine, Snapshot]:
@@ -147,7 +147,7 @@ def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Itera
             host=host,
             ports=PortPair(),
             fidelity=machine.accel.fidelity,
-            qemu_version=machine.image.toolchain.qemu_version(),
+            qemu_version=machine.image.qemu_version,
             image=machine.image,
             snapshot=kept.key if kept else "",
             ssh_port=port,
@@ -195,7 +195,7 @@ def _first_start(
         with ExitStack() as login:
             host = _log_in(machine, vm, vm.ssh_port(), BOOT_LIMIT, login)
             steps.step("checking its NIC")
-            version = machine.image.toolchain.qemu_version()
+            version = machine.image.qemu_version
             ports = PortPair()
             check_vf_carrier(host, ports.dut, qemu=version)
             host.run(("python3", "-c", WARM_UP))

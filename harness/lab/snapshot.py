@@ -72,7 +72,7 @@ def snapshots() -> Path:
 def snapshot_of(machine: LabMachine) -> Snapshot:
     """The snapshot of `machine` on this controller, whether it exists or not."""
     image = machine.image
-    version = image.toolchain.qemu_version()
+    version = image.qemu_version
     key = snapshot_key(image.identity, version, machine.argv(), machine_identity())
     return Snapshot(snapshots() / f"{key}.state")
 

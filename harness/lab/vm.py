@@ -52,7 +52,7 @@ class LabMachine:
         IOMMU. The management network reaches nothing outside (restrict=on).
         """
         image = self.image
-        disk = "file={},if=none,format=raw,readonly=on,id=d0,file.locking=off"
+        disk = "file={},if=none,format=raw,readonly=on,id=d0"
         return (
             *image.toolchain.qemu,
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
@@ -61,7 +61,7 @@ class LabMachine:
             *("-device", "intel-iommu,intremap=on,caching-mode=on"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", APPEND),
             *("-drive", disk.format(image.disk), "-device", "virtio-blk-pci,drive=d0"),
-            *("-netdev", f"user,id=mgmt,restrict=on,hostfwd=tcp:127.0.0.1:0-{ADDRESS}:22"),
+            *("-netdev", f"user,id=mgmt,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-{ADDRESS}:22"),
             *("-device", "virtio-net-pci,netdev=mgmt,mac=52:54:00:00:00:01,romfile="),
             *("-netdev", "hubport,id=h0,hubid=0", "-netdev", "hubport,id=h1,hubid=0"),
             *("-device", "pcie-root-port,id=rp1,slot=1,chassis=1"),
