@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from harness.journal import Journal
 from harness.paths.base import NicAttachment
 from harness.qemu.argv import RUN, GuestFiles, qemu_argv
 from harness.qemu.config import GuestConfig
-from harness.qemu.process import QemuProcess, guest_directory, qemu_process
+from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import QemuGone, Qmp, vcpu_threads
 
 PANIC = re.compile(r"Kernel panic - not syncing: .*|KVM internal error.*|BUG: .*")
@@ -73,16 +74,15 @@ def boot(
     Raises LabError, with the serial log's end, if QEMU refuses to start or ends, the guest
     panics, or nothing answers within `deadline_s` seconds (then as DeadlineExpired).
     """
-    files = GuestFiles.of(config.name, run_directory)
+    files = GuestFiles.of(config.name, run_directory, uuid.uuid4().hex[:8])
     deadline = Deadline(deadline_s, f"the boot of guest {config.name}")
     argv = qemu_argv(config, files, attachments)
     fds = tuple(fd for attachment in attachments for fd in attachment.fds)
     with ExitStack() as stack:
-        stack.enter_context(guest_directory(host, files, journal))
-        stack.callback(_keep_logs, host, files, log_dir, config.name)
         process = stack.enter_context(
             qemu_process(host, argv, files, fds=fds, journal=journal, timeout=deadline.left)
         )
+        stack.callback(_keep_logs, process, log_dir, config.name)
         socket = stack.enter_context(host.forward(files.qmp))
         qmp = stack.enter_context(Qmp(socket, name=f"guest {config.name}"))
         threads = vcpu_threads(qmp)
@@ -143,10 +143,14 @@ def _serial_tail(process: QemuProcess, characters: int = TAIL) -> str:
     return ""
 
 
-def _keep_logs(host: Host, files: GuestFiles, log_dir: Path, name: str) -> None:
+def _keep_logs(process: QemuProcess, log_dir: Path, name: str) -> None:
     """Copy the guest's logs to the controller; a lost host must not hide why it was lost."""
-    with suppress(LabError, FileNotFoundError):
+    files = process.files
+    with suppress(LabError):
+        both = process.host.run(("tail", "-v", "-c", "+1", files.serial, files.stderr)).stdout
+        serial, _, said = both.partition(f"==> {files.stderr} <==\n".encode())
         log_dir.mkdir(parents=True, exist_ok=True)
-        (log_dir / f"{name}.serial.log").write_bytes(host.read(files.serial))
-        if said := host.read(files.stderr):
+        _, _, serial = serial.partition(b"<==\n")
+        (log_dir / f"{name}.serial.log").write_bytes(serial.removesuffix(b"\n"))
+        if said:
             (log_dir / f"{name}.qemu.log").write_bytes(said)

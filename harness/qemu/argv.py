@@ -22,11 +22,14 @@ class GuestFiles:
     directory: str
 
     @classmethod
-    def of(cls, name: str, run: str = RUN) -> GuestFiles:
-        """The files of the guest `name`. Raises ConfigError for a name unfit for a file."""
+    def of(cls, name: str, run: str = RUN, token: str = "") -> GuestFiles:
+        """The files of the guest `name`; `token` tells it from others of that name.
+
+        Raises ConfigError for a name unfit for a file.
+        """
         if not _NAME.fullmatch(name):
             raise ConfigError(f"{name!r} is no name for a guest: letters, digits, '.', '_', '-'")
-        return cls(f"{run}/{name}")
+        return cls(f"{run}/{name}-{token}" if token else f"{run}/{name}")
 
     @property
     def qmp(self) -> str:

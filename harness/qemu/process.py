@@ -1,37 +1,53 @@
-"""A QEMU on a host, local or remote: started as a daemon, ended for certain."""
+"""A QEMU on a host, local or remote: started as a daemon, ended for certain.
+
+Each command on a host costs a fraction of a second in the nested lab, so starting is one, and
+ending is one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from harness.errors import LabError
 from harness.host.base import Host
-from harness.journal import Journal, Run, Undo
+from harness.journal import Journal, Run
 from harness.qemu.argv import GuestFiles
+
+START = """
+umask 077
+directory=$1 log=$2 pidfile=$3
+shift 3
+mkdir -p "${directory%/*}" && mkdir "$directory" || exit 1
+{
+OPEN"$@"
+} >"$log" 2>&1 && cat "$pidfile"
+"""
+"""Make the private directory, start QEMU (which returns once it runs as a daemon), tell its pid."""
 
 OPEN = tuple(f'exec {fd}<>"$1" || exit 1; shift\n' for fd in range(3, 10))
 """Open the next positional parameter under a number; shells know only one-digit numbers."""
 
-LOG = 'umask 077; exec >"$1" 2>&1; shift\n'
-
-START = 'exec "$@"'
-
 STOP = r"""
-pid=$(cat "$1" 2>/dev/null) || exit 0
+directory=$1 pidfile=$2
 ours() { tr '\0' '\n' <"/proc/$pid/cmdline" | grep -qxF -e "$pidfile"; } 2>/dev/null
-pidfile=$1
-for signal in TERM KILL; do
-    ours || exit 0
-    kill -s $signal "$pid"
-    for _ in $(seq 60); do ours || exit 0; sleep 0.05; done
-done
-echo "process $pid does not end" >&2
-exit 1
+end() {
+    for signal in TERM KILL; do
+        ours || return 0
+        kill -s $signal "$pid"
+        for _ in $(seq 200); do ours || return 0; sleep 0.05; done
+    done
+    echo "process $pid does not end" >&2
+    exit 1
+}
+[ -f "$pidfile" ] && read -r pid <"$pidfile" && end
+rm -rf "$directory"
 """
-"""End the QEMU whose pidfile is $1: SIGTERM, SIGKILL after 3 s. A pid that has passed on to
-another process is left alone, since no other has that pidfile among its arguments."""
+"""End the QEMU whose pidfile is $2, by SIGTERM, by SIGKILL after 10 s, and remove its directory.
+
+A pid that has passed on to another process is left alone: no other has that pidfile among its
+arguments. Harmless when nothing was ever started."""
 
 
 @dataclass(frozen=True)
@@ -48,23 +64,6 @@ class QemuProcess:
 
 
 @contextmanager
-def guest_directory(host: Host, files: GuestFiles, journal: Journal | None) -> Iterator[None]:
-    """The guest's private directory on the host, removed with its content at the end.
-
-    Raises LabError if it exists: a guest of that name runs, or was left behind.
-    """
-    remove = Run(("rm", "-rf", files.directory), when=files.directory)
-    if host.exists(files.directory):
-        raise LabError(
-            f"{host.name}: {files.directory} exists: a guest of that name runs or was left behind",
-            remedy="run `nicproof restore`, or give the guest another name",
-        )
-    with _change(journal, host, f"made {files.directory}", (remove,)):
-        host.run(("mkdir", "-p", "-m", "0700", files.directory))
-        yield
-
-
-@contextmanager
 def qemu_process(
     host: Host,
     argv: Sequence[str],
@@ -76,37 +75,28 @@ def qemu_process(
 ) -> Iterator[QemuProcess]:
     """Start `argv` (with -daemonize and -pidfile) on `host`; it ends with the context.
 
-    `fds` are files that QEMU inherits, open for reading and writing, as descriptors 3, 4, ...
+    The directory of `files` must not exist: it is made, and removed with all it holds. `fds` are
+    files that QEMU inherits, open for reading and writing, as descriptors 3, 4, ... With a
+    journal QEMU ends, on `nicproof restore`, even if we are killed.
     Raises LabError with QEMU's own words if it refuses to start.
     """
     if len(fds) > len(OPEN):
         raise LabError(f"at most {len(OPEN)} files can be handed to QEMU, not {len(fds)}")
-    script = LOG + "".join(OPEN[: len(fds)]) + START
-    stop = Run(("sh", "-c", STOP, "sh", files.pidfile), when=files.pidfile)
-    with _change(journal, host, f"started the guest in {files.directory}", (stop,)):
+    stop = Run(("sh", "-c", STOP, "sh", files.directory, files.pidfile))
+    with ExitStack() as stack:
+        if journal is None:
+            stack.callback(stop.apply, host)
+        else:
+            stack.enter_context(journal.change(f"started a guest in {files.directory}", (stop,)))
+        script = START.replace("OPEN", "".join(OPEN[: len(fds)]))
+        places = (files.directory, files.stderr, files.pidfile)
         result = host.run(
-            ("sh", "-c", script, "sh", files.stderr, *fds, *argv), timeout=timeout, check=False
+            ("sh", "-c", script, "sh", *places, *fds, *argv), timeout=timeout, check=False
         )
         if result.returncode != 0:
             said = _text(host, files.stderr).strip() or result.error.strip() or "it said nothing"
             raise LabError(f"{host.name}: QEMU refused to start: {said}\n  {' '.join(argv)}")
-        yield QemuProcess(host, files, int(host.read(files.pidfile)))
-
-
-@contextmanager
-def _change(
-    journal: Journal | None, host: Host, what: str, undo: tuple[Undo, ...]
-) -> Iterator[None]:
-    """Undo at the end; with a journal also after a crash."""
-    if journal is not None:
-        with journal.change(what, undo):
-            yield
-        return
-    try:
-        yield
-    finally:
-        for step in undo:
-            step.apply(host)
+        yield QemuProcess(host, files, int(result.text))
 
 
 def _text(host: Host, path: str) -> str:

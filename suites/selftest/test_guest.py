@@ -187,7 +187,7 @@ def test_a_guest_without_an_agent_runs_into_the_deadline(
     ):
         pass
     assert time.monotonic() - started < 15
-    assert not (tmp_path / "mute").exists()
+    assert not list(tmp_path.glob("mute-*"))
 
 
 def test_what_qemu_says_when_it_refuses(config: GuestConfig, tmp_path: Path) -> None:
@@ -197,17 +197,7 @@ def test_what_qemu_says_when_it_refuses(config: GuestConfig, tmp_path: Path) -> 
         boot(LocalHost(), config, (), log_dir=tmp_path, run_directory=str(tmp_path)),
     ):
         pass
-    assert not (tmp_path / "refused").exists()
-
-
-def test_a_name_in_use_is_refused(guest: Guest, config: GuestConfig, place: Path) -> None:
-    config = dataclasses.replace(config, name="shared")
-    with (
-        pytest.raises(LabError, match="left behind"),
-        boot(LocalHost(), config, (), log_dir=place, run_directory=str(place)),
-    ):
-        pass
-    assert guest.host.run(("true",)).returncode == 0
+    assert not list(tmp_path.glob("refused-*"))
 
 
 def test_disk_images_are_deployed_once(tmp_path: Path) -> None:

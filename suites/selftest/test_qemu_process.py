@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.errors import ConfigError, LabError
 from harness.guest.kernel import payload
 from harness.host.local import LocalHost
-from harness.journal import Journal
+from harness.journal import Entry, Journal
 from harness.paths.base import NicAttachment
 from harness.qemu.argv import GuestFiles, qemu_argv
 from harness.qemu.config import DeployedImage, DiskImage, GuestConfig
-from harness.qemu.process import guest_directory, qemu_process
+from harness.qemu.process import qemu_process
 
 MICRO = DeployedImage("/var/cache/g/kernel", "/var/cache/g/initrd", "console=ttyS0 quiet")
 TAP = NicAttachment(
@@ -80,6 +81,11 @@ def test_only_one_nic_brings_open_files() -> None:
         qemu_argv(GuestConfig(MICRO), GuestFiles.of("guest"), (TAP, TAP))
 
 
+def test_two_guests_of_one_name_have_files_of_their_own() -> None:
+    assert GuestFiles.of("g", "/run", "a1").qmp == "/run/g-a1/qmp.sock"
+    assert GuestFiles.of("g", "/run", "a1") != GuestFiles.of("g", "/run", "b2")
+
+
 @pytest.mark.parametrize("name", ["", "a/b", "..", "a,b", "a b", "x" * 49])
 def test_names_that_are_no_file_names(name: str) -> None:
     with pytest.raises(ConfigError):
@@ -109,22 +115,19 @@ def test_it_ends_with_its_context(bare: tuple[GuestFiles, tuple[str, ...]], tmp_
     files, argv = bare
     inherited = tmp_path / "inherited"
     inherited.touch()
-    host = LocalHost()
-    with guest_directory(host, files, None):
+    with qemu_process(LocalHost(), argv, files, fds=(str(inherited),)) as process:
+        assert alive(process.pid)
         assert Path(files.directory).stat().st_mode & 0o777 == 0o700
-        with qemu_process(host, argv, files, fds=(str(inherited),)) as process:
-            assert alive(process.pid)
-            links = {os.readlink(link) for link in Path(f"/proc/{process.pid}/fd").iterdir()}
-            assert str(inherited) in links
-            assert os.readlink(f"/proc/{process.pid}/fd/2") == files.stderr  # its words are kept
-        assert not alive(process.pid)
+        assert os.readlink(f"/proc/{process.pid}/fd/3") == str(inherited)
+        assert os.readlink(f"/proc/{process.pid}/fd/2") == files.stderr  # its words are kept
+    assert not alive(process.pid)
     assert not Path(files.directory).exists()
 
 
 def test_it_ends_although_it_hangs(bare: tuple[GuestFiles, tuple[str, ...]]) -> None:
     files, argv = bare
     host = LocalHost()
-    with guest_directory(host, files, None), qemu_process(host, argv, files) as process:
+    with qemu_process(host, argv, files) as process:
         host.run(("kill", "-STOP", str(process.pid)))
     assert not alive(process.pid)
 
@@ -132,39 +135,42 @@ def test_it_ends_although_it_hangs(bare: tuple[GuestFiles, tuple[str, ...]]) -> 
 def test_a_foreign_process_is_left_alone(bare: tuple[GuestFiles, tuple[str, ...]]) -> None:
     files, argv = bare
     host = LocalHost()
-    with host.spawn(("sleep", "60")) as other, guest_directory(host, files, None):
+    with host.spawn(("sleep", "60")) as other:
         with qemu_process(host, argv, files) as process:
             host.run(("kill", "-KILL", str(process.pid)))
             Path(files.pidfile).write_text(f"{other.pid}\n")  # as if its number were used again
         assert other.poll() is None
+    assert not Path(files.directory).exists()
 
 
 def test_a_refusal_carries_its_words(bare: tuple[GuestFiles, tuple[str, ...]]) -> None:
     files, argv = bare
     host = LocalHost()
-    with guest_directory(host, files, None):
-        with (
-            pytest.raises(LabError, match=r"refused to start.*no-such-option"),
-            qemu_process(host, (*argv, "-no-such-option"), files),
-        ):
-            pass
-        with (
-            pytest.raises(LabError, match=r"refused to start.*/no/such/tap"),
-            qemu_process(host, argv, files, fds=("/no/such/tap",)),
-        ):
-            pass
+    with (
+        pytest.raises(LabError, match=r"refused to start:.*no-such-option"),
+        qemu_process(host, (*argv, "-no-such-option"), files),
+    ):
+        pass
+    with (
+        pytest.raises(LabError, match=r"refused to start:.*/no/such/tap"),
+        qemu_process(host, argv, files, fds=("/no/such/tap",)),
+    ):
+        pass
+    assert not Path(files.directory).exists()
 
 
-def test_the_journal_holds_what_would_be_left_behind(
+def test_the_journal_ends_what_we_cannot(
     bare: tuple[GuestFiles, tuple[str, ...]], tmp_path: Path
 ) -> None:
     files, argv = bare
     host = LocalHost()
     journal = Journal(host, "test-qemu-process")
     journal.directory = str(tmp_path / "journal")  # not the machine's own
-    with guest_directory(host, files, journal), qemu_process(host, argv, files, journal=journal):
-        entries = [Path(path).read_text() for path in host.glob(f"{journal.directory}/*")]
-        assert len(entries) == 2
-        assert files.pidfile in entries[1] and "rm" in entries[0]
+    with qemu_process(host, argv, files, journal=journal) as process:
+        (path,) = host.glob(f"{journal.directory}/*")
+        entry = msgspec.json.decode(host.read(path), type=Entry)
+        for step in entry.undo:  # what `nicproof restore` does after a crash
+            step.apply(host)
+        assert not alive(process.pid)
     assert host.glob(f"{journal.directory}/*") == ()
     assert not Path(files.directory).exists()
