@@ -80,6 +80,21 @@ class LocalProcess:
         self._err.close()
 
 
+class PipedProcess(LocalProcess):
+    """A child that ends when its input does, see `guard`; so it ends however we do."""
+
+    def __init__(self, host: str, argv: tuple[str, ...]) -> None:
+        super().__init__(host, argv, stdin=subprocess.PIPE)
+
+    def terminate(self) -> None:
+        if self._child.stdin is not None:
+            with suppress(OSError):
+                self._child.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._child.wait(2 * GRACE)
+        super().terminate()
+
+
 def end_group(child: subprocess.Popen[bytes]) -> None:
     """SIGTERM the child's process group, SIGKILL after GRACE; returns when it is reaped."""
     for sig in (signal.SIGTERM, signal.SIGKILL):

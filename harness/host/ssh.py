@@ -22,7 +22,8 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
 from harness.host.base import CommandResult
-from harness.host.local import GRACE, LocalProcess, end_group
+from harness.host.guard import guarded
+from harness.host.local import PipedProcess, end_group
 from harness.host.rundir import short_dir
 
 KILL_AFTER = 2
@@ -44,16 +45,6 @@ GLOB = r"""IFS=; for p in $1; do if [ -e "$p" ] || [ -L "$p" ]; then printf '%s\
 """With IFS empty an unquoted expansion is matched against files but never split."""
 
 EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
-
-GUARD = """exec 3<&0
-setsid "$@" </dev/null 3<&- & child=$!
-( while read -r _ <&3; do :; done
-  kill -TERM -$child; sleep 3; kill -KILL -$child ) >/dev/null 2>&1 & guard=$!
-wait $child; status=$?
-kill $guard
-exit $status
-"""
-"""Run a command in a session of its own and end that session when our standard input ends."""
 
 _BASE = (
     "-T",
@@ -119,15 +110,11 @@ def write_argv(path: str) -> tuple[str, ...]:
     return ("dd", f"of={path}", "bs=1M", "iflag=fullblock", "status=none")
 
 
-class SshProcess(LocalProcess):
+class SshProcess(PipedProcess):
     """A remote command; the local child is its ssh client."""
 
     def __init__(self, owner: SshHost, argv: tuple[str, ...]) -> None:
-        super().__init__(
-            owner.name,
-            owner.client_argv(shlex.join(("sh", "-c", GUARD, "sh", *argv))),
-            stdin=subprocess.PIPE,
-        )
+        super().__init__(owner.name, owner.client_argv(shlex.join(guarded(argv))))
         self._owner = owner
         self.argv = argv
 
@@ -135,15 +122,6 @@ class SshProcess(LocalProcess):
         result = super().wait(timeout)
         self._owner.raise_if_lost(result)
         return result
-
-    def terminate(self) -> None:
-        """End of input tells the guard on the other side to end the command's session."""
-        if self._child.stdin is not None:
-            with suppress(OSError):
-                self._child.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(GRACE + KILL_AFTER)
-        super().terminate()
 
 
 class SshHost:

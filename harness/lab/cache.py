@@ -6,7 +6,7 @@ import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PARTIAL = ".partial"
@@ -44,8 +44,9 @@ def building(target: Path) -> Iterator[Path]:
     left by a builder that was killed; they are removed first.
     """
     for stale in target.parent.glob(f"*{PARTIAL}"):
-        remove_tree(stale)
-    partial = target.with_name(target.name + PARTIAL)
+        with suppress(OSError):  # a child of that builder may be writing its last
+            remove_tree(stale)
+    partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
     partial.mkdir(mode=0o700)
     try:
         yield partial

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, LabError, MissingCapability
 from harness.guest.modules import MODULES, KernelTree
 from harness.guest.rootfs import through_loader
-from harness.host.local import LocalHost, LocalProcess
+from harness.host.guard import guarded
+from harness.host.local import LocalHost, LocalProcess, PipedProcess
 from harness.lab.cache import remove_tree
 from harness.lab.progress import Steps
 
@@ -87,7 +89,9 @@ def make_root(packages: Packages, root: Path, log: Path, steps: Steps) -> str:
     """
     if shutil.which("mmdebstrap") is None:
         raise MissingCapability("mmdebstrap", "it is not installed", remedy=REMEDY)
-    with LocalHost().spawn(bootstrap_argv(packages, root, log)) as process:
+    # Guarded: mmdebstrap's children would write on after a SIGKILL of ours.
+    argv = guarded(bootstrap_argv(packages, root, log))
+    with closing(PipedProcess("localhost", argv)) as process:
         _follow(process, root, log, steps, Deadline(PACKAGES_LIMIT, "the Debian root tree"))
     steps.step("finishing the tree")
     _finish(root)

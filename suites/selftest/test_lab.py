@@ -201,7 +201,7 @@ def test_the_next_builder_sweeps_what_a_killed_one_left(tmp_path: Path) -> None:
             (partial / "locked").mkdir(mode=0o500)
             os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
-    assert [path.name for path in tmp_path.iterdir()] == ["old.partial"]
+    assert [path.name for path in tmp_path.iterdir()] == [f"old.{pid}.partial"]
     with cache.building(tmp_path / "new"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["new"]

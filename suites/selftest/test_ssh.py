@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from pathlib import Path
 
@@ -11,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.host.local import LocalHost, LocalProcess
+from harness.host import guard
+from harness.host.local import LocalHost, PipedProcess
 from harness.host.rundir import PREFIX, short_dir
-from harness.host.ssh import EXISTS, GUARD, Target, glob_argv, remote_command, write_argv
+from harness.host.ssh import EXISTS, Target, glob_argv, remote_command, write_argv
 
 WORDS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), max_size=5
@@ -80,8 +80,8 @@ def test_a_write_is_one_write_and_replaces(tmp_path: Path) -> None:
     assert target.stat().st_size == 300_000
 
 
-def guarded(*argv: str) -> LocalProcess:
-    return LocalProcess("here", ("sh", "-c", GUARD, "sh", *argv), stdin=subprocess.PIPE)
+def guarded(*argv: str) -> PipedProcess:
+    return PipedProcess("here", guard.guarded(argv))
 
 
 def test_the_guard_passes_status_and_streams_on() -> None:
