@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.deadline import Deadline
 from harness.errors import HostUnreachable, LabError
 from harness.host.local import LocalHost, LocalProcess
 from harness.lab.accel import Accelerator
 from harness.lab.image import LabImage
 from harness.lab.machine import ADDRESS
-from harness.qemu.qmp import QemuGone, Qmp
-
-QMP_LIMIT = 20.0
-"""Seconds from QEMU's start to its first answer."""
-
-TAIL = 8
-"""Lines of a log in an error message."""
-
-CABLE_WARNING = "hub 0 is not connected to host network"
-"""True, and what we want."""
+from harness.lab.process import connect, control_argv, describe_end
+from harness.qemu.qmp import Qmp
 
 APPEND = "console=ttyS0 panic=-1 quiet cryptomgr.notests intel_iommu=on iommu=pt"
 """L1's kernel command line. A panic is printed all the same and ends QEMU (-no-reboot)."""
@@ -75,9 +65,7 @@ def run_argv(machine: LabMachine, qmp: Path, serial: Path, *, incoming: bool) ->
     """The whole command line of one run. QEMU is killed by the kernel when its parent dies."""
     return (
         *("setpriv", "--pdeathsig", "KILL", *machine.argv()),
-        *("-chardev", f"socket,id=qmp,path={_escaped(qmp)},server=on,wait=off"),
-        *("-mon", "chardev=qmp,mode=control"),
-        *("-chardev", f"file,id=serial,path={_escaped(serial)}", "-serial", "chardev:serial"),
+        *control_argv(qmp, serial),
         *(("-incoming", "defer") if incoming else ()),
     )
 
@@ -117,22 +105,6 @@ def forwarded_port(text: str) -> int:
     return int(found[1])
 
 
-def describe_end(process: LocalProcess, serial: Path) -> str:
-    """Whether QEMU runs, how it ended if not, and the last lines of L1's serial log."""
-    status = process.poll()
-    state = "its QEMU still runs" if status is None else f"its QEMU ended with status {status}"
-    said = "" if status is None else tail(process.result().error)
-    log = tail(serial.read_text(errors="replace")) if serial.exists() else ""
-    ends = f"; {serial} ends with:\n{log}" if log else ""
-    return state + (f" and said:\n{said}" if said else "") + ends
-
-
-def tail(text: str) -> str:
-    """The last lines of a log, indented; without what QEMU says of the cable in every lab."""
-    lines = [line for line in text.splitlines() if line.strip() and CABLE_WARNING not in line]
-    return "\n".join(f"    {line}" for line in lines[-TAIL:])
-
-
 @contextmanager
 def running(
     machine: LabMachine, directory: Path, serial: Path, *, incoming: bool = False
@@ -142,24 +114,4 @@ def running(
     argv = run_argv(machine, socket, serial, incoming=incoming)
     with ExitStack() as stack:
         process = stack.enter_context(LocalHost().spawn(argv))
-        yield Vm(process, _connected(process, socket, serial, stack), serial)
-
-
-def _connected(process: LocalProcess, socket: Path, serial: Path, stack: ExitStack) -> Qmp:
-    """QMP, as soon as QEMU answers. Its socket is there a moment before anybody listens on it."""
-    deadline = Deadline(QMP_LIMIT, "QMP's answer from the lab VM")
-    while True:
-        deadline.poll(lambda: socket.exists() or process.poll() is not None, interval=0.01)
-        try:
-            return stack.enter_context(Qmp(str(socket), name="the lab VM"))
-        except QemuGone as error:
-            if process.poll() is not None:
-                why = describe_end(process, serial)
-                raise LabError(f"the lab VM did not start: {why}") from error
-            deadline.check(str(error))
-            time.sleep(0.02)
-
-
-def _escaped(path: Path) -> str:
-    """In QEMU's option values a comma is written twice."""
-    return str(path).replace(",", ",,")
+        yield Vm(process, connect(process, socket, serial, stack), serial)

@@ -17,7 +17,7 @@ import pytest
 
 from harness.errors import LabError, MissingCapability
 from harness.host.local import LocalHost
-from harness.lab import accel, cache, debian, selfcheck, snapshot, vm
+from harness.lab import accel, cache, debian, probe, selfcheck, snapshot, vm
 from harness.lab.image import LabImage, Manifest
 from harness.lab.keeper import LabState
 from harness.lab.machine import Keys
@@ -286,14 +286,14 @@ def test_a_refused_state_is_a_failure_of_its_own_kind() -> None:
 
 
 def test_the_probe_boots_a_guest_under_tcg(debian_root: Path) -> None:
-    assert accel.boots(Toolchain(debian_root), accel.TCG)
+    assert probe.boots(Toolchain(debian_root), accel.TCG.argv)
 
 
 def test_an_accelerator_that_boots_nothing_is_refused(
     debian_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accel, "PROBE_LIMIT", 0.3)  # too short for any boot
-    assert not accel.boots(Toolchain(debian_root), accel.TCG)
+    monkeypatch.setattr(probe, "PROBE_LIMIT", 0.3)  # too short for any boot
+    assert not probe.boots(Toolchain(debian_root), accel.TCG.argv)
 
 
 def test_the_answer_is_kept_per_kernel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
