@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import HostUnreachable
+from harness.errors import HostUnreachable, LabError
 from harness.host.base import Host
 from harness.host.rundir import short_dir
 from harness.host.ssh import SshHost, connect
@@ -138,10 +138,11 @@ def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Itera
     with ExitStack() as stack:
         directory = stack.enter_context(short_dir())
         vm = stack.enter_context(running(machine, directory, serial, incoming=kept is not None))
-        if kept is not None:
-            _take_up(vm, kept)
         port = vm.ssh_port()
-        host = _log_in(machine, vm, port, WARM_LIMIT if kept else BOOT_LIMIT, stack)
+        if kept is None:
+            host = _log_in(machine, vm, port, BOOT_LIMIT, stack)
+        else:
+            host = _take_up(machine, vm, port, kept, stack)
         set_clock(host)
         yield Lab(
             host=host,
@@ -155,11 +156,15 @@ def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Itera
         )
 
 
-def _take_up(vm: Vm, kept: Snapshot) -> None:
+def _take_up(machine: LabMachine, vm: Vm, port: int, kept: Snapshot, stack: ExitStack) -> SshHost:
+    """Let L1 go on from its kept state; one that never answers is as bad as one refused."""
     try:
         snapshot.load(vm.qmp, kept)
+        return _log_in(machine, vm, port, WARM_LIMIT, stack)
     except SnapshotFailed as error:
         raise SnapshotFailed(f"{error}; {vm.diagnose()}") from error
+    except LabError as error:  # it says by itself what is known of the VM
+        raise SnapshotFailed(f"{kept.path}: {error}") from error
 
 
 def _log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitStack) -> SshHost:
