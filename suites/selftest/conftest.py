@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest.rootfs import LOADER, qemu_through_loader
+from harness.lab.image import LabImage, current_manifest, images, is_built
 
 ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
 
@@ -17,9 +18,14 @@ ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
 def debian_root() -> Path:
     """A Debian root tree as the lab image holds it: kernel, modules, QEMU, guest programs."""
     named = os.environ.get(ROOT_VARIABLE, "")
-    if not named or not (Path(named) / LOADER).exists():
-        pytest.skip(f"a Debian root tree named by ${ROOT_VARIABLE}")
-    return Path(named)
+    if named:
+        root = Path(named)
+    elif is_built():
+        root = LabImage(images() / current_manifest().key).root
+    else:
+        pytest.skip(f"no lab image (`make setup` builds it), no tree named by ${ROOT_VARIABLE}")
+    assert (root / LOADER).exists(), f"{root} is no root tree of Debian for amd64"
+    return root
 
 
 @pytest.fixture(scope="session")

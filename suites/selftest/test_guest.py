@@ -18,7 +18,7 @@ from harness.errors import (
     LabError,
     MissingCapability,
 )
-from harness.guest import cpio
+from harness.guest import cpio, elf
 from harness.guest.boot import Guest, boot
 from harness.guest.image import build_guest_image, deploy, deploy_disk
 from harness.host.local import LocalHost
@@ -34,6 +34,13 @@ def config(
     built = build_guest_image(debian_root, tmp_path_factory.mktemp("image"))
     image = deploy(LocalHost(), built, str(tmp_path_factory.mktemp("cache")))
     return GuestConfig(image, accel="tcg", cpu="max", qemu=qemu_argv)
+
+
+def test_the_image_is_named_by_its_content(debian_root: Path, tmp_path: Path) -> None:
+    one, two = (build_guest_image(debian_root, tmp_path / name) for name in ("one", "two"))
+    assert one.key == two.key
+    assert one.initrd.read_bytes() == two.initrd.read_bytes()
+    assert elf.is_elf(one.kernel.read_bytes())  # unpacked here, not in every boot
 
 
 @pytest.fixture(scope="module")

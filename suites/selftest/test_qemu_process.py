@@ -13,9 +13,11 @@ from harness.guest.kernel import payload
 from harness.host.local import LocalHost
 from harness.journal import Entry, Journal
 from harness.paths.base import NicAttachment
-from harness.qemu.argv import GuestFiles, qemu_argv
+from harness.qemu.argv import GuestFiles
+from harness.qemu.argv import qemu_argv as make_argv
 from harness.qemu.config import DeployedImage, DiskImage, GuestConfig
 from harness.qemu.process import qemu_process
+from harness.qemu.qmp import Qmp
 
 MICRO = DeployedImage("/var/cache/g/kernel", "/var/cache/g/initrd", "console=ttyS0 quiet")
 TAP = NicAttachment(
@@ -65,12 +67,12 @@ def golden(text: str) -> tuple[str, ...]:
 
 def test_the_command_line_of_a_micro_guest() -> None:
     config = GuestConfig(MICRO, name="b1-virtio")
-    assert qemu_argv(config, GuestFiles.of("b1-virtio"), (TAP,)) == golden(GOLDEN)
+    assert make_argv(config, GuestFiles.of("b1-virtio"), (TAP,)) == golden(GOLDEN)
 
 
 def test_a_disk_image_is_never_written_to() -> None:
     config = GuestConfig(DiskImage("/i/a,b.qcow2", "qcow2"), extra_args=("-vga", "std"))
-    argv = qemu_argv(config, GuestFiles.of("guest"), ())
+    argv = make_argv(config, GuestFiles.of("guest"), ())
     assert "file=/i/a,,b.qcow2,format=qcow2,if=none,id=disk0,snapshot=on" in argv
     assert "-kernel" not in argv and "-append" not in argv
     assert argv.index("std") < argv.index("-daemonize")
@@ -78,7 +80,7 @@ def test_a_disk_image_is_never_written_to() -> None:
 
 def test_only_one_nic_brings_open_files() -> None:
     with pytest.raises(ConfigError, match="only one"):
-        qemu_argv(GuestConfig(MICRO), GuestFiles.of("guest"), (TAP, TAP))
+        make_argv(GuestConfig(MICRO), GuestFiles.of("guest"), (TAP, TAP))
 
 
 def test_two_guests_of_one_name_have_files_of_their_own() -> None:
@@ -122,6 +124,21 @@ def test_it_ends_with_its_context(bare: tuple[GuestFiles, tuple[str, ...]], tmp_
         assert os.readlink(f"/proc/{process.pid}/fd/2") == files.stderr  # its words are kept
     assert not alive(process.pid)
     assert not Path(files.directory).exists()
+
+
+def test_qemu_takes_the_command_line_of_a_disk(qemu_argv: tuple[str, ...], tmp_path: Path) -> None:
+    disk = tmp_path / "a,disk.img"
+    disk.write_bytes(bytes(1 << 20))
+    disk.chmod(0o400)
+    image = DiskImage(str(disk), "raw")
+    config = GuestConfig(image, accel="tcg", cpu="max", qemu=qemu_argv, extra_args=("-S",))
+    files = GuestFiles.of("disk", str(tmp_path))
+    with (
+        qemu_process(LocalHost(), make_argv(config, files, ()), files),
+        Qmp(files.qmp) as qmp,
+    ):
+        (drive,) = qmp.command("query-block")
+        assert drive["inserted"]["image"]["backing-image"]["filename"] == str(disk)
 
 
 def test_it_ends_although_it_hangs(bare: tuple[GuestFiles, tuple[str, ...]]) -> None:
