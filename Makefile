@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 # What the controller needs beside python3: the lab's own QEMU comes with the lab's image.
 TOOLS := mmdebstrap mke2fs ssh
-PACKAGES := mmdebstrap uidmap debian-archive-keyring e2fsprogs openssh-client python3-venv
+PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
 .PHONY: help bench bench-accounting test setup tools check image clean
 

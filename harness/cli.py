@@ -81,7 +81,14 @@ def _bench(given: argparse.Namespace) -> int:
     checked = BenchOptions.of(given)  # a wrong option is told here, before pytest starts
     given.run_dir = str(checked.run_dir)
     junit = f"--junit-xml={checked.run_dir / 'junit.xml'}"
-    arguments = ["--progress", "--capture=no", "--quiet", junit, *_given_options(given), *given.pytest]
+    arguments = [
+        "--progress",
+        "--capture=no",
+        "--quiet",
+        junit,
+        *_given_options(given),
+        *given.pytest,
+    ]
     root = Path(__file__).resolve().parent.parent
     suite = root / "suites" / "comparison"
     argv = [sys.executable, "-m", "pytest", f"--rootdir={root}", f"-c{root / 'pyproject.toml'}"]

@@ -60,8 +60,6 @@ def _controller() -> tuple[Finding, ...]:
 def _tools() -> tuple[Finding, ...]:
     """The programs that building and reaching the lab take."""
     packages = {"mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "ssh": "openssh-client"}
-    if os.geteuid() != 0:
-        packages["newuidmap"] = "uidmap"
     path = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     findings = []
     for program, package in packages.items():

@@ -19,6 +19,9 @@ from harness.host.base import Host
 DIRECTORY = "/var/lib/nicproof/journal"
 
 
+WRITE_IF_THERE = '[ ! -e "$2" ] || printf %s "$1" >"$2"'
+
+
 class Run(msgspec.Struct, frozen=True, tag="run"):
     """Undo by a command."""
 
@@ -44,8 +47,7 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
     text: str
 
     def apply(self, host: Host) -> None:
-        if host.exists(self.path):
-            host.write(self.path, self.text.encode())
+        host.run(("sh", "-c", WRITE_IF_THERE, "sh", self.text, self.path))
 
 
 Undo = Run | Write

@@ -59,6 +59,7 @@ class Bench:
     logs: Path
     boot_limit: float = 60.0  # seconds to a guest's agent
     accounting: bool = True  # count exits; off only to measure what counting costs
+    possible: set[str] = field(default_factory=set)  # paths that the host was seen to have
     numbers: Iterator[int] = field(default_factory=count)  # TrialRecord.index
 
 
@@ -182,9 +183,11 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
     Raises MissingCapability if the host cannot have this path, LabError if the rig fails.
     """
     (path,) = select((visit.path,))
-    lack = path.missing(bench.host, bench.ports)
-    if lack is not None:
-        raise MissingCapability(*lack)
+    if visit.path not in bench.possible:
+        lack = path.missing(bench.host, bench.ports)
+        if lack is not None:
+            raise MissingCapability(*lack)
+        bench.possible.add(visit.path)
     with ExitStack() as stack:
         attachment = stack.enter_context(
             path.provision(bench.host, bench.ports, bench.journal, bench.options)

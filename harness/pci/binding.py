@@ -33,7 +33,7 @@ def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]
     ]
     if prior:
         undo.append(Write(PROBE, bdf))
-        undo.extend(_up_again(device))
+        undo.extend(_interface_back(device))
     with journal.change(f"bound {bdf} to {driver}", undo):
         if prior:
             host.write(f"{device.sysfs}/driver/unbind", bdf.encode())
@@ -65,13 +65,24 @@ def wait_for_interface(host: Host, bdf: str, *, seconds: float = 10.0) -> str:
     )
 
 
-def _up_again(device: Device) -> tuple[Undo, ...]:
-    """An interface that is up now has to be up once its driver is back, maybe by another name."""
+BACK = """
+for net in "$1"/net/*; do
+    now=${net##*/}
+    [ "$now" = "$2" ] || ip link set "$now" name "$2" || exit 1
+    [ "$3" = down ] || ip link set "$2" up || exit 1
+done
+"""
+"""A driver that binds again makes a new interface: $2 is the name it had, $3 whether it was up."""
+
+
+def _interface_back(device: Device) -> tuple[Undo, ...]:
+    """The interface's name and state, as they are now."""
     interface = device.interface
-    if not interface or "UP" not in link(device.host, interface).flags:
+    if not interface:
         return ()
-    script = 'for net in "$1"/net/*; do ip link set "${net##*/}" up; done'
-    return (Run(("sh", "-c", script, "sh", device.sysfs), when=device.sysfs),)
+    state = "up" if "UP" in link(device.host, interface).flags else "down"
+    script = ("sh", "-c", BACK, "sh", device.sysfs, interface, state)
+    return (Run(script, when=f"{device.sysfs}/net"),)
 
 
 def _override_text(driver: str) -> str:

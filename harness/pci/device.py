@@ -44,15 +44,23 @@ class Device:
         except FileNotFoundError as error:
             raise LabError(f"{self.host.name}: {self.bdf} has no {name}") from error
 
+    def attributes(self, *names: str) -> tuple[str, ...]:
+        """Several one-line attributes by one command; LabError if one is not there."""
+        paths = tuple(f"{self.sysfs}/{name}" for name in names)
+        result = self.host.run(("head", "-q", "-n", "1", *paths), check=False)
+        if result.returncode != 0:
+            raise LabError(f"{self.host.name}: {self.bdf}: {result.error.strip()}")
+        return tuple(line.strip() for line in result.text.splitlines())
+
     def _link(self, name: str) -> str:
-        result = self.host.run(("readlink", "-f", f"{self.sysfs}/{name}"), check=False)
-        target = result.text.strip()
-        return "" if target in ("", f"{self.sysfs}/{name}") else posixpath.basename(target)
+        """Last part of a symbolic link's target, "" if there is no such link."""
+        result = self.host.run(("readlink", f"{self.sysfs}/{name}"), check=False)
+        return posixpath.basename(result.text.strip())
 
     @property
     def ids(self) -> tuple[str, str]:
         """Vendor and device ID as four lower-case hexadecimal digits each."""
-        vendor, device = self.attribute("vendor"), self.attribute("device")
+        vendor, device = self.attributes("vendor", "device")
         return vendor.removeprefix("0x"), device.removeprefix("0x")
 
     @property
@@ -64,15 +72,11 @@ class Device:
     @property
     def driver(self) -> str:
         """The bound driver's name, "" if none is."""
-        if not self.host.exists(f"{self.sysfs}/driver"):
-            return ""
         return self._link("driver")
 
     @property
     def iommu_group(self) -> str:
         """The IOMMU group's number, "" if the device is in none."""
-        if not self.host.exists(f"{self.sysfs}/iommu_group"):
-            return ""
         return self._link("iommu_group")
 
     @property

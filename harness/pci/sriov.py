@@ -30,16 +30,15 @@ def virtual_functions(
     use) and MissingCapability if the device offers too few.
     """
     device = Device(host, bdf)
-    offered = total_vfs(host, bdf)
-    if offered < len(macs):
+    names = ("sriov_totalvfs", "sriov_numvfs", "sriov_drivers_autoprobe")
+    offered, prior, autoprobe = device.attributes(*names)
+    if int(offered) < len(macs):
         raise MissingCapability("SR-IOV", f"{bdf} offers {offered} VFs, {len(macs)} wanted")
-    prior = device.attribute("sriov_numvfs")
     if prior != "0":
         raise LabError(
             f"{host.name}: {bdf} already has {prior} VFs, which somebody may be using",
             remedy=f"if nobody is: echo 0 > {device.sysfs}/sriov_numvfs",
         )
-    autoprobe = device.attribute("sriov_drivers_autoprobe")
     undo: list[Undo] = [
         Write(f"{device.sysfs}/sriov_numvfs", "0"),
         Write(f"{device.sysfs}/sriov_drivers_autoprobe", autoprobe),

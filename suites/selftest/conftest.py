@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fixtures.options import BENCH_OPTIONS
 from harness.guest.rootfs import LOADER, qemu_through_loader
 from harness.lab.image import LabImage, current_manifest, images, is_built
+from harness.lab.nested import Lab, open_nested_lab
+from harness.options import BenchOptions
 
 ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
 
@@ -34,3 +39,21 @@ def qemu_argv(request: pytest.FixtureRequest) -> tuple[str, ...]:
     if shutil.which("qemu-system-x86_64"):
         return ("qemu-system-x86_64",)
     return qemu_through_loader(request.getfixturevalue("debian_root"))
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """One nested lab for all tests; none is built for their sake, `make test` has done that."""
+    if not is_built():
+        pytest.skip("the nested lab's image (make it with: nicproof lab build)")
+    with open_nested_lab(run_dir=tmp_path_factory.mktemp("lab"), progress=False) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
+def bench_options(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> BenchOptions:
+    """Results of self-tests go where pytest keeps temporary files."""
+    run_dir = tmp_path_factory.mktemp("results") / "run"
+    return replace(pytestconfig.stash[BENCH_OPTIONS], run_dir=run_dir)

@@ -11,8 +11,7 @@ import pytest
 
 from harness.exits.tracefs import EVENTS, INSTANCES, PREFIX, Accounting, exit_accounting
 from harness.guest.boot import Guest, boot
-from harness.lab.image import is_built
-from harness.lab.nested import Lab, open_nested_lab
+from harness.lab.nested import Lab
 from harness.measure.record import ExitCount
 from harness.measure.window import (
     Command,
@@ -25,19 +24,11 @@ from harness.measure.window import (
 from harness.qemu.config import GuestConfig
 from harness.workloads.latency import Latency, measure_floor
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 READ_PORTS = ("sh", "-c", "while :; do dd if=/dev/port of=/dev/null bs=1 skip=128 count=32; done")
 """Reads I/O ports 0x80 to 0x9f (DMA pages), one at a time: each is an exit named "io" or
 "IO_INSTRUCTION", which an idle guest has none of."""
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    if not is_built():
-        pytest.skip("the nested lab's image: nicproof lab build")
-    with open_nested_lab(run_dir=tmp_path_factory.mktemp("lab"), progress=False) as lab:
-        yield lab
 
 
 @contextmanager

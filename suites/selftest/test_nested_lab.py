@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,20 +14,12 @@ import pytest
 from harness.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
 from harness.host.rundir import short_dir
 from harness.host.ssh import SshHost
-from harness.lab import image, snapshot
+from harness.lab import snapshot
 from harness.lab.nested import Lab, nested_machine, open_nested_lab
 from harness.lab.snapshot import Snapshot, SnapshotFailed
 from harness.lab.vm import running
 
 pytestmark = pytest.mark.lab
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    if not image.is_built():
-        pytest.skip("the lab's image (make it with: nicproof lab build)")
-    with open_nested_lab(run_dir=tmp_path_factory.mktemp("lab"), progress=False) as lab:
-        yield lab
 
 
 @pytest.fixture(scope="module")

@@ -81,8 +81,9 @@ def test_what_a_killed_run_left_is_restored_from_its_journal(lab: Lab) -> None:
 
 @pytest.mark.usefixtures("settled")
 def test_a_guest_that_panics_is_told_within_its_deadline(lab: Lab, tmp_path: Path) -> None:
-    """No initial root: the kernel finds no init. Its own words are in the error and in the log."""
-    image = DeployedImage(lab.guest.kernel, "/dev/null", lab.guest.append)
+    """The kernel finds no init. Its own words are in the error and in the log."""
+    append = f"{lab.guest.append} rdinit=/nothing"
+    image = DeployedImage(lab.guest.kernel, lab.guest.initrd, append)
     config = GuestConfig(image, name="panics")
     with (
         pytest.raises(LabError, match="Kernel panic"),
