@@ -46,6 +46,10 @@ class HostUnreachable(RunOver):
     """The connection to a host is gone: nothing further can be asked of it."""
 
 
+class GuestGone(LabError):
+    """A guest ended or lost its agent; its host and the other paths go on."""
+
+
 class StoreFailed(RunOver):
     """The disk refuses records."""
 

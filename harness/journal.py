@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 import msgspec
 
-from harness.errors import CommandFailed, HarnessError, LabError
+from harness.errors import CommandFailed, HarnessError, HostUnreachable, LabError
 from harness.host.base import Host
 
 DIRECTORY = "/var/lib/nicproof/journal"
@@ -127,6 +127,8 @@ def _undo(host: Host, entry: Entry) -> None:
     for step in entry.undo:
         try:
             step.apply(host)
+        except HostUnreachable:
+            raise  # the journal on the host keeps the entry for `restore`
         except HarnessError as error:
             failed.append(str(error))
     if failed:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, HostUnreachable, LabError, MissingCapability
+from harness.errors import DeadlineExpired, GuestGone, LabError, MissingCapability
 from harness.guest.qga import AgentConnection, AgentError
 from harness.host.base import CommandResult
 from harness.host.ssh import EXISTS, glob_argv
@@ -81,7 +81,7 @@ class GuestProcess:
             return
         try:
             status = self._agent.ask("guest-exec-status", ANSWER, pid=self.pid)
-        except (HostUnreachable, DeadlineExpired) as error:
+        except (GuestGone, DeadlineExpired) as error:
             raise type(error)(f"{error.message} (of {' '.join(self.argv)})") from error
         if status["exited"]:
             self._result = command_result(self._host.name, self.argv, status)

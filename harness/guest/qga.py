@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, HostUnreachable, LabError
+from harness.errors import DeadlineExpired, GuestGone, LabError
 
 MARK = b"\xff"
 CHUNK = 1 << 16
@@ -46,7 +46,7 @@ class AgentConnection:
     def ask(self, request: str, timeout: float = 10.0, /, **arguments: object) -> Any:
         """What the agent returns.
 
-        Raises AgentError if it refuses, DeadlineExpired after `timeout` seconds, HostUnreachable
+        Raises AgentError if it refuses, DeadlineExpired after `timeout` seconds, GuestGone
         if the connection ends.
         """
         what = f"{self.guest}: the guest agent's answer to {_shown(request, arguments)}"
@@ -120,7 +120,7 @@ class AgentConnection:
             with self._limited(deadline):
                 data = self._wire.recv(CHUNK)
             if not data:
-                raise HostUnreachable(f"{deadline.what} did not come: the guest is gone")
+                raise GuestGone(f"{deadline.what} did not come: the guest is gone")
             self._buffer += data
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -137,7 +137,7 @@ class AgentConnection:
                 f"{deadline.what} did not come within {deadline.seconds:g} s"
             ) from error
         except OSError as error:
-            raise HostUnreachable(f"{deadline.what} did not come: {error}") from error
+            raise GuestGone(f"{deadline.what} did not come: {error}") from error
 
 
 def _shown(request: str, arguments: dict[str, object]) -> str:
@@ -161,5 +161,5 @@ def connect_agent(guest: str, path: str) -> Iterator[AgentConnection]:
         try:
             wire.connect(path)
         except OSError as error:
-            raise HostUnreachable(f"{guest}: cannot reach its agent's socket: {error}") from error
+            raise GuestGone(f"{guest}: cannot reach its agent's socket: {error}") from error
         yield AgentConnection(guest, wire)

@@ -20,8 +20,8 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import LabError, MissingCapability
+from harness.guest import cpio, elf, initramfs, kernel, modules, rootfs
 from harness.guest import image as guest_image
-from harness.guest import initramfs
 from harness.host.local import LocalHost
 from harness.lab import debian, machine
 from harness.lab.cache import building, cache_root, locked
@@ -68,6 +68,10 @@ SHARES = {
     "making the disk": 6.0,
 }
 """Steps of a build with the seconds they take on two cores."""
+
+
+SOURCES = (machine, debian, guest_image, initramfs, cpio, elf, kernel, modules, rootfs)
+"""What decides, beside the packages, on what is in the image."""
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,7 +139,7 @@ class LabImage(msgspec.Struct, frozen=True):
 
 def current_manifest() -> Manifest:
     """The manifest of the image that this version of nicproof works with."""
-    sources = (Path(module.__file__ or "") for module in (machine, debian, guest_image, initramfs))
+    sources = (Path(module.__file__ or "") for module in SOURCES)
     return Manifest(mirror=debian.mirror(), files=_hash(*(path.read_bytes() for path in sources)))
 
 

@@ -97,7 +97,7 @@ class Iperf3:
     """
 
     name: Kind
-    seconds: int = 2
+    seconds: int = 1
     omit: int = 1
     parallel: int = 1
     rate: int = 20_000_000

@@ -55,7 +55,7 @@ class Latency:
     payload: int = 56
     interval: float = 0.0
     timeout: float = 1.0
-    limit: float = 5.0
+    limit: float = 4.0
     name: str = "latency"
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from harness.errors import (
     CommandFailed,
     ConfigError,
     DeadlineExpired,
-    HostUnreachable,
+    GuestGone,
     LabError,
     MissingCapability,
 )
@@ -157,7 +157,7 @@ def test_the_end_of_qemu_is_noticed(config: GuestConfig, place: Path) -> None:
         killer = threading.Timer(0.5, lambda: host.run(("kill", "-KILL", str(guest.qemu_pid))))
         killer.start()
         started = time.monotonic()
-        with pytest.raises(HostUnreachable, match=r"killed.*sleep 60"):
+        with pytest.raises(GuestGone, match=r"killed.*sleep 60"):
             guest.host.run(("sleep", "60"), timeout=60)
         assert time.monotonic() - started < 10
         killer.join()
