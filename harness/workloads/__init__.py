@@ -11,7 +11,7 @@ ALL: tuple[Workload, ...] = (
     Iperf3("tcp-tx"),
     Iperf3("tcp-rx"),
     Iperf3("tcp-bidir"),
-    Iperf3("udp", omit=0),  # no warm-up to leave out; with --omit iperf3 miscounts its loss
+    Iperf3("udp"),
     Latency(),
 )
 """With their default parameters. The idle baseline is no workload to choose: each guest has it."""
