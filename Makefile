@@ -15,7 +15,7 @@ help:
 	@echo "make bench          compare the network paths in the nested lab, about 15 minutes"
 	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
-	@echo "make bench-accounting  what exit accounting itself costs a trial, about 15 minutes"
+	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"

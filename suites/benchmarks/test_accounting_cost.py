@@ -20,8 +20,8 @@ from harness.measure.runner import Bench, station
 from harness.workloads.iperf3 import Iperf3
 from reports.stats import paired
 
-PAIRS = 20
-PATHS = ("sriov", "virtio-vhost", "e1000e")
+PAIRS = 12
+PATHS = ("sriov", "virtio-vhost")
 
 
 @pytest.mark.timeout(1800)
@@ -31,7 +31,7 @@ def test_throughput_with_and_without_accounting(
     path: str, kind: str, bench: Bench, progress: Progress
 ) -> None:
     """Prints throughput with accounting as a ratio of throughput without."""
-    workload = Iperf3(kind, seconds=2, omit=1)  # type: ignore[arg-type]
+    workload = Iperf3(kind, seconds=1, omit=1)  # type: ignore[arg-type]
     draw = random.Random(bench.info.seed)
     found: dict[bool, dict[int, float]] = {True: {}, False: {}}
     with station(replace(bench, accounting=False), Visit(0, path, 0)) as place:
@@ -39,6 +39,7 @@ def test_throughput_with_and_without_accounting(
         plain = place.probes
         place.trial(workload, warmup=True)
         for pair in range(PAIRS):
+            progress.say(f"{path} {kind}: pair {pair + 1} of {PAIRS}")
             for counted in draw.sample((True, False), 2):
                 with exit_accounting(bench.host, place.endpoint.guest.vcpu_tids) as probe:
                     place.probes = (*plain, probe) if counted else plain
