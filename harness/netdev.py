@@ -11,7 +11,7 @@ import msgspec
 
 from harness.errors import LabError
 from harness.host.base import Host
-from harness.journal import Journal, Run
+from harness.journal import Journal, Run, Write
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -72,6 +72,21 @@ def parse_offloads(text: str) -> dict[str, bool]:
         if colon and state.split():
             offloads[name] = state.split()[0] == "on"
     return offloads
+
+
+@contextmanager
+def answers_arp_only_for_itself(host: Host, interface: str, journal: Journal) -> Iterator[None]:
+    """`interface` answers ARP for its own addresses only, not for those of its neighbours.
+
+    By default Linux answers on any interface for any address of the machine, so that of two
+    interfaces on one link either may get the other's traffic (arp_ignore in
+    Documentation/networking/ip-sysctl.rst).
+    """
+    path = f"/proc/sys/net/ipv4/conf/{interface}/arp_ignore"
+    prior = host.read(path).decode().strip()
+    with journal.change(f"set {path} to 1", (Write(path, prior),)):
+        host.write(path, b"1")
+        yield
 
 
 @dataclass(frozen=True)

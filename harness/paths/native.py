@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
+from harness.netdev import answers_arp_only_for_itself
 from harness.paths.base import NicAttachment, PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_module, lacks_sriov, port_up
 from harness.paths.sriov import vf_driver
@@ -24,7 +25,8 @@ class NativePath:
     summary: str = "a VF of the port, used by the host itself: the bare-metal reference"
     needs: tuple[str, ...] = ("SR-IOV", "the VF's driver")
     changes: tuple[str, ...] = (
-        "PF set up; one VF made, its address set, bound to its driver, set up (all undone)",
+        "PF set up, answering ARP for itself only; one VF made, its address set, bound to its "
+        "driver, set up (all undone)",
     )
 
     def missing(self, host: Host, ports: PortPair) -> Lack | None:
@@ -44,6 +46,7 @@ class NativePath:
         mac, driver = guest_mac(self.name), vf_driver(host, ports.dut)
         with (
             port_up(host, ports, journal) as port,
+            answers_arp_only_for_itself(host, port, journal),
             virtual_functions(host, ports.dut, (mac,), journal) as (vf,),
             bound(host, vf, driver, journal),
         ):

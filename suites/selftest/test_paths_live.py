@@ -37,6 +37,8 @@ def digest(host: Host) -> dict[str, str]:
         facts[f"{bdf} driver"] = host.run(("readlink", "-f", f"{device}/driver")).text
         for name in ("driver_override", "sriov_numvfs", "sriov_drivers_autoprobe"):
             facts[f"{bdf} {name}"] = host.read(f"{device}/{name}").decode()
+    for path in host.glob("/proc/sys/net/ipv4/conf/eth*/arp_ignore"):
+        facts[path] = host.read(path).decode()
     facts["devices"] = " ".join(host.glob("/sys/bus/pci/devices/*"))
     facts["namespaces"] = host.run(("ip", "netns", "list")).text
     facts["addresses"] = host.run(("ip", "-o", "-4", "address", "show")).text
