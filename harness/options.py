@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from harness import paths, store, workloads
 from harness.errors import ConfigError
 from harness.paths.base import PathOptions
+from harness.workloads.iperf3 import UDP_RATE
 
 BOOTS, QUICK_BOOTS = 6, 2
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6)."""
@@ -47,6 +48,9 @@ OPTIONS = (
     _option("--quick", f"{QUICK_BOOTS} boots; figures are indicative only", action="store_true"),
     _option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
     _option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
+    _option(
+        "--udp-rate", "rate of the udp workload in Mbit/s (default 2)", type=float, metavar="MBITS"
+    ),
     _option("--vfio", "further properties of vfio-pci, e.g. x-no-mmap=on", default=""),
     _option("--virtio", "further properties of virtio-net-pci, e.g. packed=on", default=""),
     _option(
@@ -67,6 +71,7 @@ class _Namespace(Protocol):
     vfio: str
     virtio: str
     guest_image: str | None
+    udp_rate: float | None
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class BenchOptions:
     path_options: PathOptions
     guest_image: Path | None
     quick: bool
+    udp_rate: int  # bit/s
 
     @classmethod
     def of(cls, given: _Namespace) -> BenchOptions:
@@ -109,6 +115,7 @@ class BenchOptions:
             path_options=PathOptions(vfio=given.vfio, virtio=given.virtio),
             guest_image=image,
             quick=given.quick,
+            udp_rate=_udp_rate(given.udp_rate),
         )
 
     def recorded(self) -> dict[str, str]:
@@ -126,6 +133,14 @@ def add_to(add: Callable[..., Any]) -> None:
     """Register every option with argparse's or pytest's adding function."""
     for option in OPTIONS:
         add(option.flag, help=option.help, **option.keywords)
+
+
+def _udp_rate(mbits: float | None) -> int:
+    if mbits is None:
+        return UDP_RATE
+    if not 0 < mbits < 1e6:
+        raise ConfigError(f"--udp-rate {mbits:g}: a rate in Mbit/s above 0 is needed")
+    return round(mbits * 1e6)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from harness.errors import ConfigError
 from harness.workloads.base import Workload
-from harness.workloads.iperf3 import Iperf3
+from harness.workloads.iperf3 import UDP_RATE, Iperf3
 from harness.workloads.latency import Latency
 
 ALL: tuple[Workload, ...] = (
@@ -19,9 +19,12 @@ ALL: tuple[Workload, ...] = (
 NAMES = tuple(workload.name for workload in ALL)
 
 
-def select(names: tuple[str, ...]) -> tuple[Workload, ...]:
-    """The workloads of these names, in the order given; ConfigError for a name there is not."""
-    known = {workload.name: workload for workload in ALL}
+def select(names: tuple[str, ...], *, udp_rate: int = UDP_RATE) -> tuple[Workload, ...]:
+    """The workloads of these names, in the order given; ConfigError for a name there is not.
+
+    `udp_rate` is in bit/s.
+    """
+    known = {workload.name: workload for workload in (*ALL, Iperf3("udp", rate=udp_rate))}
     unknown = [name for name in names if name not in known]
     if unknown or not names:
         said = ", ".join(repr(name) for name in unknown) or "nothing"
