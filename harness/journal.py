@@ -134,5 +134,5 @@ def _undo(host: Host, entry: Entry) -> None:
     if failed:
         raise LabError(
             f"{host.name}: could not undo “{entry.what}”: " + "; ".join(failed),
-            remedy=f"look at {DIRECTORY} on {host.name}, then run `nicproof restore`",
+            remedy=f"the files in {DIRECTORY} on {host.name} say what is left to undo",
         )

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from harness.errors import HarnessError, LabError, MissingCapability
+from harness.errors import HarnessError, LabError, MissingCapability, RunOver
 from harness.exits.tracefs import exit_accounting
 from harness.guest.boot import Guest, boot
 from harness.host.base import Host
@@ -85,13 +85,26 @@ class Station:
         draft = self._draft(workload, trial, warmup)
         try:
             record = self._record(draft, self._measure(workload))
-        except HarnessError as error:
-            self.broken = error.message
-            self.bench.store.append(replace(draft, reasons=(f"the rig failed: {error.message}",)))
+        except RunOver as error:
+            self._spoil(draft, error.message)
             raise
+        except HarnessError as error:
+            message = f"{error.message}{self._diagnosis()}"
+            self._spoil(draft, message)
+            raise LabError(message, remedy=error.remedy) from error
         self.bench.store.append(record)
         self.cold = self.cold and workload.name == IDLE
         return record
+
+    def _spoil(self, draft: TrialRecord, message: str) -> None:
+        """Keep what can be said of a trial that the rig spoilt; this boot gives no more."""
+        self.broken = message
+        self.bench.store.append(replace(draft, reasons=(f"the rig failed: {message}",)))
+
+    def _diagnosis(self) -> str:
+        """What the guest's serial log and its QEMU say, since one of them may be to blame."""
+        guest = self.endpoint.guest
+        return f"; {guest.diagnosis()}" if guest is not None else ""
 
     def _measure(self, workload: Workload) -> _Measured:
         bench = self.bench

@@ -77,7 +77,7 @@ def qemu_process(
 
     The directory of `files` must not exist: it is made, and removed with all it holds. `fds` are
     files that QEMU inherits, open for reading and writing, as descriptors 3, 4, ... With a
-    journal QEMU ends, on `nicproof restore`, even if we are killed.
+    journal QEMU ends, by harness.journal.restore, even if we are killed.
     Raises LabError with QEMU's own words if it refuses to start.
     """
     if len(fds) > len(OPEN):

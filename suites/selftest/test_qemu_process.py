@@ -186,7 +186,7 @@ def test_the_journal_ends_what_we_cannot(
     with qemu_process(host, argv, files, journal=journal) as process:
         (path,) = host.glob(f"{journal.directory}/*")
         entry = msgspec.json.decode(host.read(path), type=Entry)
-        for step in entry.undo:  # what `nicproof restore` does after a crash
+        for step in entry.undo:  # what harness.journal.restore does after a crash
             step.apply(host)
         assert not alive(process.pid)
     assert host.glob(f"{journal.directory}/*") == ()
