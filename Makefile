@@ -46,7 +46,7 @@ tools:
 $(STAMP): pyproject.toml | tools
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --upgrade pip
-	$(VENV)/bin/pip install --quiet --editable '.[dev]'
+	$(VENV)/bin/pip install -qq --editable '.[dev]'
 	touch $@
 
 clean:
