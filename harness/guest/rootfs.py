@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 LOADER = "usr/lib64/ld-linux-x86-64.so.2"
+QEMU = "usr/bin/qemu-system-x86_64"
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
@@ -21,8 +22,12 @@ def through_loader(root: Path, program: str) -> tuple[str, ...]:
     )
 
 
-def qemu_through_loader(root: Path) -> tuple[str, ...]:
-    """The argv prefix of the tree's QEMU, which is told where the tree keeps its firmware."""
+def qemu_through_loader(root: Path, binary: Path | None = None) -> tuple[str, ...]:
+    """The argv prefix of the tree's QEMU, which is told where the tree keeps its firmware.
+
+    `binary` is another build of it, with the same libraries.
+    """
     firmware = ("usr/share/qemu", "usr/share/seabios", "usr/lib/ipxe/qemu")
     where = (argument for path in firmware for argument in ("-L", str(root / path)))
-    return (*through_loader(root, "usr/bin/qemu-system-x86_64"), *where)
+    *loader, program = through_loader(root, QEMU)
+    return (*loader, str(binary) if binary else program, *where)

@@ -2,6 +2,7 @@
 
 Layout of a cache entry, `images/<key>/`:
     root/           the tree; the controller runs its QEMU out of it
+    qemu-system-x86_64  the tree's QEMU, mended (svmfix); absent where that cannot be done
     lab.img         the tree as an ext4 file system, shared read-only by all labs
     kernel, initrd  what L1 boots (the initrd holds the ssh keys: mode 0600)
     keys/           the keys of this user's labs
@@ -23,7 +24,7 @@ from harness.errors import LabError, MissingCapability
 from harness.guest import cpio, elf, initramfs, kernel, modules, rootfs
 from harness.guest import image as guest_image
 from harness.host.local import LocalHost
-from harness.lab import debian, machine
+from harness.lab import debian, machine, svmfix
 from harness.lab.cache import building, cache_root, locked
 from harness.lab.machine import Keys
 from harness.lab.progress import Steps, shown
@@ -70,7 +71,7 @@ SHARES = {
 """Steps of a build with the seconds they take on two cores."""
 
 
-SOURCES = (machine, debian, guest_image, initramfs, cpio, elf, kernel, modules, rootfs)
+SOURCES = (svmfix, machine, debian, guest_image, initramfs, cpio, elf, kernel, modules, rootfs)
 """What decides, beside the packages, on what is in the image."""
 
 
@@ -98,6 +99,11 @@ class LabImage(msgspec.Struct, frozen=True):
         return self.directory / "root"
 
     @property
+    def fixed_qemu(self) -> Path:
+        """The controller's QEMU without the fault that svmfix knows; absent where it does not."""
+        return self.directory / "qemu-system-x86_64"
+
+    @property
     def disk(self) -> Path:
         return self.directory / "lab.img"
 
@@ -115,7 +121,7 @@ class LabImage(msgspec.Struct, frozen=True):
 
     @property
     def toolchain(self) -> Toolchain:
-        return Toolchain(self.root)
+        return Toolchain(self.root, self.fixed_qemu if self.fixed_qemu.exists() else None)
 
     @property
     def guest(self) -> DeployedImage:
@@ -181,6 +187,8 @@ def _build(image: LabImage, manifest: Manifest, steps: Steps) -> None:
     keys = machine.make_keys(image.keys.directory)
     image.initrd.touch(mode=0o600)
     image.initrd.write_bytes(machine.initrd(image.root, keys))
+    if not svmfix.make_fixed_copy(image.root / rootfs.QEMU, image.fixed_qemu):
+        steps.say("this QEMU is not one whose fault in SVM can be mended: a guest may hang")
     (at / "qemu").write_text(image.toolchain.qemu_version())
     steps.step("making the disk")
     LocalHost().run(disk_argv(mke2fs, image), timeout=300)

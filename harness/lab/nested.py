@@ -81,6 +81,7 @@ class Lab:
             "fidelity": self.fidelity,
             "qemu": self.qemu_version,
             "image": self.image.directory.name,
+            "QEMU's SVM fault": "mended" if self.image.toolchain.fixed_qemu else "there",
             "image content": self.image.identity,
             "started from": f"snapshot {self.snapshot}" if self.snapshot else "a cold boot",
         }

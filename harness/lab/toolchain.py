@@ -17,9 +17,10 @@ VERSION = re.compile(r"QEMU emulator version (\d+\.\d+\.\d+)")
 @dataclass(frozen=True)
 class Toolchain:
     """What the Debian root tree at `root` offers to the controller. Nothing of the controller's
-    own QEMU is used, firmware included."""
+    own QEMU is used, firmware included. `fixed_qemu` is the copy of its QEMU that svmfix made."""
 
     root: Path
+    fixed_qemu: Path | None = None
 
     def program(self, path: str) -> tuple[str, ...]:
         """argv prefix of any program of the tree, such as "usr/bin/qemu-img"."""
@@ -27,8 +28,8 @@ class Toolchain:
 
     @property
     def qemu(self) -> tuple[str, ...]:
-        """argv prefix of qemu-system-x86_64."""
-        return qemu_through_loader(self.root)
+        """argv prefix of qemu-system-x86_64, the fixed one if there is one."""
+        return qemu_through_loader(self.root, self.fixed_qemu)
 
     @property
     def kernel(self) -> Path:
