@@ -114,7 +114,7 @@ class Comparison:
     blocks: int
     result: stats.Paired | None
     p: float | None  # of this comparison alone
-    adjusted: float | None  # over all comparisons of the report
+    adjusted: float | None  # over all comparisons of the claim
     verdict: Verdict
     why: str  # why it is undecided
 
@@ -132,16 +132,14 @@ class Claim:
 
 
 def judge_claims(run: Run, boots: pd.DataFrame) -> tuple[Claim, ...]:
-    """Every claim with every comparison that the run's paths allow; p adjusted over all of them.
+    """Every claim with every comparison that the run's paths allow.
 
     `boots` is what frames.per_boot gives.
     """
-    drafts = [[_compare_part(run, boots, part) for part in declared.parts] for declared in CLAIMS]
-    flat = [comparison for parts in drafts for part in parts for comparison in part]
-    judged = iter(_judge(flat))
     claims = []
-    for index, (declared, parts) in enumerate(zip(CLAIMS, drafts, strict=True)):
-        comparisons = tuple(next(judged) for part in parts for _ in part)
+    for index, declared in enumerate(CLAIMS):
+        parts = [_compare_part(run, boots, part) for part in declared.parts]
+        comparisons = tuple(_judge([comparison for part in parts for comparison in part]))
         gaps = [
             _gap(run, part) for part, found in zip(declared.parts, parts, strict=True) if not found
         ]
@@ -197,7 +195,12 @@ def by_block(boots: pd.DataFrame, path: str, workload: str, metric: str) -> dict
 
 
 def _judge(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Adjust p over the comparisons that have enough blocks, and decide each of them."""
+    """Decide each comparison of a claim that has enough blocks.
+
+    The claim stands only if all of them hold, so each is held to the level as it is: the chance
+    that all pass while one is not so is no larger than that one's (an intersection-union test,
+    Berger 1982). But one that goes the other way refutes the claim, so those p are adjusted.
+    """
     enough = [
         (index, c.result.differences)
         for index, c in enumerate(comparisons)
@@ -211,12 +214,13 @@ def _judge(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def _decide(comparison: Comparison, adjusted: float) -> Comparison:
-    assert comparison.result is not None
-    if adjusted >= stats.ALPHA:
-        return replace(comparison, adjusted=adjusted, why=f"p = {adjusted:.2g} after adjustment")
+    assert comparison.result is not None and comparison.p is not None
     # The sign of the sum is what the test looked at, so it also tells the direction.
     below = sum(comparison.result.differences.values()) < 0
     holds = below == (comparison.side == "below")
+    p, how = (comparison.p, "") if holds else (adjusted, " after adjustment")
+    if p >= stats.ALPHA:
+        return replace(comparison, adjusted=adjusted, why=f"p = {p:.2g}{how}")
     return replace(comparison, adjusted=adjusted, verdict="supported" if holds else "refuted")
 
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
+import numpy as np
 import pytest
 
 from harness.measure.record import TrialRecord
 from reports import compare, frames
+from reports.compare import Comparison
+from reports.stats import paired, sign_flip_p
 from suites.selftest.synthetic_run import make_run
 
 
@@ -123,3 +127,36 @@ def test_a_path_of_a_name_never_seen_takes_part_in_no_claim() -> None:
     odd = [msgspec.structs.replace(t, path="vdpa") for t in made if t.path == "virtio"]
     claims = claims_of(6, [*made, *odd])
     assert not [c for c in claims[1].comparisons if "vdpa" in (c.left, c.right)]
+
+
+def test_a_claim_that_is_not_so_is_rarely_judged() -> None:
+    """Two of three paired comparisons truly hold, one has no difference: a verdict is an error.
+
+    Six blocks, 400 simulated runs; 5 % nominal, and at most three standard errors above it.
+    """
+    draw = np.random.default_rng(20_261_123)
+    runs, false = 400, 0
+    for _ in range(runs):
+        effects = draw.normal([-1.0, -1.0, 0.0], 0.1, size=(6, 3)).T
+        judged = compare._judge([made_up(dict(enumerate(effect))) for effect in effects])
+        verdicts = {comparison.verdict for comparison in judged}
+        false += verdicts == {"supported"} or "refuted" in verdicts
+    assert false / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+
+
+def test_a_claim_that_is_so_is_supported_at_six_blocks_whatever_its_size() -> None:
+    """Effects of very different size and steadiness, all in one direction."""
+    effects = ([-3.0] * 6, [-0.1, -0.4, -0.2, -0.9, -0.3, -0.1], [-0.01] * 6)
+    judged = compare._judge([made_up(dict(enumerate(effect))) for effect in effects])
+    assert {comparison.verdict for comparison in judged} == {"supported"}
+
+
+def made_up(differences: dict[int, float]) -> Comparison:
+    """A comparison, not judged yet, with these paired log ratios."""
+    ratios = {block: math.exp(value) for block, value in differences.items()}
+    result = paired(ratios, dict.fromkeys(ratios, 1.0))
+    p = sign_flip_p(list(result.differences.values()))
+    return Comparison(
+        "sriov", "virtio", "tcp-tx", "exits_per_packet", "below", 1.0, len(ratios), result,
+        p=p, adjusted=None, verdict="undecided", why="",
+    )  # fmt: skip
