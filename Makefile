@@ -12,8 +12,8 @@ PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-v
 .PHONY: help bench bench-accounting test setup tools check image clean
 
 help:
-	@echo "make bench          compare the network paths in the nested lab, about 15 minutes"
-	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
+	@echo "make bench          compare the network paths in the nested lab, about 19 minutes"
+	@echo "make bench QUICK=1  the same with two boots a path, about 7 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"

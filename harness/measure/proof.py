@@ -13,6 +13,10 @@ TOLERANCE = 0.01
 SLACK_BYTES = 4096
 """Frames that belong to neither side's trial (ARP, router solicitations): a few small ones."""
 
+SUPER_FRAME = 1 << 16
+"""The largest frame that TSO hands down, in bytes. A guest that counts such frames may miss one:
+its driver reads registers that clear when read, while QEMU's e1000e goes on counting."""
+
 HEADERS = {"tcp": 66, "udp": 42, "icmp": 42}
 """Bytes in front of a payload: Ethernet 14, IPv4 20, TCP 20 with 12 of timestamps (RFC 7323), UDP
 or ICMP echo 8. A super-frame (TSO, GRO) has them once in the guest's counter, and once per frame
@@ -76,7 +80,8 @@ def _agree(workload: str, counters: Mapping[str, int], *, sent: str, received: s
     # of datagrams the workload's own `loss` tells. What arrives without having been sent is a
     # detour in every case.
     resent = counters[f"{sent.partition('.')[0]}.retransmitted"]
-    allowed = max(TOLERANCE * partner_bytes, SLACK_BYTES)
+    slack = SUPER_FRAME if hidden and workload.startswith("tcp") else SLACK_BYTES
+    allowed = max(TOLERANCE * partner_bytes, slack)
     lost = left if workload == "udp" and arrived else resent * FULL_FRAME
     return Proof(
         name=f"bytes {sent} -> {received}",
