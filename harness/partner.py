@@ -15,7 +15,7 @@ from harness.errors import LabError
 from harness.host.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal, Run
-from harness.netdev import link, parse_links, parse_neighbours
+from harness.netdev import link, parse_neighbours
 from harness.pci.device import Device
 
 
@@ -92,10 +92,3 @@ def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> It
         host.run(("ip", "-n", netns, "address", "add", address, "dev", interface))
         host.run(("ip", "-n", netns, "link", "set", interface, "up"))
         yield Partner(host, netns, interface, plan.partner_ip, prior.address)
-
-
-def wait_for_carrier(host: Host, netns: str, interface: str, *, seconds: float = 15.0) -> None:
-    """Wait until an interface in a namespace has carrier; DeadlineExpired if it gets none."""
-    argv = ("ip", "-n", netns, "-j", "link", "show", "dev", interface)
-    deadline = Deadline(seconds, f"carrier on {interface} in {netns} of {host.name}")
-    deadline.poll(lambda: parse_links(host.run(argv).text)[0].carrier)

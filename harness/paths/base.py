@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from harness.host.base import Host
@@ -37,7 +36,6 @@ class PathOptions:
 
     vfio: str = ""  # extra properties of vfio-pci, e.g. "x-no-mmap=on"
     virtio: str = ""  # extra properties of virtio-net-pci, e.g. "packed=on"
-    extra: Mapping[str, str] = field(default_factory=dict)
 
 
 class NetworkPath(Protocol):
