@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 from harness import paths, store, workloads
 from harness.errors import ConfigError
 from harness.paths.base import PathOptions
-from harness.workloads.iperf3 import UDP_RATE
+from harness.units import Clock
 
 BOOTS, QUICK_BOOTS = 6, 2
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6)."""
@@ -46,6 +46,13 @@ OPTIONS = (
     ),
     _option("--boots", f"boots of each path (default {BOOTS})", type=int, metavar="N"),
     _option("--quick", f"{QUICK_BOOTS} boots; figures are indicative only", action="store_true"),
+    _option(
+        "--clock",
+        "virtual: 1 ns an instruction, repeats on any machine, experimental (nested lab only); "
+        "wall: the world's (default)",
+        default="wall",
+        choices=get_args(Clock),
+    ),
     _option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
     _option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
     _option(
@@ -72,6 +79,7 @@ class _Namespace(Protocol):
     virtio: str
     guest_image: str | None
     udp_rate: float | None
+    clock: Clock
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,8 @@ class BenchOptions:
     path_options: PathOptions
     guest_image: Path | None
     quick: bool
-    udp_rate: int  # bit/s
+    udp_rate: int | None  # bit/s; None: the workload's own
+    clock: Clock
 
     @classmethod
     def of(cls, given: _Namespace) -> BenchOptions:
@@ -109,13 +118,14 @@ class BenchOptions:
             run=run,
             run_dir=run_dir,
             paths=tuple(path.name for path in paths.select(_names(given.paths))),
-            workloads=tuple(load.name for load in workloads.select(_names(given.workloads))),
+            workloads=workloads.select(_names(given.workloads)),
             boots=boots,
             seed=random.SystemRandom().randrange(1 << 31) if given.seed is None else given.seed,
             path_options=PathOptions(vfio=given.vfio, virtio=given.virtio),
             guest_image=image,
             quick=given.quick,
             udp_rate=_udp_rate(given.udp_rate),
+            clock=given.clock,
         )
 
     def recorded(self) -> dict[str, str]:
@@ -135,9 +145,9 @@ def add_to(add: Callable[..., Any]) -> None:
         add(option.flag, help=option.help, **option.keywords)
 
 
-def _udp_rate(mbits: float | None) -> int:
+def _udp_rate(mbits: float | None) -> int | None:
     if mbits is None:
-        return UDP_RATE
+        return None
     if not 0 < mbits < 1e6:
         raise ConfigError(f"--udp-rate {mbits:g}: a rate in Mbit/s above 0 is needed")
     return round(mbits * 1e6)

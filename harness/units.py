@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Fidelity = Literal["hardware", "nested-kvm", "nested-tcg"]
+Clock = Literal["wall", "virtual"]
+"""Whose seconds are measured: the world's, or the instructions that an emulated CPU executed."""
+
 Better = Literal["lower", "higher", "none"]
 
 EVERYWHERE: frozenset[Fidelity] = frozenset({"hardware", "nested-kvm", "nested-tcg"})

@@ -92,8 +92,10 @@ def fidelity(run: Run, found: Estimates) -> tuple[str, list[tuple[str, str]]]:
     text = _MEANING[run.info.fidelity]
     if run.info.clock == "virtual":
         text += (
-            " Clocks were virtual: they advance by instructions executed, so times repeat on any "
-            "machine and tell the cost of the software's path only."
+            " Here the clocks were virtual: each instruction takes 1 ns, while devices and the "
+            "world switch of an exit take nothing. So every Mbit/s and every microsecond below is "
+            "a virtual one: it repeats on any machine and compares the software of the paths, and "
+            "is no rate of a NIC."
         )
     names = {metric for _, _, metric in found}
     metrics = [METRICS[name] for name in METRICS if name in names]

@@ -27,7 +27,7 @@ from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_of
 from harness.lab.vm import LabMachine, Vm, running
 from harness.qemu.config import DeployedImage
 from harness.qemu.qmp import Qmp
-from harness.units import Fidelity
+from harness.units import Clock, Fidelity
 
 BOOT_LIMIT = 180.0
 """Seconds of a cold start, to the first login; 15 to 20 on two idle cores."""
@@ -54,6 +54,7 @@ class Lab:
     host: SshHost
     ports: PortPair
     fidelity: Fidelity
+    clock: Clock
     qemu_version: str
     image: LabImage
     snapshot: str  # key of the state it was started from; "" after a cold start
@@ -79,6 +80,7 @@ class Lab:
         return {
             "kind": "nested",
             "fidelity": self.fidelity,
+            "clock": self.clock,
             "qemu": self.qemu_version,
             "image": self.image.directory.name,
             "QEMU's SVM fault": "mended" if self.image.toolchain.fixed_qemu else "there",
@@ -87,19 +89,24 @@ class Lab:
         }
 
 
-def nested_machine(*, progress: bool = True) -> LabMachine:
-    """What this controller runs as L1; builds the image and probes KVM if that was not done."""
+def nested_machine(*, clock: Clock = "wall", progress: bool = True) -> LabMachine:
+    """What this controller runs as L1; builds the image and probes KVM if that was not done.
+
+    Raises MissingCapability if this lab cannot have the `clock`.
+    """
     image = ensure_image(progress=progress)
-    return LabMachine(image, accel.choose(image.toolchain, image.qemu_version))
+    return LabMachine(image, accel.choose(image.toolchain, image.qemu_version, clock))
 
 
-def prepare(*, run_dir: Path, progress: bool = True) -> tuple[LabMachine, Snapshot]:
+def prepare(
+    *, run_dir: Path, clock: Clock = "wall", progress: bool = True
+) -> tuple[LabMachine, Snapshot]:
     """Everything that is made once: image and snapshot. Logs of the first start go to `run_dir`.
 
     Raises LabError if the lab's NIC does not work (see selfcheck), and its subclass
     SnapshotFailed if all is well but the state cannot be kept.
     """
-    machine = nested_machine(progress=progress)
+    machine = nested_machine(clock=clock, progress=progress)
     kept = snapshot_of(machine)
     if not kept.exists():
         with shown(SHARES, progress) as steps:
@@ -112,20 +119,22 @@ def prepare(*, run_dir: Path, progress: bool = True) -> tuple[LabMachine, Snapsh
 
 
 @contextmanager
-def open_nested_lab(*, run_dir: Path, progress: bool = True) -> Iterator[Lab]:
+def open_nested_lab(
+    *, run_dir: Path, clock: Clock = "wall", progress: bool = True
+) -> Iterator[Lab]:
     """A lab, ready for its first command. Its logs go to `run_dir`; it ends with the context.
 
     To be called in the main thread: the kernel kills L1 when the thread that started it ends.
     """
     with ExitStack() as stack:
         try:
-            machine, kept = prepare(run_dir=run_dir, progress=progress)
+            machine, kept = prepare(run_dir=run_dir, clock=clock, progress=progress)
             lab = stack.enter_context(_started(machine, run_dir, kept))
         except SnapshotFailed as error:
             with shown(SHARES, progress) as steps:
                 steps.say(f"the lab boots cold: {error}")
                 steps.step("starting the lab")
-                machine = nested_machine(progress=False)
+                machine = nested_machine(clock=clock, progress=False)
                 snapshot.discard(snapshot_of(machine))
                 lab = stack.enter_context(_started(machine, run_dir, None))
         yield lab
@@ -149,6 +158,7 @@ def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Itera
             host=host,
             ports=PortPair(),
             fidelity=machine.accel.fidelity,
+            clock=machine.accel.clock,
             qemu_version=machine.image.qemu_version,
             image=machine.image,
             snapshot=kept.key if kept else "",

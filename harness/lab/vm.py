@@ -31,7 +31,6 @@ class LabMachine:
     image: LabImage
     accel: Accelerator
     memory_mib: int = 4096
-    cpus: int = 2
 
     def argv(self) -> tuple[str, ...]:
         """QEMU's command line but for the sockets and logs of one run.
@@ -47,7 +46,7 @@ class LabMachine:
             *image.toolchain.qemu,
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
             *("-name", "nicproof-lab", "-M", "q35,kernel-irqchip=split", *self.accel.argv),
-            *("-m", str(self.memory_mib), "-smp", str(self.cpus)),
+            *("-m", str(self.memory_mib), "-smp", str(self.accel.cpus)),
             *("-device", "intel-iommu,intremap=on,caching-mode=on"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", APPEND),
             *("-drive", disk.format(image.disk), "-device", "virtio-blk-pci,drive=d0"),

@@ -5,11 +5,9 @@ Integers are stored as counted (exits, ns, packets, bytes); every ratio is deriv
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
-from harness.units import Fidelity
+from harness.units import Clock, Fidelity
 
 SCHEMA = 1
 """Version of these structures; a store with another one is refused by name."""
@@ -26,6 +24,14 @@ class ExitCount(msgspec.Struct, frozen=True, kw_only=True):
     time_ns: int  # from kvm_exit to the next kvm_entry, summed
 
 
+class WireSample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """Bytes that had crossed the partner's port, `ns` after the window's opening."""
+
+    ns: int
+    rx_bytes: int
+    tx_bytes: int
+
+
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
     """One piece of evidence that the traffic went where the record says."""
 
@@ -40,7 +46,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     run: str
     index: int  # order in which the run's trials were made, from 0
     fidelity: Fidelity
-    clock: Literal["wall", "virtual"] = "wall"
+    clock: Clock = "wall"
     host: str
     nic: str  # model and BDF, e.g. "82576 0000:01:00.0"
     path: str
@@ -64,6 +70,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     cpu.vcpu_ns cpu.vhost_ns cpu.qemu_ns: CPU time of the threads on the host
     guest.cpu_busy_ns guest.cpu_total_ns; irq.guest irq.host: interrupts"""
     rtt_ns: tuple[int, ...] = ()  # every round trip, in order of sending; latency only
+    wire: tuple[WireSample, ...] = ()  # of workloads of a fixed size
     lost: int = 0  # probes without an answer; latency only
     proofs: tuple[Proof, ...] = ()
     offloads: dict[str, bool] = {}  # of the guest's interface, by ethtool's names
@@ -96,7 +103,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     version: str  # nicproof's
     created: str  # UTC, ISO 8601
     fidelity: Fidelity
-    clock: Literal["wall", "virtual"] = "wall"
+    clock: Clock = "wall"
     host: str
     nic: str
     seed: int

@@ -35,6 +35,7 @@ from harness.measure.window import (
     run_window,
     threads_probe,
 )
+from harness.measure.wire import rates
 from harness.partner import Partner
 from harness.paths import select
 from harness.paths.base import NicAttachment, PathOptions
@@ -148,10 +149,11 @@ class Station:
             window_ns=measured.window.window_ns,
             valid=not reasons,
             reasons=tuple(reasons),
-            metrics=outcome.metrics,
+            metrics=outcome.metrics | rates(measured.reading.wire, outcome, measured.counters),
             exits=measured.reading.exits,
             counters=measured.counters,
             rtt_ns=outcome.rtt_ns,
+            wire=measured.reading.wire,
             lost=outcome.lost,
             proofs=proofs,
             raw=outcome.raw,

@@ -27,7 +27,7 @@ from harness.measure.counters import (
     parse_net_dev,
     parse_retransmitted,
 )
-from harness.measure.record import ExitCount
+from harness.measure.record import ExitCount, WireSample
 from harness.units import NS_PER_S
 
 PYTHON = ("python3", "-I", "-S")
@@ -55,6 +55,8 @@ class Command:
     stdin: str | None = None
     handshake: bool = False
     timeout: float = 60.0
+    sample_s: float = 0.0
+    """Seconds between readings of what the probes watch meanwhile; 0: there are none."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,8 @@ class WindowResult:
     vanished: tuple[str, ...] = ()
     """Files that were named or read at the opening and could not be read later, e.g. those of a
     process that died."""
+    samples: tuple[tuple[int, Mapping[str, str]], ...] = ()
+    """Nanoseconds since the opening, and the texts of `WindowSpec.watch` at that moment."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ class Reading:
 
     counters: dict[str, int] = field(default_factory=dict)
     exits: tuple[ExitCount, ...] | None = None
+    wire: tuple[WireSample, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class Probe:
     start: tuple[Write, ...] = ()
     stop: tuple[Write, ...] = ()
     after: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,8 @@ class WindowSpec:
     start: tuple[Write, ...] = ()
     stop: tuple[Write, ...] = ()
     after: tuple[str, ...] = ()
+    watch: tuple[str, ...] = ()
+    every: float = 0.0
 
     @classmethod
     def of(cls, command: Command, probes: Iterable[Probe] = ()) -> WindowSpec:
@@ -125,6 +133,8 @@ class WindowSpec:
             start=probe.start,
             stop=probe.stop,
             after=probe.after,
+            watch=probe.watch,
+            every=command.sample_s,
         )
 
 
@@ -162,6 +172,7 @@ class _Answer(msgspec.Struct):
     late: dict[str, str]
     vanished: tuple[str, ...]
     errors: tuple[str, ...]
+    samples: tuple[tuple[int, dict[str, str]], ...]
     opened: bool
     window_ns: int
     started_ns: int
@@ -195,6 +206,7 @@ def _decode(host: str, text: bytes) -> WindowResult:
         stderr=answer.stderr,
         timed_out=answer.timed_out,
         vanished=answer.vanished,
+        samples=answer.samples,
     )
 
 
@@ -206,11 +218,13 @@ def combine(probes: Iterable[Probe]) -> Probe:
     def parse(result: WindowResult) -> Reading:
         counters: dict[str, int] = {}
         exits: tuple[ExitCount, ...] | None = None
+        wire: tuple[WireSample, ...] = ()
         for probe in each:
             reading = probe.parse(result)
             counters |= reading.counters
             exits = exits if reading.exits is None else reading.exits
-        return Reading(counters, exits)
+            wire = wire or reading.wire
+        return Reading(counters, exits, wire)
 
     return Probe(
         name="+".join(probe.name for probe in each),
@@ -219,13 +233,14 @@ def combine(probes: Iterable[Probe]) -> Probe:
         start=tuple(write for probe in each for write in probe.start),
         stop=tuple(write for probe in reversed(each) for write in probe.stop),
         after=tuple(dict.fromkeys(path for probe in each for path in probe.after)),
+        watch=tuple(dict.fromkeys(path for probe in each for path in probe.watch)),
     )
 
 
 def partner_probe(interface: str) -> Probe:
     """partner.{rx,tx}_{packets,bytes}: frames on the wire, at the partner's port.
 
-    The window must run in the partner's namespace.
+    The window must run in the partner's namespace. Sampled, it gives `Reading.wire` too.
     """
 
     def parse(result: WindowResult) -> Reading:
@@ -233,9 +248,20 @@ def partner_probe(interface: str) -> Probe:
             parse_net_dev(_text(texts, OWN_NET_DEV), interface)
             for texts in (result.before, result.after)
         )
-        return Reading({f"partner.{key}": after[key] - before[key] for key in after})
+        wire = []
+        for ns, texts in result.samples:
+            now = parse_net_dev(_text(texts, OWN_NET_DEV), interface)
+            wire.append(
+                WireSample(
+                    ns=ns,
+                    rx_bytes=now["rx_bytes"] - before["rx_bytes"],
+                    tx_bytes=now["tx_bytes"] - before["tx_bytes"],
+                )
+            )
+        counters = {f"partner.{key}": after[key] - before[key] for key in after}
+        return Reading(counters, wire=tuple(wire))
 
-    return Probe("partner", parse, read=(OWN_NET_DEV,))
+    return Probe("partner", parse, read=(OWN_NET_DEV,), watch=(OWN_NET_DEV,))
 
 
 def retransmits_probe() -> Probe:

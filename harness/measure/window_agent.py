@@ -12,6 +12,8 @@ the specification, a dict:
     stdin      text for the command, or None
     handshake  the command says "ready\\n" and waits for a line before it starts
     timeout    seconds the command may take, start-up included
+    watch      paths, read again and again while the window is open
+    every      seconds between two such readings; 0: none
 
 The answer is one Python literal on stdout, a dict; `Answer` lists its keys.
 
@@ -27,6 +29,11 @@ import os
 import select
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+FOREVER = 3600.0  # seconds, longer than any window
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL for the command
 READY = b"ready\n"
 GO = b"go\n"
@@ -47,6 +54,9 @@ class Answer:
         self.vanished: list[str] = []  # were readable at the opening or named outright, are not now
         self.errors: list[str] = []  # writes that failed, a command that could not start
         self.opened = False  # the command was told to go
+        self.samples: list[
+            tuple[int, dict[str, str]]
+        ] = []  # ns since the opening, texts of `watch`
         self.window_ns = 0
         self.started_ns = 0  # of the opening, since 1970-01-01 UTC
         self.rc: int | None = None
@@ -111,9 +121,13 @@ def write_each(pairs: list[tuple[str, str]], errors: list[str]) -> bool:
 
 
 class Child:
-    """The command, in a session of its own, with a pipe on each of its streams."""
+    """The command, in a session of its own, with a pipe on each of its streams.
 
-    def __init__(self, argv: list[str]) -> None:
+    While it is waited for, `tick` is called whenever the seconds have passed that it returned.
+    """
+
+    def __init__(self, argv: list[str], tick: Callable[[], float]) -> None:
+        self.tick = tick
         self.rc: int | None = None
         self.out, self.err = bytearray(), bytearray()
         self.pending = b""
@@ -155,7 +169,7 @@ class Child:
             left = end - time.monotonic()
             if left <= 0:
                 return False
-            for fd, _ in poller.poll(left * 1000):
+            for fd, _ in poller.poll(min(left, self.tick()) * 1000):
                 if not (self.send() if fd == self.stdin else self.receive(fd)):
                     poller.unregister(fd)
         return True
@@ -209,6 +223,7 @@ class Window:
         self.answer = Answer()
         self.t0 = 0
         self.owes_stop = False  # `start` was tried
+        self.next_sample = 0.0
 
     def open(self) -> bool:
         answer, spec = self.answer, self.spec
@@ -220,6 +235,18 @@ class Window:
         answer.started_ns = time.time_ns()
         self.t0 = time.monotonic_ns()
         return True
+
+    def sample(self) -> float:
+        """Read what is watched, if it is time; the seconds until it is time again."""
+        every = self.spec["every"]
+        if not self.answer.opened or not every:
+            return FOREVER
+        now = time.monotonic()
+        if now >= self.next_sample:
+            ns = time.monotonic_ns() - self.t0
+            self.answer.samples.append((ns, read_all(self.spec["watch"], [])))
+            self.next_sample = now + every
+        return float(self.next_sample - now)
 
     def close(self) -> None:
         answer, spec = self.answer, self.spec
@@ -239,7 +266,7 @@ class Window:
         # No signal may come between the command's start and the `try` that ends it.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
         try:
-            child = Child(spec["argv"])
+            child = Child(spec["argv"], self.sample)
         except OSError as error:
             self.answer.errors.append(f"cannot start {spec['argv'][0]}: {error.strerror}")
             return

@@ -14,7 +14,7 @@ Facts of iperf3 3.18 that the code relies on, all seen in real output:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
 import msgspec
@@ -30,6 +30,12 @@ PORT = 5201
 CONNECT_TIMEOUT_MS = 5000
 MARGIN_S = 20.0
 """Added to the test's own length: connecting, and the exchange of results at the end."""
+
+INTERVAL_S = "0.1"
+"""The shortest that iperf3 takes; a test by size ends with one."""
+
+SAMPLE_S = 0.005
+"""Between readings of the wire during a test by size, whose rate harness.measure.wire takes."""
 
 MBIT = 1e6
 
@@ -97,12 +103,14 @@ class Iperf3:
     """One iperf3 test. `udp` goes from the partner to the guest, at `rate` bit/s.
 
     `seconds` is the measured part, `omit` the warm-up before it (both whole seconds: iperf3 takes
-    no fractions of --omit), `parallel` the number of streams.
+    no fractions of --omit), `parallel` the number of streams. With `size` the test is that many
+    bytes of payload instead, whatever time they take, all of them measured.
     """
 
     name: Kind
     seconds: int = 1
     omit: int = 1
+    size: int = 0
     parallel: int = 1
     rate: int = UDP_RATE
     port: int = PORT
@@ -111,27 +119,42 @@ class Iperf3:
         require_positive(
             self.name, seconds=self.seconds, parallel=self.parallel, rate=self.rate, port=self.port
         )
-        if self.omit < 0:
-            raise ConfigError(f"{self.name}: omit must not be negative, it is {self.omit}")
+        if self.omit < 0 or self.size < 0:
+            raise ConfigError(f"{self.name}: omit and size must not be negative")
 
     @property
     def parameters(self) -> dict[str, str]:
-        common = {
-            "seconds": str(self.seconds),
-            "omit": str(self.omit),
-            "parallel": str(self.parallel),
-        }
-        return {**common, "rate": str(self.rate)} if self.name == "udp" else common
+        length = (
+            {"bytes": str(self.size)}
+            if self.size
+            else {"seconds": str(self.seconds), "omit": str(self.omit)}
+        )
+        rate = {"rate": str(self.rate)} if self.name == "udp" else {}
+        return {**length, "parallel": str(self.parallel), **rate}
 
     def command(self, target: Target) -> Command:
         argv = (
             *("iperf3", "--json", "--client", target.guest_ip, "--bind", target.partner_ip),
             *("--port", str(self.port), "--connect-timeout", str(CONNECT_TIMEOUT_MS)),
-            *("--time", str(self.seconds), "--omit", str(self.omit)),
+            *self._length(),
             *("--parallel", str(self.parallel)),
             *self._direction(),
         )
+        if self.size:
+            return Command(argv, timeout=MARGIN_S, sample_s=SAMPLE_S)
         return Command(argv, timeout=self.seconds + self.omit + MARGIN_S)
+
+    def _length(self) -> tuple[str, ...]:
+        if self.size:
+            return ("--bytes", str(self.size), "--interval", INTERVAL_S)
+        return ("--time", str(self.seconds), "--omit", str(self.omit))
+
+    @staticmethod
+    def _rates_apart(found: Outcome) -> Outcome:
+        """Without what is divided by iperf3's time: it looks only at the end of an interval
+        whether all bytes are through, so a test by size seems to take whole intervals."""
+        kept = {k: v for k, v in found.metrics.items() if k in ("retransmits", "loss", "jitter")}
+        return replace(found, metrics=kept)
 
     def _direction(self) -> tuple[str, ...]:
         match self.name:
@@ -147,7 +170,8 @@ class Iperf3:
     def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:
         raw = {"iperf3": stdout} if stdout else {}
         try:
-            return _outcome(self.name, read_document(stdout), raw)
+            found = _outcome(self.name, read_document(stdout), raw)
+            return self._rates_apart(found) if self.size else found
         except Unusable as error:
             why = str(error) if stdout.strip() else f"iperf3 ended with {describe(rc, stderr)}"
             return Outcome(raw=raw, error=why)
