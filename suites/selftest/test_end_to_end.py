@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -84,3 +85,24 @@ def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(tmp_path: P
     first, second = warmup.metrics["throughput"], trial.metrics["throughput"]
     assert second == pytest.approx(first, rel=0.2)
     assert sum(exit_.count for exit_ in trial.exits or () if exit_.reason == "npf") == 0
+
+
+def test_a_full_disk_is_one_clear_error_and_the_records_are_kept(tmp_path: Path) -> None:
+    """Results on a file system of 160 KiB, in a mount namespace that ends with the command."""
+    full, copy = tmp_path / "full", tmp_path / "copy"
+    full.mkdir()
+    argv = (sys.executable, "-m", "harness.cli", "bench", "--paths=native", "--workloads=latency")
+    script = (
+        f"mount -t tmpfs -o size=160k full {full} || exit 99; "
+        f"{shlex.join(argv)} --boots=12 --seed=1 --run-dir={full}/run; "
+        f"status=$?; cp -r {full}/run {copy}; exit $status"
+    )
+    result = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(
+        ("unshare", "--mount", "--map-root-user", "sh", "-c", script), timeout=300, check=False
+    )
+    said = result.text + result.error
+    assert result.returncode == 1, said
+    assert said.count("database or disk is full") == 1
+    assert "what was stored before is intact" in said
+    assert "Traceback" not in said
+    assert frames.load(copy).counted
