@@ -24,7 +24,7 @@ bench: setup
 	$(NICPROOF) bench $(if $(QUICK),--quick) $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 bench-accounting: setup
-	$(VENV)/bin/pytest suites/benchmarks --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR))
+	$(VENV)/bin/pytest suites/benchmarks --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 test: setup check
 	$(VENV)/bin/pytest

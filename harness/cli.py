@@ -23,7 +23,7 @@ examples:
   nicproof lab shell                              look around inside the nested lab
   nicproof doctor                                 what this machine can and cannot do
 
-exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage
+exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage or interrupted
 """
 
 

@@ -17,7 +17,7 @@ from fixtures.progress import Progress
 from harness.exits.tracefs import exit_accounting
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
-from harness.workloads.iperf3 import Iperf3
+from harness.workloads import fitted
 from reports.stats import paired
 
 PAIRS = 12
@@ -31,7 +31,7 @@ def test_throughput_with_and_without_accounting(
     path: str, kind: str, bench: Bench, progress: Progress
 ) -> None:
     """Prints throughput with accounting as a ratio of throughput without."""
-    workload = Iperf3(kind, seconds=1, omit=1)  # type: ignore[arg-type]
+    workload = fitted(kind, bench.info.clock)
     draw = random.Random(bench.info.seed)
     found: dict[bool, dict[int, float]] = {True: {}, False: {}}
     with station(replace(bench, accounting=False), Visit(0, path, 0)) as place:
