@@ -37,6 +37,15 @@ class Neighbour(msgspec.Struct, frozen=True):
     lladdr: str = ""
 
 
+class Rings(msgspec.Struct, frozen=True, rename="kebab"):
+    """Descriptors of an interface's queues, as `ethtool --json -g` prints them."""
+
+    rx: int
+    tx: int
+    rx_max: int
+    tx_max: int
+
+
 def parse_links(text: str) -> tuple[Link, ...]:
     """From the output of `ip -j link show`; LabError if it is not that."""
     return _decode(text, tuple[Link, ...])
@@ -54,14 +63,26 @@ def _decode(text: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(text or "[]", type=kind)
     except msgspec.DecodeError as error:
-        raise LabError(f"ip printed what is not the JSON expected: {error}: {text[:200]!r}") from (
-            error
-        )
+        raise LabError(
+            f"ip or ethtool printed what is not the JSON expected: {error}: {text[:200]!r}"
+        ) from (error)
 
 
 def link(host: Host, interface: str) -> Link:
     """The interface's state; CommandFailed if there is none of that name."""
     return parse_links(host.run(("ip", "-j", "link", "show", "dev", interface)).text)[0]
+
+
+def rings(host: Host, interface: str) -> Rings | None:
+    """The interface's rings; None if its driver has none that could be set."""
+    shown = host.run(("ethtool", "--json", "-g", interface), check=False)
+    found = _decode(shown.text, tuple[Rings, ...]) if shown.returncode == 0 else ()
+    return found[0] if found else None
+
+
+def set_rings(interface: str, rx: int, tx: int) -> tuple[str, ...]:
+    """argv that sets the rings. An interface that is up loses its link for a moment."""
+    return ("ethtool", "-G", interface, "rx", str(rx), "tx", str(tx))
 
 
 def parse_offloads(text: str) -> dict[str, bool]:

@@ -15,7 +15,7 @@ from harness.errors import LabError
 from harness.host.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal, Run
-from harness.netdev import link, parse_neighbours
+from harness.netdev import link, parse_neighbours, rings, set_rings
 from harness.pci.device import Device
 
 
@@ -65,7 +65,11 @@ class Partner:
 
 @contextmanager
 def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> Iterator[Partner]:
-    """The partner's port in its namespace, addressed and up; afterwards back where it was."""
+    """The partner's port in its namespace, addressed and up; afterwards back where it was.
+
+    It gets the longest rings it can have: with igb's default of 256 descriptors it is the
+    partner that loses frames, and TCP's recovery is measured instead of the path.
+    """
     device = Device(host, ports.partner)
     interface = device.interface
     if not interface:
@@ -75,18 +79,25 @@ def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> It
         )
     prior = link(host, interface)
     netns = plan.partner_netns
+    inside = ("ip", "netns", "exec", netns)
+    short = rings(host, interface)
+    shorten = ((*inside, *set_rings(interface, short.rx, short.tx)),) if short else ()
     undo = [
-        Run(("ip", "-n", netns, "link", "set", interface, "down"), when=f"/run/netns/{netns}"),
-        Run(
-            ("ip", "-n", netns, "link", "set", interface, "netns", "1"), when=f"/run/netns/{netns}"
-        ),
-        Run(("ip", "netns", "del", netns), when=f"/run/netns/{netns}"),
+        Run(argv, when=f"/run/netns/{netns}")
+        for argv in (
+            ("ip", "-n", netns, "link", "set", interface, "down"),
+            *shorten,
+            ("ip", "-n", netns, "link", "set", interface, "netns", "1"),
+            ("ip", "netns", "del", netns),
+        )
     ]
     if "UP" in prior.flags:
         undo.append(Run(("ip", "link", "set", interface, "up")))
     with journal.change(f"moved {interface} ({ports.partner}) to namespace {netns}", undo):
         host.run(("ip", "netns", "add", netns))
         host.run(("ip", "link", "set", interface, "netns", netns))
+        if short:
+            host.run((*inside, *set_rings(interface, short.rx_max, short.tx_max)))
         host.run(("ip", "-n", netns, "link", "set", "lo", "up"))
         address = f"{plan.partner_ip}/{plan.prefix}"
         host.run(("ip", "-n", netns, "address", "add", address, "dev", interface))

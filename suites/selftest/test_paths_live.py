@@ -6,18 +6,22 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness import paths
 from harness.errors import ConfigError, LabError
 from harness.guest.boot import boot
 from harness.host.base import Host
+from harness.inventory import LinkPlan
 from harness.journal import DIRECTORY, Journal, restore
 from harness.lab.nested import Lab
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
-from harness.netdev import parse_links
+from harness.netdev import Rings, parse_links, rings
+from harness.partner import partner
 from harness.paths.base import NetworkPath, PathOptions
+from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
 from harness.workloads.iperf3 import Iperf3
 
@@ -67,6 +71,22 @@ def test_provisioning_changes_the_host_and_puts_it_back(path: NetworkPath, lab: 
         assert attachment.path == path.name
         assert lab.host.glob(f"{journal.directory}/*.json")
     journal.close()
+
+
+@pytest.mark.usefixtures("settled")
+def test_the_partners_rings_are_as_long_as_they_can_be_and_put_back(lab: Lab) -> None:
+    """With 256 descriptors it was the partner that lost frames, not the path under test."""
+    interface = Device(lab.host, lab.ports.partner).interface
+    before = rings(lab.host, interface)
+    assert before is not None and before.rx < before.rx_max
+    journal = Journal(lab.host, "rings")
+    with partner(lab.host, lab.ports, LinkPlan(), journal) as other:
+        show = other.run(("ethtool", "--json", "-g", other.interface)).text
+        (meanwhile,) = msgspec.json.decode(show, type=tuple[Rings])
+        assert (meanwhile.rx, meanwhile.tx) == (before.rx_max, before.tx_max)
+    journal.close()
+    assert rings(lab.host, interface) == before
+    assert rings(lab.host, "lo") is None
 
 
 @pytest.mark.usefixtures("settled")
