@@ -27,8 +27,9 @@ VMX_REASON = 0xFFFF
 _WORD = 0xFFFFFFFF
 _PRINT = re.compile(r"__print_(symbolic|flags)\(")
 _PAIR = re.compile(r'\{\s*([^,{}]+?)\s*,\s*"([^"]*)"\s*\}')
-_BUCKET = re.compile(r"\{ reason:\s*(\d+) \} hitcount:\s*(\d+)\s+lat:\s*(\d+)\s*")
-_DROPPED = re.compile(r"^\s*Dropped:\s*(\d+)\s*$", re.MULTILINE)
+_BUCKET = re.compile(r"(-?\d+): \{(\d+),(\d+),?\}")
+_ID = re.compile(r"^ID: (\d+)$", re.MULTILINE)
+_REASON_FIELD = re.compile(r"\sexit_reason;\s*offset:(\d+);\s*size:4;")
 
 
 def parse_reasons(text: str) -> dict[Isa, dict[int, str]]:
@@ -70,34 +71,39 @@ def _code(expression: str) -> int:
         raise LabError(f"not an exit code in the kvm_exit event: {expression!r}") from None
 
 
+def parse_event(text: str) -> tuple[int, int]:
+    """The id of the kvm_exit event, and the offset in bytes of exit_reason in it, from `format`."""
+    number, field = _ID.search(text), _REASON_FIELD.search(text)
+    if number is None or field is None:
+        raise LabError("the format of the kvm_exit event has no ID, or no exit_reason of 4 bytes")
+    return int(number[1]), int(field[1])
+
+
 @dataclass(frozen=True)
 class Bucket:
-    """One line of the histogram: exits of one code and their summed handling time."""
+    """Exits of one code and their summed handling time."""
 
-    code: int
     count: int
     time_ns: int
 
 
-def parse_histogram(text: str) -> tuple[Bucket, ...]:
-    """A histogram of `hist:keys=reason:vals=hitcount,lat`; its order is kept.
+def parse_counts(text: str) -> dict[int, Bucket]:
+    """Buckets by exit code, from the kernel's print of the map that loader.py pins.
 
-    Raises LabError if a line is not understood, or if the kernel dropped events, in which case the
-    counts would be too low.
+    Raises LabError if a line is not understood: the kernel does not promise this format.
     """
-    buckets = []
-    for line in text.splitlines():
-        if line.startswith("{"):
-            found = _BUCKET.fullmatch(line)
-            if found is None:
-                raise LabError(f"not a line of an exit histogram: {line!r}")
-            buckets.append(Bucket(*(int(value) for value in found.groups())))
-    dropped = _DROPPED.search(text)
-    if dropped is None:
-        raise LabError(f"an exit histogram without its totals: {text[-200:]!r}")
-    if int(dropped[1]):
-        raise LabError(f"the kernel dropped {dropped[1]} exits from its histogram")
-    return tuple(buckets)
+    lines = text.splitlines()
+    heading = [line for line in lines if line.startswith("#")]
+    buckets = {}
+    for line in filter(None, lines[len(heading) :]):
+        found = _BUCKET.fullmatch(line)
+        if found is None:
+            raise LabError(f"not a line of exit counts: {line!r}")
+        code, count, time_ns = (int(value) for value in found.groups())
+        buckets[code & _WORD] = Bucket(count, time_ns)
+    if not heading or not text.endswith("\n"):
+        raise LabError(f"exit counts that are not whole: {text[-200:]!r}")
+    return buckets
 
 
 def name_of(code: int, isa: Isa, reasons: Reasons) -> str:
@@ -110,14 +116,18 @@ def name_of(code: int, isa: Isa, reasons: Reasons) -> str:
     return name if basic == code else f"{name}+{code - basic:#x}"
 
 
-def exit_counts(text: str, isa: Isa, reasons: Reasons) -> tuple[ExitCount, ...]:
-    """A histogram's text as counts by reason, sorted by name."""
+def exits_between(before: str, after: str, isa: Isa, reasons: Reasons) -> tuple[ExitCount, ...]:
+    """What the counts grew by from one text to the other, by reason, sorted by name."""
+    earlier = parse_counts(before)
     counts: Counter[str] = Counter()
     times: Counter[str] = Counter()
-    for bucket in parse_histogram(text):
-        name = name_of(bucket.code, isa, reasons)
-        counts[name] += bucket.count
-        times[name] += bucket.time_ns
+    for code, bucket in parse_counts(after).items():
+        start = earlier.get(code, Bucket(0, 0))
+        name = name_of(code, isa, reasons)
+        counts[name] += bucket.count - start.count
+        times[name] += bucket.time_ns - start.time_ns
     return tuple(
-        ExitCount(reason=name, count=counts[name], time_ns=times[name]) for name in sorted(counts)
+        ExitCount(reason=name, count=count, time_ns=times[name])
+        for name, count in sorted(counts.items())
+        if count
     )

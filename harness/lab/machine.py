@@ -65,6 +65,7 @@ mount -t tmpfs -o mode=755 run /run
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t tracefs tracefs /sys/kernel/tracing
 mount -t debugfs debugfs /sys/kernel/debug
+mount -t bpf bpf /sys/fs/bpf
 ln -sf /proc/self/fd /dev/fd
 mkdir -p /run/sshd /run/lock
 hostname {NAME}

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from harness.errors import HarnessError, LabError, MissingCapability, RunOver
-from harness.exits.tracefs import exit_accounting
+from harness.exits.accounting import exit_accounting
 from harness.guest.boot import Guest, boot
 from harness.host.base import Host
 from harness.inventory import LinkPlan, PortPair

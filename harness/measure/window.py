@@ -1,9 +1,9 @@
 """One window of measurement on a host, and the probes that read counters at its edges.
 
 A trial's traffic and its counters must cover the same moment. So a small program
-(`window_agent.py`) does everything beside the traffic on the lab host: it reads the counters,
-switches accounting on, runs the command, switches it off and reads again. Nothing of ours crosses
-the network in between, and the window's edges are microseconds, not ssh round trips, apart.
+(`window_agent.py`) does everything beside the traffic on the lab host: it reads the counters, runs
+the command, and reads them again. Nothing of ours crosses the network in between, and the window's
+edges are microseconds, not ssh round trips, apart.
 """
 
 from __future__ import annotations
@@ -34,13 +34,10 @@ PYTHON = ("python3", "-I", "-S")
 """Isolated and without site: half the start-up time, and nothing of the host's to trip over."""
 
 OVERHEAD_S = 30.0
-"""Granted beyond the command's own timeout: python's start, reads, writes, the way back."""
+"""Granted beyond the command's own timeout: python's start, reads, the way back."""
 
 OWN_NET_DEV, OWN_SNMP = "/proc/self/net/dev", "/proc/self/net/snmp"
 """The window program's own view, i.e. that of the partner's network namespace."""
-
-Write = tuple[str, str]
-"""A path and the text to write to it, in one write(2), without truncating."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +62,6 @@ class WindowResult:
 
     before: Mapping[str, str]
     after: Mapping[str, str]
-    late: Mapping[str, str]
-    """The paths of `WindowSpec.after`, read once after the window."""
     window_ns: int
     """From the opening to the end of the command, on the host's monotonic clock."""
     started: str
@@ -94,29 +89,23 @@ class Reading:
 
 @dataclass(frozen=True)
 class Probe:
-    """Something to read or switch at the edges of a window, and how to understand it."""
+    """Something to read at the edges of a window, and how to understand it."""
 
     name: str
     parse: Callable[[WindowResult], Reading]
     read: tuple[str, ...] = ()
-    start: tuple[Write, ...] = ()
-    stop: tuple[Write, ...] = ()
-    after: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """One window: what to read, what to switch, what to run."""
+    """One window: what to read, what to run."""
 
     argv: tuple[str, ...]
     stdin: str | None = None
     handshake: bool = False
     timeout: float = 60.0
     read: tuple[str, ...] = ()
-    start: tuple[Write, ...] = ()
-    stop: tuple[Write, ...] = ()
-    after: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     every: float = 0.0
 
@@ -130,9 +119,6 @@ class WindowSpec:
             handshake=command.handshake,
             timeout=command.timeout,
             read=probe.read,
-            start=probe.start,
-            stop=probe.stop,
-            after=probe.after,
             watch=probe.watch,
             every=command.sample_s,
         )
@@ -142,11 +128,10 @@ def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> Win
     """Run one window on `host`, in the network namespace `netns` of it (None: its own).
 
     Returns even if the command failed or had to be killed: that is the workload's to judge.
-    Raises LabError if the window could not be opened or closed as specified, be it that a switch
-    was refused or that the command did not start or ended before its handshake;
-    HostUnreachable and DeadlineExpired as Host.run does.
+    Raises LabError if the window could not be opened, be it that the command did not start or
+    that it ended before its handshake; HostUnreachable and DeadlineExpired as Host.run does.
     """
-    # nsenter, for `ip netns exec` would mount another /sys: no tracefs, no interfaces of the host.
+    # nsenter, for `ip netns exec` would mount another /sys: no bpffs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
     argv = (*enter, *PYTHON, "-")
     program = f"{_agent_source()}\nmain({_encode(spec)})\n".encode()
@@ -169,7 +154,6 @@ class _Answer(msgspec.Struct):
 
     before: dict[str, str]
     after: dict[str, str]
-    late: dict[str, str]
     vanished: tuple[str, ...]
     errors: tuple[str, ...]
     samples: tuple[tuple[int, dict[str, str]], ...]
@@ -198,7 +182,6 @@ def _decode(host: str, text: bytes) -> WindowResult:
     return WindowResult(
         before=answer.before,
         after=answer.after,
-        late=answer.late,
         window_ns=answer.window_ns,
         started=started.isoformat(timespec="milliseconds"),
         returncode=answer.rc,
@@ -211,8 +194,8 @@ def _decode(host: str, text: bytes) -> WindowResult:
 
 
 def combine(probes: Iterable[Probe]) -> Probe:
-    """All probes as one. `stop` runs in reverse order, as contexts are left; counters with the
-    same name would overwrite each other, and of several accounts of exits the last one counts."""
+    """All probes as one. Counters with the same name would overwrite each other, and of several
+    accounts of exits the last one counts."""
     each = tuple(probes)
 
     def parse(result: WindowResult) -> Reading:
@@ -230,9 +213,6 @@ def combine(probes: Iterable[Probe]) -> Probe:
         name="+".join(probe.name for probe in each),
         parse=parse,
         read=tuple(dict.fromkeys(path for probe in each for path in probe.read)),
-        start=tuple(write for probe in each for write in probe.start),
-        stop=tuple(write for probe in reversed(each) for write in probe.stop),
-        after=tuple(dict.fromkeys(path for probe in each for path in probe.after)),
         watch=tuple(dict.fromkeys(path for probe in each for path in probe.watch)),
     )
 

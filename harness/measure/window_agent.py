@@ -1,13 +1,11 @@
-"""One window on one host: read counters, switch accounting on, run a command, and back.
+"""One window on one host: read counters, run a command, read them again.
 
 A program of its own, which knows nothing of nicproof and needs python3 >= 3.9 and nothing else.
 `harness.measure.window` sends its text to `python3 -I -S -`, followed by a call of `main` with
 the specification, a dict:
 
-    read       paths, read at both edges of the window; one component of each may be "*"
-    start      (path, text) pairs, written at the opening
-    stop       (path, text) pairs, written at the closing, whatever happens
-    after      paths, read once after `stop`
+    read       paths, read at both edges of the window, in this order at the opening and backwards
+               at the closing; one component of each may be "*"
     argv       the command
     stdin      text for the command, or None
     handshake  the command says "ready\\n" and waits for a line before it starts
@@ -50,9 +48,8 @@ class Answer:
     def __init__(self) -> None:
         self.before: dict[str, str] = {}
         self.after: dict[str, str] = {}
-        self.late: dict[str, str] = {}  # the texts of the paths in `after`
         self.vanished: list[str] = []  # were readable at the opening or named outright, are not now
-        self.errors: list[str] = []  # writes that failed, a command that could not start
+        self.errors: list[str] = []  # a command that could not start, a signal
         self.opened = False  # the command was told to go
         self.samples: list[
             tuple[int, dict[str, str]]
@@ -98,26 +95,6 @@ def read_all(patterns: list[str], vanished: list[str]) -> dict[str, str]:
             except OSError:  # never there, or ended between listing and reading
                 vanished.append(path)
     return texts
-
-
-def write(path: str, text: str) -> None:
-    # Never O_TRUNC: truncating a tracefs trigger file removes every trigger in it.
-    fd = os.open(path, os.O_WRONLY)
-    try:
-        os.write(fd, text.encode())
-    finally:
-        os.close(fd)
-
-
-def write_each(pairs: list[tuple[str, str]], errors: list[str]) -> bool:
-    """All the writes, whether or not one fails."""
-    failed = len(errors)
-    for path, text in pairs:
-        try:
-            write(path, text)
-        except OSError as error:
-            errors.append(f"cannot write {text!r} to {path}: {error.strerror}")
-    return len(errors) == failed
 
 
 class Child:
@@ -222,19 +199,14 @@ class Window:
         self.spec = spec
         self.answer = Answer()
         self.t0 = 0
-        self.owes_stop = False  # `start` was tried
         self.next_sample = 0.0
 
-    def open(self) -> bool:
-        answer, spec = self.answer, self.spec
-        answer.before = read_all(spec["read"], answer.vanished)
-        self.owes_stop = True
-        if not write_each(spec["start"], answer.errors):
-            return False
+    def open(self) -> None:
+        answer = self.answer
+        answer.before = read_all(self.spec["read"], answer.vanished)
         answer.opened = True
         answer.started_ns = time.time_ns()
         self.t0 = time.monotonic_ns()
-        return True
 
     def sample(self) -> float:
         """Read what is watched, if it is time; the seconds until it is time again."""
@@ -249,19 +221,18 @@ class Window:
         return float(self.next_sample - now)
 
     def close(self) -> None:
-        answer, spec = self.answer, self.spec
-        if answer.opened and not answer.window_ns:
+        answer = self.answer
+        if not answer.opened:
+            return
+        if not answer.window_ns:
             answer.window_ns = time.monotonic_ns() - self.t0
-        if self.owes_stop:
-            write_each(spec["stop"], answer.errors)
-            answer.after = read_all(spec["read"], [])
-            answer.vanished += [path for path in answer.before if path not in answer.after]
-            answer.late = read_all(spec["after"], answer.vanished)
+        answer.after = read_all(self.spec["read"][::-1], [])
+        answer.vanished += [path for path in answer.before if path not in answer.after]
 
     def run(self) -> None:
         spec = self.spec
-        if not spec["handshake"] and not self.open():
-            return
+        if not spec["handshake"]:
+            self.open()
         end = time.monotonic() + spec["timeout"]
         # No signal may come between the command's start and the `try` that ends it.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
@@ -286,8 +257,7 @@ class Window:
         if self.spec["handshake"]:
             if child.pump(end, enough=READY) and child.out.endswith(READY):
                 del child.out[-len(READY) :]
-                if not self.open():
-                    return
+                self.open()
             given = GO + given
         child.give(given)
         self.answer.timed_out = not (child.pump(end) and child.wait(end))

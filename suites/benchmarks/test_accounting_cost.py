@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from fixtures.progress import Progress
-from harness.exits.tracefs import exit_accounting
+from harness.exits.accounting import exit_accounting
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
 from harness.workloads import fitted

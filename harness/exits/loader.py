@@ -1,0 +1,217 @@
+"""Puts two small BPF programs into the kernel that count and time a guest's VM exits.
+
+A program of its own, which knows nothing of nicproof and needs python3 >= 3.9 on x86-64 Linux (at
+least 5.15) and nothing else. `harness.exits.accounting` sends its text to `python3 -I -S -`,
+followed by a call of `main` with the specification, a dict:
+
+    directory      where the programs and the counts are pinned, on a bpffs; is made
+    tids           the vCPU threads to count
+    event          id of the kvm_exit trace event, from its `id` file
+    reason_offset  where that event holds exit_reason, from its `format` file
+
+kvm_exit notes the time and the reason for its thread; the thread's next kvm_entry adds both to the
+reason's count. What is pinned lives on when this program has ended: `directory/counts` reads as
+text, and removing the directory takes everything out. The programs are written out as
+instructions (Documentation/bpf/standardization/instruction-set.rst), since a host has no compiler
+of ours; numbers of calls, commands and helpers are those of include/uapi/linux/bpf.h.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+
+SYS_BPF, SYS_PERF_EVENT_OPEN = 321, 298  # arch/x86/entry/syscalls/syscall_64.tbl
+MAP_CREATE, PROG_LOAD, OBJ_PIN, RAW_TRACEPOINT_OPEN, BTF_LOAD, LINK_CREATE = 0, 5, 6, 17, 18, 28
+MAP_HASH, MAP_ARRAY = 1, 2
+TRACEPOINT, RAW_TRACEPOINT = 5, 17  # kinds of programs
+ATTACH_PERF_EVENT = 41
+PERF_TYPE_TRACEPOINT, PERF_FLAG_FD_CLOEXEC = 2, 8
+LOOKUP, UPDATE, KTIME_GET_NS, GET_CURRENT_PID_TGID = 1, 2, 5, 14  # helpers
+NOEXIST = 1
+
+REASONS = 512
+"""Room for exit reasons; SVM has some 180 codes, VMX 75 and a few flags above them."""
+
+R0, R1, R2, R3, R4, _, R6, R7, _, _, R10 = range(11)
+PSEUDO_MAP_FD, PSEUDO_MAP_VALUE = 1, 2
+
+libc = ctypes.CDLL(None, use_errno=True)
+log = ctypes.create_string_buffer(1 << 16)  # what the verifier says
+
+
+def insn(code: int, dst: int = 0, src: int = 0, off: int = 0, imm: int = 0) -> bytes:
+    return struct.pack("<BBhi", code, src << 4 | dst, off, imm)
+
+
+def move(dst: int, src: int) -> bytes:
+    return insn(0xBF, dst, src)
+
+
+def put(dst: int, value: int) -> bytes:
+    return insn(0xB7, dst, imm=value)
+
+
+def subtract(dst: int, src: int) -> bytes:
+    return insn(0x1F, dst, src)
+
+
+def load32(dst: int, src: int, off: int) -> bytes:
+    return insn(0x61, dst, src, off)
+
+
+def load64(dst: int, src: int, off: int) -> bytes:
+    return insn(0x79, dst, src, off)
+
+
+def store32(dst: int, off: int, src: int) -> bytes:
+    return insn(0x63, dst, src, off)
+
+
+def store64(dst: int, off: int, src: int) -> bytes:
+    return insn(0x7B, dst, src, off)
+
+
+def add64_atomically(dst: int, off: int, src: int) -> bytes:
+    return insn(0xDB, dst, src, off)
+
+
+def call(helper: int) -> bytes:
+    return insn(0x85, imm=helper)
+
+
+def map_pointer(dst: int, kind: int, fd: int, off: int = 0) -> bytes:
+    return insn(0x18, dst, kind, imm=fd) + insn(0, imm=off)
+
+
+def when_not_zero(register: int, body: bytes) -> bytes:
+    return insn(0x15, register, off=len(body) // 8) + body
+
+
+def when_zero(register: int, body: bytes) -> bytes:
+    return insn(0x55, register, off=len(body) // 8) + body
+
+
+def finish() -> bytes:
+    return put(R0, 0) + insn(0x95)
+
+
+def for_own_thread(state: int, tids: tuple[int, ...], body: bytes) -> bytes:
+    """`body` with R7 at the running thread's (time, reason), if it is one of `tids`."""
+    code = b""
+    for number, tid in reversed(list(enumerate(tids))):
+        found = map_pointer(R7, PSEUDO_MAP_VALUE, state, 16 * number)
+        found += insn(0x05, off=len(code) // 8)  # past the other threads
+        code = insn(0x56, R0, off=len(found) // 8, imm=tid) + found + code
+    return put(R7, 0) + call(GET_CURRENT_PID_TGID) + code + when_not_zero(R7, body)
+
+
+def on_exit(state: int, tids: tuple[int, ...], reason_offset: int) -> bytes:
+    body = load32(R1, R6, reason_offset) + store64(R7, 8, R1)
+    body += call(KTIME_GET_NS) + store64(R7, 0, R0)
+    return move(R6, R1) + for_own_thread(state, tids, body) + finish()
+
+
+def on_entry(state: int, tids: tuple[int, ...], counts: int) -> bytes:
+    def at_reason(helper: int) -> bytes:
+        key = move(R2, R10) + insn(0x07, R2, imm=-4)
+        return map_pointer(R1, PSEUDO_MAP_FD, counts) + key + call(helper)
+
+    zeros = put(R1, 0) + store64(R10, -24, R1) + store64(R10, -16, R1)
+    value = move(R3, R10) + insn(0x07, R3, imm=-24) + put(R4, NOEXIST)
+    insert = zeros + value + at_reason(UPDATE) + at_reason(LOOKUP)
+    add = put(R1, 1) + add64_atomically(R0, 0, R1) + add64_atomically(R0, 8, R6)
+    ended = call(KTIME_GET_NS) + subtract(R0, R6) + move(R6, R0)
+    ended += put(R1, 0) + store64(R7, 0, R1)
+    ended += load64(R1, R7, 8) + store32(R10, -4, R1) + at_reason(LOOKUP)
+    ended += when_zero(R0, insert) + when_not_zero(R0, add)
+    began = load64(R6, R7, 0)  # 0: its exit was before the programs were there
+    return for_own_thread(state, tids, began + when_not_zero(R6, ended)) + finish()
+
+
+def text(data: bytes) -> ctypes.Array[ctypes.c_char]:
+    return ctypes.create_string_buffer(data, len(data))
+
+
+def at(buffer: ctypes.Array[ctypes.c_char]) -> int:
+    return ctypes.addressof(buffer)
+
+
+def checked(result: int, what: str) -> int:
+    if result < 0:
+        said = log.value.decode(errors="replace").strip()[-500:]
+        sys.exit(f"{what}: {os.strerror(ctypes.get_errno())} {said}".strip())
+    return result
+
+
+def bpf(command: int, attributes: bytes, what: str) -> int:
+    padded = ctypes.create_string_buffer(attributes, 128)
+    return checked(int(libc.syscall(SYS_BPF, command, padded, 128)), what)
+
+
+def load_types() -> int:
+    """BTF for `counts`, by which the kernel prints it (Documentation/bpf/btf.rst): 1 is u32, 2 is
+    u64, 3 is struct { u64 count; u64 time_ns; }."""
+    strings = b"\0u32\0u64\0exits\0count\0time_ns\0"
+
+    def name(word: bytes) -> int:
+        return strings.index(b"\0" + word + b"\0") + 1
+
+    integer, structure = 1 << 24, 4 << 24
+    types = struct.pack("4I", name(b"u32"), integer, 4, 32)
+    types += struct.pack("4I", name(b"u64"), integer, 8, 64)
+    types += struct.pack("3I", name(b"exits"), structure | 2, 16)
+    types += struct.pack("3I", name(b"count"), 2, 0) + struct.pack("3I", name(b"time_ns"), 2, 64)
+    header = struct.pack("<HBB5I", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    blob = text(header + types + strings)
+    return bpf(BTF_LOAD, struct.pack("QQ3I", at(blob), at(log), len(blob), len(log), 1), "BTF")
+
+
+def make_map(kind: int, name: bytes, entries: int, size: int, types: int = 0) -> int:
+    key, value = (1, 3) if types else (0, 0)
+    attributes = (kind, 4, size, entries, 0, 0, 0, name, 0, types, key, value)
+    return bpf(MAP_CREATE, struct.pack("7I16s4I", *attributes), f"the map {name.decode()}")
+
+
+def load_program(kind: int, name: bytes, code: bytes) -> int:
+    instructions, license_ = text(code), text(b"GPL\0")
+    attributes = struct.pack(
+        "IIQQIIQII16s",
+        *(kind, len(code) // 8, at(instructions), at(license_), 1, len(log), at(log), 0, 0, name),
+    )
+    return bpf(PROG_LOAD, attributes, f"the program for {name.decode()}")
+
+
+def pin(fd: int, path: str) -> None:
+    name = text(path.encode() + b"\0")
+    bpf(OBJ_PIN, struct.pack("QI", at(name), fd), f"pinning {path}")
+
+
+def attach_entry(program: int) -> int:
+    name = text(b"kvm_entry\0")
+    return bpf(RAW_TRACEPOINT_OPEN, struct.pack("QI", at(name), program), "attaching to kvm_entry")
+
+
+def attach_exit(program: int, event: int) -> int:
+    """By a perf event, though it is opened for CPU 0, the program runs on every CPU."""
+    attributes = ctypes.create_string_buffer(
+        struct.pack("IIQ", PERF_TYPE_TRACEPOINT, 128, event), 128
+    )
+    opened = libc.syscall(SYS_PERF_EVENT_OPEN, attributes, -1, 0, -1, PERF_FLAG_FD_CLOEXEC)
+    fd = checked(int(opened), "a perf event for kvm_exit")
+    link = struct.pack("4I", program, fd, ATTACH_PERF_EVENT, 0)
+    return bpf(LINK_CREATE, link, "attaching to kvm_exit")
+
+
+def main(spec: dict) -> None:  # type: ignore[type-arg]
+    tids, directory = tuple(spec["tids"]), spec["directory"]
+    state = make_map(MAP_ARRAY, b"vcpus", 1, 16 * len(tids))
+    counts = make_map(MAP_HASH, b"exits", REASONS, 16, load_types())
+    entry = load_program(RAW_TRACEPOINT, b"kvm_entry", on_entry(state, tids, counts))
+    leave = load_program(TRACEPOINT, b"kvm_exit", on_exit(state, tids, spec["reason_offset"]))
+    links = attach_entry(entry), attach_exit(leave, spec["event"])
+    os.mkdir(directory, 0o700)
+    for fd, name in zip((counts, *links), ("counts", "entry", "exit")):  # noqa: B905 - python 3.9
+        pin(fd, f"{directory}/{name}")
