@@ -12,7 +12,7 @@ from typing import Any, Protocol, get_args
 from harness import paths, store, workloads
 from harness.errors import ConfigError
 from harness.paths.base import PathOptions
-from harness.units import Clock
+from harness.units import ClockChoice
 
 BOOTS, QUICK_BOOTS = 6, 2
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6)."""
@@ -48,10 +48,10 @@ OPTIONS = (
     _option("--quick", f"{QUICK_BOOTS} boots; figures are indicative only", action="store_true"),
     _option(
         "--clock",
-        "virtual: 1 ns an instruction, repeats on any machine, experimental (nested lab only); "
-        "wall: the world's (default)",
-        default="wall",
-        choices=get_args(Clock),
+        "virtual: 1 ns an instruction, so that times repeat on any machine (nested lab only); "
+        "wall: the world's; auto (default): virtual where the lab is emulated, else wall",
+        default="auto",
+        choices=get_args(ClockChoice),
     ),
     _option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
     _option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
@@ -79,7 +79,7 @@ class _Namespace(Protocol):
     virtio: str
     guest_image: str | None
     udp_rate: float | None
-    clock: Clock
+    clock: ClockChoice
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class BenchOptions:
     guest_image: Path | None
     quick: bool
     udp_rate: int | None  # bit/s; None: the workload's own
-    clock: Clock
+    clock: ClockChoice
 
     @classmethod
     def of(cls, given: _Namespace) -> BenchOptions:

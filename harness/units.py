@@ -8,8 +8,14 @@ from typing import Literal
 Fidelity = Literal["hardware", "nested-kvm", "nested-tcg"]
 Clock = Literal["wall", "virtual"]
 """Whose seconds are measured: the world's, or the instructions that an emulated CPU executed."""
+ClockChoice = Literal["auto", "virtual", "wall"]
+"""A clock as asked for; auto: virtual wherever a lab is emulated and can have it, else wall."""
 
 Better = Literal["lower", "higher", "none"]
+
+Grounds = Literal["silicon", "software", "lab"]
+"""How far a number may be relied upon: as what real hardware would do; as the cost of the software
+on the path, in instructions; or as what one emulated lab did, and no further."""
 
 EVERYWHERE: frozenset[Fidelity] = frozenset({"hardware", "nested-kvm", "nested-tcg"})
 HARDWARE: frozenset[Fidelity] = frozenset({"hardware"})
@@ -18,15 +24,29 @@ NS_PER_S = 1_000_000_000
 MIB = 1 << 20
 
 
+_TIMED = {"s", "us"}
+"""Parts of a unit that have seconds in them."""
+
+
 @dataclass(frozen=True)
 class Metric:
-    """What a number means. `evidence` holds the fidelities at which it may be relied upon."""
+    """What a number means. `evidence` holds the fidelities at which it tells of silicon."""
 
     name: str
     label: str
     unit: str
     better: Better
     evidence: frozenset[Fidelity]
+
+    def grounds(self, fidelity: Fidelity, clock: Clock) -> Grounds:
+        if fidelity in self.evidence:
+            return "silicon"
+        return "software" if clock == "virtual" else "lab"
+
+    def unit_by(self, clock: Clock) -> str:
+        """The unit; where seconds are in it, it says whose."""
+        timed = not _TIMED.isdisjoint(self.unit.split("/"))
+        return f"virtual {self.unit}" if clock == "virtual" and timed else self.unit
 
 
 def _table(*metrics: Metric) -> dict[str, Metric]:

@@ -8,8 +8,9 @@ from typing import Literal
 
 import pandas as pd
 
+from harness.units import Grounds
 from reports import stats
-from reports.frames import Run, metric_of
+from reports.frames import Run
 
 Verdict = Literal["supported", "refuted", "undecided"]
 Side = Literal["below", "above"]
@@ -128,7 +129,7 @@ class Claim:
     comparisons: tuple[Comparison, ...]
     verdict: Verdict
     why: str
-    evidence: bool  # is its metric evidence at this run's fidelity?
+    grounds: Grounds  # how far its metric may be relied upon in this run
 
 
 def judge_claims(run: Run, boots: pd.DataFrame) -> tuple[Claim, ...]:
@@ -144,8 +145,8 @@ def judge_claims(run: Run, boots: pd.DataFrame) -> tuple[Claim, ...]:
             _gap(run, part) for part, found in zip(declared.parts, parts, strict=True) if not found
         ]
         verdict, why = _verdict_of_claim(comparisons, gaps)
-        evidence = run.info.fidelity in metric_of(declared.metric).evidence
-        claims.append(Claim(index + 1, declared, comparisons, verdict, why, evidence))
+        grounds = run.grounds(declared.metric)
+        claims.append(Claim(index + 1, declared, comparisons, verdict, why, grounds))
     return tuple(claims)
 
 

@@ -94,7 +94,9 @@ def _write(report: Report, run_dir: Path) -> Path:
     """Each file is complete or not there: it is renamed into its place."""
     for template, name in (("report.md.j2", MARKDOWN), ("report.html.j2", HTML)):
         environment = _environment(run_dir)
-        text = environment.get_template(template).render(report=report, min_blocks=stats.MIN_BLOCKS)
+        text = environment.get_template(template).render(
+            report=report, scopes=words.SCOPES, min_blocks=stats.MIN_BLOCKS
+        )
         unfinished = run_dir / f".{name}.part"
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(run_dir / name)

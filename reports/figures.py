@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.measure.record import IDLE
+from harness.units import Grounds
 from reports import stats, style
 from reports.frames import Run, is_idle, metric_of
 
@@ -30,6 +31,11 @@ WIDTH = 4.6  # inches
 _REASONS_SHOWN = 8
 _SUBTITLE_CHARACTERS = 64  # in one line
 _LEGEND_CHARACTERS = 66  # what a line of the legend holds, 6 of them for each entry's key
+_GROUNDS: dict[Grounds, str] = {
+    "silicon": "",
+    "software": ", virtual clock: evidence for the software path",
+    "lab": ": not evidence for silicon",
+}
 _RC: dict[Any, Any] = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
@@ -85,7 +91,8 @@ Made = tuple[Figure, Drawn] | None
 
 def throughput(data: Data) -> Made:
     """Paths as points, one panel a workload (and direction, where it has two figures)."""
-    return _points(data, "throughput", "Throughput, Mbit/s", _throughput_panels(data))
+    title = f"Throughput, {data.run.unit('throughput')}"
+    return _points(data, "throughput", title, _throughput_panels(data))
 
 
 def _throughput_panels(data: Data) -> list[tuple[str, str]]:
@@ -107,7 +114,7 @@ def cpu_per_gbit(data: Data) -> Made:
         for workload in data.run.workloads
         if _has(data.boots, workload, "cpu_per_gbit") and workload in bulk
     ]
-    title = "Host CPU time per Gbit on the wire, s/Gbit"
+    title = f"Host CPU time per Gbit on the wire, {data.run.unit('cpu_per_gbit')}"
     return _points(data, "cpu-per-gbit", title, panels)
 
 
@@ -154,7 +161,9 @@ def latency(data: Data) -> Made:
     if data.run.info.floor_ns:
         floor = data.run.info.floor_ns
         _tail(axes, floor, color=style.INK, linewidth=1.2, linestyle=":", label="prober's floor")
-    axes.set(xscale="log", yscale="log", xlabel=f"round trip, {style.unit('us')}")
+    axes.set(
+        xscale="log", yscale="log", xlabel=f"round trip, {style.unit(data.run.unit('rtt_p50'))}"
+    )
     axes.set_ylim(top=1.3)
     shares = {1.0: "all", 0.5: "half", 0.1: "10 %", 0.01: "1 %", 0.001: "0.1 %", 1e-4: "0.01 %"}
     low = axes.get_ylim()[0]
@@ -319,8 +328,7 @@ def _subtitle(data: Data, metric: str) -> str:
         parts.append(f"indicative: {count} boot{'s' if most > 1 else ''} a path")
     else:
         parts.append(f"{fewest if fewest == most else f'{fewest} to {most}'} boots a path")
-    evidence = info.fidelity in metric_of(metric).evidence
-    fidelity = info.fidelity + ("" if evidence else ": not evidence for silicon")
+    fidelity = info.fidelity + _GROUNDS[data.run.grounds(metric)]
     text = " · ".join(filter(None, parts))
     joint = " · " if len(text) + len(fidelity) + 3 <= _SUBTITLE_CHARACTERS else "\n"
     return text + joint + fidelity

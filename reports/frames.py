@@ -12,7 +12,15 @@ import pandas as pd
 from harness.errors import ConfigError
 from harness.measure.record import IDLE, ExitCount, RunInfo, TrialRecord
 from harness.store import open_run
-from harness.units import IDLE_REASONS, METRICS, MIB, MMIO_REASONS, NS_PER_S, Metric
+from harness.units import (
+    IDLE_REASONS,
+    METRICS,
+    MIB,
+    MMIO_REASONS,
+    NS_PER_S,
+    Grounds,
+    Metric,
+)
 
 MEASUREMENT_COLUMNS = (
     "run", "fidelity", "host", "nic", "path", "workload", "metric", "unit", "better", "boot",
@@ -38,6 +46,14 @@ class Run:
     def counted(self) -> tuple[TrialRecord, ...]:
         """The trials that figures are made from: valid, and no warm-up."""
         return tuple(t for t in self.trials if t.valid and not t.warmup)
+
+    def grounds(self, metric: str) -> Grounds:
+        """How far this run's figures of a metric may be relied upon."""
+        return metric_of(metric).grounds(self.info.fidelity, self.info.clock)
+
+    def unit(self, metric: str) -> str:
+        """A metric's unit by the clock of this run."""
+        return metric_of(metric).unit_by(self.info.clock)
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -126,7 +142,7 @@ def measurements(run: Run) -> pd.DataFrame:
     rows = [
         {
             "run": t.run, "fidelity": t.fidelity, "host": t.host, "nic": t.nic, "path": t.path,
-            "workload": t.workload, "metric": name, "unit": metric_of(name).unit,
+            "workload": t.workload, "metric": name, "unit": run.unit(name),
             "better": metric_of(name).better, "boot": t.boot, "trial": t.trial,
             "warmup": t.warmup, "valid": t.valid, "reason": "; ".join(t.reasons),
             "value": float(value), "block": t.block,

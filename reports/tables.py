@@ -8,13 +8,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.measure.record import IDLE
-from harness.units import METRICS
+from harness.units import METRICS, Grounds
 from reports import stats, style
 from reports.compare import Claim, Comparison
 from reports.frames import Run, is_idle, metric_of
 from reports.stats import Estimate
 
-NOT_EVIDENCE = "†"
+MARKS: dict[Grounds, str] = {"silicon": "", "software": "‡", "lab": "†"}
+_MARK_MEANS: dict[Grounds, str] = {
+    "software": "evidence for the software path, in virtual time; no rate or time of silicon.",
+    "lab": "not evidence for silicon at this fidelity.",
+}
 _ABSENT = "—"
 
 _SUMMARY = (
@@ -62,7 +66,7 @@ def summary(run: Run, found: Estimates) -> Table | None:
     measured = {(workload, metric) for _, workload, metric in found}
     columns = [(w, m) for m, workloads in _SUMMARY for w in workloads if (w, m) in measured]
     columns = columns or sorted(measured, key=lambda key: (run.workloads.index(key[0]), key[1]))
-    columns.sort(key=lambda key: not _is_evidence(run, key[1]))
+    columns.sort(key=lambda key: run.grounds(key[1]) != "silicon")
     if not columns:
         return None
     head = [("Path",), *(_metric_head(run, metric, workload) for workload, metric in columns)]
@@ -90,7 +94,7 @@ def by_workload(run: Run, found: Estimates) -> list[Table]:
         paths = [p for p in run.paths if any((p, workload, m) in found for m in metrics)]
         rows = [
             (
-                Cell(_marked(run, metric), style.unit(metric_of(metric).unit)),
+                Cell(_marked(run, metric), style.unit(run.unit(metric))),
                 *(_figure(found.get((path, workload, metric))) for path in paths),
             )
             for metric in metrics
@@ -180,12 +184,13 @@ def failures(run: Run) -> Table:
 def workloads(run: Run) -> Table:
     """What was run: parameters, window, and how many trials count."""
     rows = []
+    seconds = "virtual s" if run.info.clock == "virtual" else "s"
     for workload in run.workloads:
         trials = [t for t in run.trials if t.workload == workload]
         counted = [t for t in run.counted if t.workload == workload]
         warm = sum(t.warmup for t in trials)
         windows = pd.Series([t.window_ns / 1e9 for t in counted], dtype="float64")
-        length = f"{windows.median():.2f} s" if counted else _ABSENT
+        length = f"{windows.median():.2f} {seconds}" if counted else _ABSENT
         tally = f"{len(counted)} of {len(trials) - warm}"
         rows.append(
             (Cell(workload), Cell(_parameters(t.parameters for t in trials)), Cell(length),
@@ -240,8 +245,8 @@ def figures_note(run: Run, found: Estimates) -> str:
             f"{'Brackets marked *' if enough else 'Brackets'}: lowest and highest boot, "
             f"indicative, as there are fewer than {stats.MIN_BLOCKS}."
         )
-    if any(not _is_evidence(run, metric) for _, _, metric in found):
-        parts.append(f"{NOT_EVIDENCE} not evidence for silicon at this fidelity.")
+    grounds = {run.grounds(metric) for _, _, metric in found}
+    parts += [f"{MARKS[g]} {means}" for g, means in _MARK_MEANS.items() if g in grounds]
     parts.append(f"{_ABSENT} not measured; without a guest there are no exits to count.")
     return " ".join(parts)
 
@@ -282,17 +287,12 @@ def _parameters(sets: Iterable[Mapping[str, str]]) -> str:
 
 
 def _metric_head(run: Run, metric: str, workload: str) -> tuple[str, ...]:
-    return (workload, _marked(run, metric), style.unit(metric_of(metric).unit))
+    return (workload, _marked(run, metric), style.unit(run.unit(metric)))
 
 
 def _marked(run: Run, metric: str) -> str:
-    return metric_of(metric).label + (
-        "" if _is_evidence(run, metric) else f"\N{NO-BREAK SPACE}{NOT_EVIDENCE}"
-    )
-
-
-def _is_evidence(run: Run, metric: str) -> bool:
-    return run.info.fidelity in metric_of(metric).evidence
+    mark = MARKS[run.grounds(metric)]
+    return metric_of(metric).label + (f"\N{NO-BREAK SPACE}{mark}" if mark else "")
 
 
 def _ordered_metrics(names: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.units import METRICS, Fidelity
+from harness.units import METRICS, Fidelity, Grounds
 from reports import stats, style
 from reports.compare import is_vf
 from reports.frames import Run
@@ -31,6 +31,31 @@ _MEANING: dict[Fidelity, str] = {
     "evidence. Every instruction and the device itself are emulated: times, rates and CPU use "
     "show how this lab behaves, and say nothing about silicon.",
 }
+
+
+_VIRTUAL = (
+    "Measured in a lab VM whose processor QEMU emulates, with QEMU's model of the NIC, by a "
+    "virtual clock: each instruction takes 1 ns, devices and the wire take nothing, and neither "
+    "does the hardware's own switch between guest and host. Guests, KVM, vfio and drivers are the "
+    "real ones. So how often a guest exits, and why, is evidence as it stands; and every virtual "
+    "second, microsecond and Mbit/s counts instructions of the software on the path: guest kernel, "
+    "KVM, QEMU, vhost, and the link partner's end. They repeat on any machine, however busy, and "
+    "say which path costs more software, and how much; they are no rates of a NIC. The lab has one "
+    "CPU, on which guest, host and partner take turns."
+)
+
+_KINDS: dict[Grounds, str] = {
+    "silicon": "Evidence",
+    "software": "Evidence for the software path",
+    "lab": "Not evidence for silicon",
+}
+
+SCOPES: dict[Grounds, str] = {
+    "silicon": "",
+    "software": "for the software path, in virtual time",
+    "lab": "in this lab; not evidence for silicon",
+}
+"""What a claim's verdict holds for."""
 
 
 @dataclass(frozen=True)
@@ -91,18 +116,17 @@ def fidelity(run: Run, found: Estimates) -> tuple[str, list[tuple[str, str]]]:
     """What this fidelity means, and which of the run's metrics are evidence at it."""
     text = _MEANING[run.info.fidelity]
     if run.info.clock == "virtual":
-        text += (
-            " Here the clocks were virtual: each instruction takes 1 ns, while devices and the "
-            "world switch of an exit take nothing. So every Mbit/s and every microsecond below is "
-            "a virtual one: it repeats on any machine and compares the software of the paths, and "
-            "is no rate of a NIC."
-        )
+        text = _VIRTUAL
     names = {metric for _, _, metric in found}
     metrics = [METRICS[name] for name in METRICS if name in names]
-    held = [m.label for m in metrics if run.info.fidelity in m.evidence]
-    not_held = [m.label for m in metrics if run.info.fidelity not in m.evidence]
-    lists = [("Evidence", "; ".join(held)), ("Not evidence for silicon", "; ".join(not_held))]
-    return text, [(name, labels) for name, labels in lists if labels]
+    by_grounds: dict[Grounds, list[str]] = {}
+    for metric in metrics:
+        by_grounds.setdefault(run.grounds(metric.name), []).append(metric.label)
+    return text, [
+        (name, "; ".join(by_grounds[grounds]))
+        for grounds, name in _KINDS.items()
+        if grounds in by_grounds
+    ]
 
 
 def _exits_sentence(workload: str, ranked: list[Ranked]) -> str:

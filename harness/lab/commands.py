@@ -46,10 +46,11 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _build(_: argparse.Namespace) -> int:
     begin = time.monotonic()
-    machine, kept = prepare(run_dir=keeper.directory())
+    machine, kept = prepare(run_dir=keeper.directory(), clock="auto")
     print(f"image     {machine.image.directory}")
     print(f"snapshot  {kept.path}")
-    print(f"QEMU      {machine.image.qemu_version}, {machine.accel.fidelity}")
+    accel = machine.accel
+    print(f"QEMU      {machine.image.qemu_version}, {accel.fidelity}, {accel.clock} clock")
     print(f"{time.monotonic() - begin:.1f} s")
     return 0
 

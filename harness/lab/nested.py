@@ -27,7 +27,7 @@ from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_of
 from harness.lab.vm import LabMachine, Vm, running
 from harness.qemu.config import DeployedImage
 from harness.qemu.qmp import Qmp
-from harness.units import Clock, Fidelity
+from harness.units import Clock, ClockChoice, Fidelity
 
 BOOT_LIMIT = 180.0
 """Seconds of a cold start, to the first login; 15 to 20 on two idle cores."""
@@ -75,6 +75,11 @@ class Lab:
         """The micro guest, which L1 has on its disk."""
         return self.image.guest
 
+    @property
+    def cannot_be_virtual(self) -> bool:
+        """An emulated lab whose QEMU would hang guests by the virtual clock."""
+        return self.fidelity == "nested-tcg" and self.image.toolchain.fixed_qemu is None
+
     def describe(self) -> dict[str, str]:
         """For the record of a run."""
         return {
@@ -89,8 +94,11 @@ class Lab:
         }
 
 
-def nested_machine(*, clock: Clock = "wall", progress: bool = True) -> LabMachine:
+def nested_machine(*, clock: ClockChoice = "wall", progress: bool = True) -> LabMachine:
     """What this controller runs as L1; builds the image and probes KVM if that was not done.
+
+    By the world's clock unless another is asked for: people and tests that look around in a lab
+    are better off with two CPUs than with figures that repeat.
 
     Raises MissingCapability if this lab cannot have the `clock`.
     """
@@ -99,7 +107,7 @@ def nested_machine(*, clock: Clock = "wall", progress: bool = True) -> LabMachin
 
 
 def prepare(
-    *, run_dir: Path, clock: Clock = "wall", progress: bool = True
+    *, run_dir: Path, clock: ClockChoice = "wall", progress: bool = True
 ) -> tuple[LabMachine, Snapshot]:
     """Everything that is made once: image and snapshot. Logs of the first start go to `run_dir`.
 
@@ -120,7 +128,7 @@ def prepare(
 
 @contextmanager
 def open_nested_lab(
-    *, run_dir: Path, clock: Clock = "wall", progress: bool = True
+    *, run_dir: Path, clock: ClockChoice = "wall", progress: bool = True
 ) -> Iterator[Lab]:
     """A lab, ready for its first command. Its logs go to `run_dir`; it ends with the context.
 

@@ -118,8 +118,8 @@ def test_a_path_the_host_cannot_offer_is_no_argument_but_a_failed_one_is() -> No
 
 def test_evidence_depends_on_the_fidelity() -> None:
     nested, hardware = claims_of(6), claims_of(6, fidelity="hardware")
-    assert [c.evidence for c in nested.values()] == [True, False, False, False]
-    assert all(c.evidence for c in hardware.values())
+    assert [c.grounds for c in nested.values()] == ["silicon", "lab", "lab", "lab"]
+    assert {c.grounds for c in hardware.values()} == {"silicon"}
 
 
 def test_a_path_of_a_name_never_seen_takes_part_in_no_claim() -> None:

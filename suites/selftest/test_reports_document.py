@@ -75,6 +75,21 @@ def test_what_went_wrong_is_told(full: Path, name: str) -> None:
     assert "not evidence for silicon" in text
 
 
+def test_virtual_time_is_called_so_wherever_there_is_a_number(tmp_path: Path) -> None:
+    info, made = make_run(6, workloads=SHORT)
+    virtual = msgspec.structs.replace(info, clock="virtual")
+    page, text = rendered(
+        tmp_path, virtual, [msgspec.structs.replace(t, clock="virtual") for t in made]
+    )
+    for each in (page, text):
+        assert "virtual Mbit/s" in each and "virtual µs" in each
+        assert "each instruction takes 1 ns" in each
+        assert "†" not in each and "‡" in each
+    assert "supported for the software path, in virtual time" in text
+    csv = (tmp_path / "run" / "measurements.csv").read_text()
+    assert "virtual Mbit/s" in csv and ",Mbit/s" not in csv and "virtual exits/packet" not in csv
+
+
 def test_the_markdown_has_whole_tables(full: Path) -> None:
     text = (full / "report.md").read_text()
     for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
