@@ -85,6 +85,7 @@ def _bench(given: argparse.Namespace) -> int:
         "--progress",
         "--capture=no",
         "--quiet",
+        "-rN",  # pytest's summary would tell each error again, whole where $CI is set
         junit,
         *_given_options(given),
         *given.pytest,
