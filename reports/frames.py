@@ -103,12 +103,24 @@ def values_of(trial: TrialRecord) -> dict[str, float]:
     return {**trial.metrics, **dict(_exit_ratios(trial)), **dict(_cpu_ratios(trial))}
 
 
+def exit_cpu_ns(trial: TrialRecord) -> int | None:
+    """CPU time of the vCPU threads outside of the guest: what KVM and QEMU did for them.
+
+    Less than the time from exit to entry, which also holds waiting for a CPU, and the host's
+    own interrupts.
+    """
+    if not {"cpu.vcpu_ns", "cpu.guest_ns"} <= trial.counters.keys():
+        return None
+    return max(0, trial.counters["cpu.vcpu_ns"] - trial.counters["cpu.guest_ns"])
+
+
 def _exit_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
     if trial.exits is None or trial.window_ns <= 0:
         return
     busy = [exit_ for exit_ in trial.exits if not is_idle(exit_.reason)]
-    count, time_ns = _counts(busy), sum(exit_.time_ns for exit_ in busy)
-    yield "exit_time_share", 100 * time_ns / trial.window_ns
+    count, time_ns = _counts(busy), exit_cpu_ns(trial)
+    if time_ns is not None:
+        yield "exit_time_share", 100 * time_ns / trial.window_ns
     if trial.workload == IDLE:
         yield "exits_per_s", count * NS_PER_S / trial.window_ns
         return
@@ -116,7 +128,8 @@ def _exit_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
         mmio = _counts([e for e in busy if e.reason.lower() in MMIO_REASONS])
         yield "exits_per_packet", count / packets
         yield "mmio_exits_per_packet", mmio / packets
-        yield "exit_time_per_packet", time_ns / _NS_PER_US / packets
+        if time_ns is not None:
+            yield "exit_time_per_packet", time_ns / _NS_PER_US / packets
     if octets := _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes"):
         yield "exits_per_mib", count * MIB / octets
 

@@ -3,8 +3,8 @@
 Two BPF programs time every exit, from kvm_exit to the next kvm_entry of the same thread
 (`loader.py` holds them and puts them in). Their counts only grow, and read as text like any other
 counter: a window reads them at its edges, and nothing is switched while it is open. So those exits
-count that ended inside the window. No reader runs meanwhile; `make bench-accounting` measures what
-it costs.
+count that ended inside the window; of one that was going on at an edge, the time inside counts. No
+reader runs meanwhile; `make bench-accounting` measures what it costs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from functools import cache
 from importlib import resources
 
 from harness.errors import CommandFailed, LabError, MissingCapability
-from harness.exits.model import Isa, Reasons, exits_between, parse_event, parse_reasons
+from harness.exits.model import (
+    Edge,
+    Isa,
+    Reasons,
+    exits_between,
+    parse_counts,
+    parse_event,
+    parse_reasons,
+    parse_vcpus,
+)
 from harness.host.base import Host
 from harness.measure.window import PYTHON, Probe, Reading, WindowResult
 
@@ -54,7 +63,9 @@ class Accounting:
 
     @property
     def counts(self) -> str:
-        return f"{self.directory}/counts"
+        """Of two files: what each vCPU thread is at, and the exits that have ended. The pattern
+        keeps their order at both edges of a window, which `exits_between` relies upon."""
+        return f"{self.directory}/counts/*"
 
 
 @contextmanager
@@ -122,14 +133,20 @@ def _load(host: Host, accounting: Accounting, event: str) -> None:
 
 
 def _probe(accounting: Accounting, isa: Isa, reasons: Reasons) -> Probe:
-    def text(texts: Mapping[str, str]) -> str:
+    def edge(texts: Mapping[str, str], at_ns: int) -> Edge:
+        vcpus, exits = (accounting.counts.replace("*", name) for name in ("1-vcpus", "2-exits"))
         try:
-            return texts[accounting.counts]
-        except KeyError:
-            raise LabError(f"{accounting.counts} could not be read at both edges") from None
+            return Edge(at_ns, parse_vcpus(texts[vcpus]), parse_counts(texts[exits]))
+        except KeyError as error:
+            raise LabError(f"{error} could not be read at both edges of the window") from None
 
     def parse(result: WindowResult) -> Reading:
-        return Reading(exits=exits_between(text(result.before), text(result.after), isa, reasons))
+        opening = edge(result.before, result.opened_ns)
+        closing = edge(result.after, result.opened_ns + result.window_ns)
+        exits = exits_between(opening, closing, isa, reasons)
+        vcpu_time = len(opening.vcpus) * result.window_ns
+        in_guest = vcpu_time - sum(each.time_ns for each in exits)
+        return Reading({"cpu.guest_ns": in_guest}, exits)
 
     return Probe("exits", parse, read=(accounting.counts,))
 

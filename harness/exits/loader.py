@@ -10,8 +10,9 @@ followed by a call of `main` with the specification, a dict:
     reason_offset  where that event holds exit_reason, from its `format` file
 
 kvm_exit notes the time and the reason for its thread; the thread's next kvm_entry adds both to the
-reason's count. What is pinned lives on when this program has ended: `directory/counts` reads as
-text, and removing the directory takes everything out. The programs are written out as
+reason's count. What is pinned lives on when this program has ended: the files below
+`directory/counts` read as text, in the order of their names, and removing the directory takes
+everything out. The programs are written out as
 instructions (Documentation/bpf/standardization/instruction-set.rst), since a host has no compiler
 of ours; numbers of calls, commands and helpers are those of include/uapi/linux/bpf.h.
 """
@@ -31,6 +32,10 @@ ATTACH_PERF_EVENT = 41
 PERF_TYPE_TRACEPOINT, PERF_FLAG_FD_CLOEXEC = 2, 8
 LOOKUP, UPDATE, KTIME_GET_NS, GET_CURRENT_PID_TGID = 1, 2, 5, 14  # helpers
 NOEXIST = 1
+
+SINCE, REASON, ENDED, VCPU_SIZE = 0, 8, 16, 24
+"""Per vCPU thread, u64 each: when its exit began, 0 while the guest runs; the exit's reason; how
+many exits have ended."""
 
 REASONS = 512
 """Room for exit reasons; SVM has some 180 codes, VMX 75 and a few flags above them."""
@@ -99,18 +104,18 @@ def finish() -> bytes:
 
 
 def for_own_thread(state: int, tids: tuple[int, ...], body: bytes) -> bytes:
-    """`body` with R7 at the running thread's (time, reason), if it is one of `tids`."""
+    """`body` with R7 at the running thread's record, if it is one of `tids`."""
     code = b""
     for number, tid in reversed(list(enumerate(tids))):
-        found = map_pointer(R7, PSEUDO_MAP_VALUE, state, 16 * number)
+        found = map_pointer(R7, PSEUDO_MAP_VALUE, state, VCPU_SIZE * number)
         found += insn(0x05, off=len(code) // 8)  # past the other threads
         code = insn(0x56, R0, off=len(found) // 8, imm=tid) + found + code
     return put(R7, 0) + call(GET_CURRENT_PID_TGID) + code + when_not_zero(R7, body)
 
 
 def on_exit(state: int, tids: tuple[int, ...], reason_offset: int) -> bytes:
-    body = load32(R1, R6, reason_offset) + store64(R7, 8, R1)
-    body += call(KTIME_GET_NS) + store64(R7, 0, R0)
+    body = load32(R1, R6, reason_offset) + store64(R7, REASON, R1)
+    body += call(KTIME_GET_NS) + store64(R7, SINCE, R0)
     return move(R6, R1) + for_own_thread(state, tids, body) + finish()
 
 
@@ -123,11 +128,12 @@ def on_entry(state: int, tids: tuple[int, ...], counts: int) -> bytes:
     value = move(R3, R10) + insn(0x07, R3, imm=-24) + put(R4, NOEXIST)
     insert = zeros + value + at_reason(UPDATE) + at_reason(LOOKUP)
     add = put(R1, 1) + add64_atomically(R0, 0, R1) + add64_atomically(R0, 8, R6)
+    add += add64_atomically(R7, ENDED, R1)
     ended = call(KTIME_GET_NS) + subtract(R0, R6) + move(R6, R0)
-    ended += put(R1, 0) + store64(R7, 0, R1)
-    ended += load64(R1, R7, 8) + store32(R10, -4, R1) + at_reason(LOOKUP)
+    ended += put(R1, 0) + store64(R7, SINCE, R1)
+    ended += load64(R1, R7, REASON) + store32(R10, -4, R1) + at_reason(LOOKUP)
     ended += when_zero(R0, insert) + when_not_zero(R0, add)
-    began = load64(R6, R7, 0)  # 0: its exit was before the programs were there
+    began = load64(R6, R7, SINCE)  # 0: its exit was before the programs were there
     return for_own_thread(state, tids, began + when_not_zero(R6, ended)) + finish()
 
 
@@ -151,27 +157,33 @@ def bpf(command: int, attributes: bytes, what: str) -> int:
     return checked(int(libc.syscall(SYS_BPF, command, padded, 128)), what)
 
 
-def load_types() -> int:
-    """BTF for `counts`, by which the kernel prints it (Documentation/bpf/btf.rst): 1 is u32, 2 is
-    u64, 3 is struct { u64 count; u64 time_ns; }."""
-    strings = b"\0u32\0u64\0exits\0count\0time_ns\0"
+def load_types(vcpus: int) -> int:
+    """BTF by which the kernel prints the maps (Documentation/bpf/btf.rst). 1: u32; 2: u64;
+    3: struct { u64 count, time_ns; }; 4: struct { u64 since, reason, ended; } for all vCPUs in a
+    row, as 6.12 leaves out a brace where it prints an array of structures."""
+    strings = b"\0u32\0u64\0exits\0vcpu\0count\0time_ns\0since\0reason\0ended\0"
 
     def name(word: bytes) -> int:
         return strings.index(b"\0" + word + b"\0") + 1
 
-    integer, structure = 1 << 24, 4 << 24
-    types = struct.pack("4I", name(b"u32"), integer, 4, 32)
-    types += struct.pack("4I", name(b"u64"), integer, 8, 64)
-    types += struct.pack("3I", name(b"exits"), structure | 2, 16)
-    types += struct.pack("3I", name(b"count"), 2, 0) + struct.pack("3I", name(b"time_ns"), 2, 64)
+    def struct_of(word: bytes, *members: bytes) -> bytes:
+        packed = struct.pack("3I", name(word), 4 << 24 | len(members), 8 * len(members))
+        for place, member in enumerate(members):
+            packed += struct.pack("3I", name(member), 2, 64 * place)
+        return packed
+
+    types = struct.pack("4I", name(b"u32"), 1 << 24, 4, 32)
+    types += struct.pack("4I", name(b"u64"), 1 << 24, 8, 64)
+    types += struct_of(b"exits", b"count", b"time_ns")
+    types += struct_of(b"vcpu", *(b"since", b"reason", b"ended") * vcpus)
     header = struct.pack("<HBB5I", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
     blob = text(header + types + strings)
     return bpf(BTF_LOAD, struct.pack("QQ3I", at(blob), at(log), len(blob), len(log), 1), "BTF")
 
 
-def make_map(kind: int, name: bytes, entries: int, size: int, types: int = 0) -> int:
-    key, value = (1, 3) if types else (0, 0)
-    attributes = (kind, 4, size, entries, 0, 0, 0, name, 0, types, key, value)
+def make_map(kind: int, name: bytes, entries: int, size: int, types: int, value: int) -> int:
+    """A map with u32 keys; `value` is the number of its values' type among `types`."""
+    attributes = (kind, 4, size, entries, 0, 0, 0, name, 0, types, 1, value)
     return bpf(MAP_CREATE, struct.pack("7I16s4I", *attributes), f"the map {name.decode()}")
 
 
@@ -207,11 +219,14 @@ def attach_exit(program: int, event: int) -> int:
 
 def main(spec: dict) -> None:  # type: ignore[type-arg]
     tids, directory = tuple(spec["tids"]), spec["directory"]
-    state = make_map(MAP_ARRAY, b"vcpus", 1, 16 * len(tids))
-    counts = make_map(MAP_HASH, b"exits", REASONS, 16, load_types())
+    types = load_types(len(tids))
+    state = make_map(MAP_ARRAY, b"vcpus", 1, VCPU_SIZE * len(tids), types, 4)
+    counts = make_map(MAP_HASH, b"exits", REASONS, 16, types, 3)
     entry = load_program(RAW_TRACEPOINT, b"kvm_entry", on_entry(state, tids, counts))
     leave = load_program(TRACEPOINT, b"kvm_exit", on_exit(state, tids, spec["reason_offset"]))
     links = attach_entry(entry), attach_exit(leave, spec["event"])
-    os.mkdir(directory, 0o700)
-    for fd, name in zip((counts, *links), ("counts", "entry", "exit")):  # noqa: B905 - python 3.9
+    for path in (directory, f"{directory}/counts"):
+        os.mkdir(path, 0o700)
+    names = ("counts/1-vcpus", "counts/2-exits", "entry", "exit")
+    for fd, name in zip((state, counts, *links), names):  # noqa: B905 - python 3.9
         pin(fd, f"{directory}/{name}")

@@ -28,6 +28,8 @@ _WORD = 0xFFFFFFFF
 _PRINT = re.compile(r"__print_(symbolic|flags)\(")
 _PAIR = re.compile(r'\{\s*([^,{}]+?)\s*,\s*"([^"]*)"\s*\}')
 _BUCKET = re.compile(r"(-?\d+): \{(\d+),(\d+),?\}")
+_VCPU = re.compile(r"(\d+),(\d+),(\d+),")
+_VCPUS = re.compile(rf"0: \{{((?:{_VCPU.pattern})+)\}}")
 _ID = re.compile(r"^ID: (\d+)$", re.MULTILINE)
 _REASON_FIELD = re.compile(r"\sexit_reason;\s*offset:(\d+);\s*size:4;")
 
@@ -87,23 +89,46 @@ class Bucket:
     time_ns: int
 
 
+@dataclass(frozen=True)
+class Vcpu:
+    """What a vCPU thread is at: an exit of code `reason` since `since` (ns), or, with 0, the
+    guest; and how many of its exits have ended."""
+
+    since: int
+    reason: int
+    ended: int
+
+
+def parse_vcpus(text: str) -> tuple[Vcpu, ...]:
+    """The kernel's print of the vCPUs' records; LabError as for `parse_counts`."""
+    lines = _lines(text)
+    found = _VCPUS.fullmatch(lines[0]) if len(lines) == 1 else None
+    if found is None:
+        raise LabError(f"not a line of vCPUs: {lines!r}")
+    return tuple(Vcpu(*map(int, each.groups())) for each in _VCPU.finditer(found[1]))
+
+
 def parse_counts(text: str) -> dict[int, Bucket]:
     """Buckets by exit code, from the kernel's print of the map that loader.py pins.
 
     Raises LabError if a line is not understood: the kernel does not promise this format.
     """
-    lines = text.splitlines()
-    heading = [line for line in lines if line.startswith("#")]
     buckets = {}
-    for line in filter(None, lines[len(heading) :]):
+    for line in _lines(text):
         found = _BUCKET.fullmatch(line)
         if found is None:
             raise LabError(f"not a line of exit counts: {line!r}")
         code, count, time_ns = (int(value) for value in found.groups())
         buckets[code & _WORD] = Bucket(count, time_ns)
-    if not heading or not text.endswith("\n"):
-        raise LabError(f"exit counts that are not whole: {text[-200:]!r}")
     return buckets
+
+
+def _lines(text: str) -> list[str]:
+    """A map's print without its heading; LabError if it is not whole."""
+    lines = text.splitlines()
+    if not text.startswith("#") or not text.endswith("\n"):
+        raise LabError(f"exit counts that are not whole: {text[-200:]!r}")
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def name_of(code: int, isa: Isa, reasons: Reasons) -> str:
@@ -116,18 +141,46 @@ def name_of(code: int, isa: Isa, reasons: Reasons) -> str:
     return name if basic == code else f"{name}+{code - basic:#x}"
 
 
-def exits_between(before: str, after: str, isa: Isa, reasons: Reasons) -> tuple[ExitCount, ...]:
-    """What the counts grew by from one text to the other, by reason, sorted by name."""
-    earlier = parse_counts(before)
+@dataclass(frozen=True)
+class Edge:
+    """What was read at one edge of a window, vCPUs first."""
+
+    at_ns: int  # of the edge, on the host's monotonic clock
+    vcpus: tuple[Vcpu, ...]
+    exits: Mapping[int, Bucket]
+
+    @property
+    def going_on(self) -> dict[int, Vcpu]:
+        """vCPUs, by number, with an exit that had not ended at this edge.
+
+        If an exit ended between the two readings, it stands in `exits` already and still in
+        `vcpus`; the numbers then differ. What goes on since is some microseconds old.
+        """
+        if sum(vcpu.ended for vcpu in self.vcpus) != sum(b.count for b in self.exits.values()):
+            return {}
+        return {number: vcpu for number, vcpu in enumerate(self.vcpus) if vcpu.since}
+
+
+def exits_between(
+    opening: Edge, closing: Edge, isa: Isa, reasons: Reasons
+) -> tuple[ExitCount, ...]:
+    """The exits that ended between two edges, and the time of all exits that lies between them;
+    by reason, sorted by name."""
     counts: Counter[str] = Counter()
     times: Counter[str] = Counter()
-    for code, bucket in parse_counts(after).items():
-        start = earlier.get(code, Bucket(0, 0))
+    for code, bucket in closing.exits.items():
+        start = opening.exits.get(code, Bucket(0, 0))
         name = name_of(code, isa, reasons)
         counts[name] += bucket.count - start.count
         times[name] += bucket.time_ns - start.time_ns
+    for number, vcpu in opening.going_on.items():
+        if closing.vcpus[number].since != vcpu.since:  # it ended, and counts whole so far
+            times[name_of(vcpu.reason, isa, reasons)] -= opening.at_ns - vcpu.since
+    for vcpu in closing.going_on.values():
+        inside = closing.at_ns - max(vcpu.since, opening.at_ns)
+        times[name_of(vcpu.reason, isa, reasons)] += max(inside, 0)
     return tuple(
-        ExitCount(reason=name, count=count, time_ns=times[name])
-        for name, count in sorted(counts.items())
-        if count
+        ExitCount(reason=name, count=counts[name], time_ns=max(times[name], 0))
+        for name in sorted(times)
+        if counts[name] or times[name] > 0
     )

@@ -68,6 +68,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     guest.retransmitted partner.retransmitted: TCP segments that either sent again
     host.{rx,tx}_{packets,bytes}: the PF's interface on the host
     cpu.vcpu_ns cpu.vhost_ns cpu.qemu_ns: CPU time of the threads on the host
+    cpu.guest_ns: the vCPUs' time in the guest, i.e. in no exit
     guest.cpu_busy_ns guest.cpu_total_ns; irq.guest irq.host: interrupts"""
     rtt_ns: tuple[int, ...] = ()  # every round trip, in order of sending; latency only
     wire: tuple[WireSample, ...] = ()  # of workloads of a fixed size

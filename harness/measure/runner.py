@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from dataclasses import replace as replace_config
+from dataclasses import replace as replace_plain
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -117,7 +117,11 @@ class Station:
         reading = combine(self.probes).parse(window)
         outcome = workload.parse(window.stdout, window.stderr, window.returncode)
         counters = {key: after[key] - before[key] for key in after} | reading.counters
-        return _Measured(window, reading, outcome, counters)
+        steady = rates(reading.wire, outcome, counters)
+        if spec.every and not steady and not outcome.error:
+            few = f"no rate: {len(reading.wire)} samples of the wire, {spec.every:g} s apart"
+            outcome = replace_plain(outcome, error=f"{few}, are too few for this transfer")
+        return _Measured(window, reading, outcome, counters, steady)
 
     def _target(self) -> Target:
         bench = self.bench
@@ -149,7 +153,7 @@ class Station:
             window_ns=measured.window.window_ns,
             valid=not reasons,
             reasons=tuple(reasons),
-            metrics=outcome.metrics | rates(measured.reading.wire, outcome, measured.counters),
+            metrics=outcome.metrics | measured.rates,
             exits=measured.reading.exits,
             counters=measured.counters,
             rtt_ns=outcome.rtt_ns,
@@ -189,6 +193,7 @@ class _Measured:
     reading: Reading
     outcome: Outcome
     counters: dict[str, int]
+    rates: dict[str, float]
 
 
 @contextmanager
@@ -213,7 +218,7 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
             guest = stack.enter_context(
                 boot(
                     bench.host,
-                    replace_config(bench.guest, name=visit.id),
+                    replace_plain(bench.guest, name=visit.id),
                     (attachment,),
                     journal=bench.journal,
                     log_dir=bench.logs,

@@ -62,8 +62,10 @@ class WindowResult:
 
     before: Mapping[str, str]
     after: Mapping[str, str]
+    opened_ns: int
+    """The opening on the host's monotonic clock, which runs from its boot."""
     window_ns: int
-    """From the opening to the end of the command, on the host's monotonic clock."""
+    """From the opening to the end of the command, on the same clock."""
     started: str
     """When it opened: UTC, ISO 8601."""
     returncode: int | None
@@ -158,6 +160,7 @@ class _Answer(msgspec.Struct):
     errors: tuple[str, ...]
     samples: tuple[tuple[int, dict[str, str]], ...]
     opened: bool
+    opened_ns: int
     window_ns: int
     started_ns: int
     rc: int | None
@@ -182,6 +185,7 @@ def _decode(host: str, text: bytes) -> WindowResult:
     return WindowResult(
         before=answer.before,
         after=answer.after,
+        opened_ns=answer.opened_ns,
         window_ns=answer.window_ns,
         started=started.isoformat(timespec="milliseconds"),
         returncode=answer.rc,

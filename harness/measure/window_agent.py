@@ -54,6 +54,7 @@ class Answer:
         self.samples: list[
             tuple[int, dict[str, str]]
         ] = []  # ns since the opening, texts of `watch`
+        self.opened_ns = 0  # by the monotonic clock
         self.window_ns = 0
         self.started_ns = 0  # of the opening, since 1970-01-01 UTC
         self.rc: int | None = None
@@ -198,7 +199,6 @@ class Window:
     def __init__(self, spec: dict) -> None:  # type: ignore[type-arg]
         self.spec = spec
         self.answer = Answer()
-        self.t0 = 0
         self.next_sample = 0.0
 
     def open(self) -> None:
@@ -206,7 +206,7 @@ class Window:
         answer.before = read_all(self.spec["read"], answer.vanished)
         answer.opened = True
         answer.started_ns = time.time_ns()
-        self.t0 = time.monotonic_ns()
+        answer.opened_ns = time.monotonic_ns()
 
     def sample(self) -> float:
         """Read what is watched, if it is time; the seconds until it is time again."""
@@ -215,7 +215,7 @@ class Window:
             return FOREVER
         now = time.monotonic()
         if now >= self.next_sample:
-            ns = time.monotonic_ns() - self.t0
+            ns = time.monotonic_ns() - self.answer.opened_ns
             self.answer.samples.append((ns, read_all(self.spec["watch"], [])))
             self.next_sample = now + every
         return float(self.next_sample - now)
@@ -225,7 +225,7 @@ class Window:
         if not answer.opened:
             return
         if not answer.window_ns:
-            answer.window_ns = time.monotonic_ns() - self.t0
+            answer.window_ns = time.monotonic_ns() - self.answer.opened_ns
         answer.after = read_all(self.spec["read"][::-1], [])
         answer.vanished += [path for path in answer.before if path not in answer.after]
 
@@ -262,7 +262,7 @@ class Window:
         child.give(given)
         self.answer.timed_out = not (child.pump(end) and child.wait(end))
         if self.answer.opened:
-            self.answer.window_ns = time.monotonic_ns() - self.t0
+            self.answer.window_ns = time.monotonic_ns() - self.answer.opened_ns
 
 
 def main(spec: dict) -> None:  # type: ignore[type-arg]

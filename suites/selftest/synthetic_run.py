@@ -156,16 +156,17 @@ def _trial(
     window_ns = int(_SECONDS * 1e9 * random.uniform(1.0, 1.01))
     octets = packets * (84 if workload == "latency" else 1300)
     guest = path != "native"
+    exits = _exits(random, character, workload, packets, busy) if guest else None
     return TrialRecord(
         run="synthetic-test-data", index=0, fidelity=fidelity, host="lab",
         nic="82576 0000:01:00.0", path=path, workload=workload, block=block, boot=block,
         trial=trial, warmup=warmup, started=_STARTED, window_ns=window_ns, valid=True,
         metrics=metrics, rtt_ns=rtts,
-        exits=_exits(random, character, workload, packets, busy) if guest else None,
+        exits=exits,
         counters={
             "partner.rx_packets": packets - packets // 9, "partner.tx_packets": packets // 9,
             "partner.rx_bytes": octets - octets // 20, "partner.tx_bytes": octets // 20,
-            **(_cpu(random, character, window_ns, packets) if guest else {}),
+            **(_cpu(random, character, window_ns, packets, exits) if exits is not None else {}),
         },
         proofs=(
             Proof(name="driver", holds=True, detail="as expected"),
@@ -215,11 +216,17 @@ def _exits(
 
 
 def _cpu(
-    random: np.random.Generator, character: Character, window_ns: int, packets: int
+    random: np.random.Generator,
+    character: Character,
+    window_ns: int,
+    packets: int,
+    exits: tuple[ExitCount, ...],
 ) -> dict[str, int]:
     used = int(window_ns * character.cpu * random.uniform(0.9, 1.0))
+    handling = sum(exit_.time_ns for exit_ in exits if exit_.reason != "hlt")
     return {
-        "cpu.vcpu_ns": used, "cpu.vhost_ns": used // 4, "cpu.qemu_ns": used // 6,
+        "cpu.vcpu_ns": used + handling, "cpu.guest_ns": used,
+        "cpu.vhost_ns": used // 4, "cpu.qemu_ns": used // 6,
         "guest.cpu_busy_ns": used, "guest.cpu_total_ns": window_ns, "irq.guest": packets // 7,
     }  # fmt: skip
 

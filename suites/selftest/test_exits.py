@@ -12,11 +12,15 @@ from hypothesis import strategies as st
 from harness.errors import LabError, MissingCapability
 from harness.exits.accounting import NEEDED, Accounting, exit_accounting, exit_event
 from harness.exits.model import (
+    Bucket,
+    Edge,
+    Vcpu,
     exits_between,
     name_of,
     parse_counts,
     parse_event,
     parse_reasons,
+    parse_vcpus,
 )
 from harness.host.local import LocalHost
 from harness.measure.record import ExitCount
@@ -26,6 +30,7 @@ DATA = Path(__file__).parent / "data" / "exits"
 FORMAT = (DATA / "kvm_exit.format").read_text()
 BEFORE = (DATA / "counts-before.txt").read_text()
 AFTER = (DATA / "counts-after.txt").read_text()
+VCPUS = (DATA / "vcpus.txt").read_text()
 REASONS = parse_reasons(FORMAT)
 
 
@@ -73,33 +78,78 @@ def test_the_event_tells_its_id_and_where_its_reason_is() -> None:
         parse_event(FORMAT.replace("offset:8;\tsize:4", "offset:8;\tsize:8"))
 
 
+def between(opening: Edge, closing: Edge) -> tuple[ExitCount, ...]:
+    return exits_between(opening, closing, "svm", REASONS["svm"])
+
+
 def test_a_window_holds_what_captured_counts_grew_by() -> None:
     """240 x 640 reads of one I/O port each."""
-    assert (
-        exits_between(BEFORE, AFTER, "svm", REASONS["svm"])
-        == (
-            ExitCount(reason="hlt", count=15, time_ns=376805015),
-            ExitCount(reason="interrupt", count=306, time_ns=3822907),
-            ExitCount(reason="io", count=153600, time_ns=706175664),
-            ExitCount(reason="cpuid", count=8085, time_ns=22746754),
-            ExitCount(reason="msr", count=366, time_ns=1506654),
-            ExitCount(reason="npf", count=44, time_ns=4301526),
-            ExitCount(reason="vintr", count=62, time_ns=119148),
-        )
-        or True
+    opening = Edge(0, (), parse_counts(BEFORE))
+    assert between(opening, Edge(1, (), parse_counts(AFTER))) == (
+        ExitCount(reason="cpuid", count=8085, time_ns=22746754),
+        ExitCount(reason="hlt", count=15, time_ns=376805015),
+        ExitCount(reason="interrupt", count=306, time_ns=3822907),
+        ExitCount(reason="io", count=153600, time_ns=706175664),
+        ExitCount(reason="msr", count=366, time_ns=1506654),
+        ExitCount(reason="npf", count=44, time_ns=4301526),
+        ExitCount(reason="vintr", count=62, time_ns=119148),
     )
 
 
 def test_without_exits_there_is_nothing_to_tell() -> None:
-    assert exits_between(AFTER, AFTER, "svm", REASONS["svm"]) == ()
-    empty = "".join(line for line in BEFORE.splitlines(True) if line.startswith("#"))
-    assert exits_between(empty, empty, "svm", REASONS["svm"]) == ()
+    full = Edge(0, (), parse_counts(AFTER))
+    assert between(full, full) == ()
+    empty = "".join(line for line in BEFORE.splitlines(True) if not line[0].isdigit())
+    assert parse_counts(empty) == {}
+
+
+def test_what_each_vcpu_is_at() -> None:
+    assert parse_vcpus(VCPUS) == (Vcpu(573572536500, 120, 10130),)
+    two = VCPUS.replace("10130,", "10130,0,1024,7,")
+    assert parse_vcpus(two) == (Vcpu(573572536500, 120, 10130), Vcpu(0, 1024, 7))
+    for wrong in (AFTER, VCPUS.replace("0: {", "0: [{"), VCPUS[:-30]):
+        with pytest.raises(LabError):
+            parse_vcpus(wrong)
+
+
+HLT, IO = 0x78, 0x7B
+
+
+def edge(at_ns: int, since: int, reason: int, exits: dict[int, tuple[int, int]]) -> Edge:
+    buckets = {code: Bucket(*both) for code, both in exits.items()}
+    ended = sum(bucket.count for bucket in buckets.values())
+    return Edge(at_ns, (Vcpu(since, reason, ended),), buckets)
+
+
+def test_of_an_exit_that_goes_on_at_an_edge_only_the_time_inside_counts() -> None:
+    """Halted from 100 to 1500, a port read of 5, halted again from 1800; window 1000 to 2000."""
+    opening = edge(1000, 100, HLT, {HLT: (3, 50)})
+    closing = edge(2000, 1800, HLT, {HLT: (4, 1450), IO: (1, 5)})
+    assert between(opening, closing) == (
+        ExitCount(reason="hlt", count=1, time_ns=500 + 200),
+        ExitCount(reason="io", count=1, time_ns=5),
+    )
+
+
+def test_a_guest_that_halts_throughout_has_no_exit_but_its_time() -> None:
+    opening = edge(1000, 100, HLT, {HLT: (3, 50)})
+    closing = edge(2000, 100, HLT, {HLT: (3, 50)})
+    assert between(opening, closing) == (ExitCount(reason="hlt", count=0, time_ns=1000),)
+    in_guest = edge(2000, 0, HLT, {HLT: (4, 950)})
+    assert between(opening, in_guest) == (ExitCount(reason="hlt", count=1, time_ns=0),)
+
+
+def test_an_exit_that_ends_between_the_two_readings_of_an_edge_is_not_cut_twice() -> None:
+    """The vCPUs' file says that it goes on, the counts, read after it, hold it already."""
+    opening = Edge(1000, (Vcpu(100, HLT, 3),), {HLT: Bucket(4, 950)})
+    closing = edge(2000, 0, IO, {HLT: (4, 950), IO: (1, 7)})
+    assert between(opening, closing) == (ExitCount(reason="io", count=1, time_ns=7),)
 
 
 @pytest.mark.parametrize("line", ["120: {1,2,3,}", "120: 5", "{ reason: 1 } hitcount: 2"])
 def test_counts_that_are_printed_otherwise_are_refused(line: str) -> None:
     with pytest.raises(LabError, match="not a line of exit counts"):
-        parse_counts(f"{BEFORE}{line}\n")
+        parse_counts(f"{BEFORE.rstrip()}\n{line}\n")
 
 
 @given(st.text() | st.integers(0, len(AFTER)).map(lambda cut: AFTER[:cut]))
@@ -116,7 +166,7 @@ def test_codes_without_a_name_and_vmx_flags_stay_visible() -> None:
 
 
 def test_a_guests_counts_are_named_after_its_first_thread() -> None:
-    assert Accounting((412, 411)).counts == "/sys/fs/bpf/nicproof_411/counts"
+    assert Accounting((412, 411)).counts == "/sys/fs/bpf/nicproof_411/counts/*"
 
 
 def test_no_threads_is_the_rigs_fault() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,8 +27,6 @@ from harness.measure.window import (
 )
 from harness.qemu.config import GuestConfig
 from harness.workloads.latency import Latency, measure_floor
-
-FORMAT_OFFSET = "ID: 1\n\tfield:unsigned int exit_reason;\toffset:8;\tsize:4;\tsigned:0;\n"
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -104,7 +103,8 @@ def test_as_many_exits_as_kvm_itself_has_counted(lab: Lab, busy: Guest) -> None:
 
 def test_a_kernel_that_refuses_is_quoted(lab: Lab, quiet: Guest) -> None:
     """The loader asks for a field that lies outside of the event."""
-    outside = FORMAT_OFFSET.replace("offset:8;", "offset:4096;")
+    _, event = accounting.exit_event(lab.host)
+    outside = re.sub(r"(exit_reason;\s*offset:)\d+", r"\g<1>4096", event)
     with pytest.raises(LabError, match=r"does not let exits be counted: .*kvm_exit"):
         accounting._load(lab.host, Accounting(quiet.vcpu_tids), outside)
     assert leftovers(lab) == []

@@ -36,7 +36,7 @@ THREADS = json.loads((DATA / "threads.json").read_text())
 
 
 def window(before: dict[str, str], after: dict[str, str]) -> WindowResult:
-    return WindowResult(before, after, 1, "2026-01-01T00:00:00", 0, "", "", False)
+    return WindowResult(before, after, 0, 1, "2026-01-01T00:00:00", 0, "", "", False)
 
 
 def test_the_partners_counters_are_frames_on_the_wire() -> None:

@@ -31,7 +31,8 @@ def trial(**changes: object) -> TrialRecord:
         counters={
             "partner.rx_packets": 900, "partner.tx_packets": 100,
             "partner.rx_bytes": 2 << 20, "partner.tx_bytes": 0,
-            "cpu.vcpu_ns": 600_000_000, "cpu.vhost_ns": 200_000_000, "cpu.qemu_ns": 100_000_000,
+            "cpu.vcpu_ns": 600_000_000, "cpu.guest_ns": 550_000_000,
+            "cpu.vhost_ns": 200_000_000, "cpu.qemu_ns": 100_000_000,
             "guest.cpu_busy_ns": 250, "guest.cpu_total_ns": 1000, "irq.guest": 50,
         },
     )  # fmt: skip
