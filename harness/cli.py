@@ -114,17 +114,22 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "report",
         help="render the report of a run again",
         description="Render a run's report again from its records; no host is needed.",
-        epilog="example:\n  nicproof report results/20261123-101500",
+        epilog="examples:\n  nicproof report results/20261123-101500\n"
+        "  nicproof report results/20261123-101500 --explain sriov",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument("run_dir", metavar="RUN_DIR", help="a directory that `bench` made")
+    report.add_argument(
+        "--explain", metavar="PATH", help="print where the time of a packet on this path goes"
+    )
     report.set_defaults(handler=_report)
 
 
 def _report(given: argparse.Namespace) -> int:
     # The harness does not import the reports (and their plot library): it starts them.
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", "reports", given.run_dir])
+    explain = [f"--explain={given.explain}"] if given.explain else []
+    os.execv(sys.executable, [sys.executable, "-m", "reports", given.run_dir, *explain])
 
 
 if __name__ == "__main__":

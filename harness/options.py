@@ -58,6 +58,11 @@ OPTIONS = (
     _option(
         "--udp-rate", "rate of the udp workload in Mbit/s (default 2)", type=float, metavar="MBITS"
     ),
+    _option(
+        "--explain",
+        "print at the end where the time of a packet on this path goes: guest, exits, vhost, QEMU",
+        metavar="PATH",
+    ),
     _option("--vfio", "further properties of vfio-pci, e.g. x-no-mmap=on", default=""),
     _option("--virtio", "further properties of virtio-net-pci, e.g. packed=on", default=""),
     _option(
@@ -80,6 +85,7 @@ class _Namespace(Protocol):
     guest_image: str | None
     udp_rate: float | None
     clock: ClockChoice
+    explain: str | None
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,7 @@ class BenchOptions:
     quick: bool
     udp_rate: int | None  # bit/s; None: the workload's own
     clock: ClockChoice
+    explain: str  # a path, or none
 
     @classmethod
     def of(cls, given: _Namespace) -> BenchOptions:
@@ -126,6 +133,7 @@ class BenchOptions:
             quick=given.quick,
             udp_rate=_udp_rate(given.udp_rate),
             clock=given.clock,
+            explain=_explain(given.explain, given.paths),
         )
 
     def recorded(self) -> dict[str, str]:
@@ -143,6 +151,14 @@ def add_to(add: Callable[..., Any]) -> None:
     """Register every option with argparse's or pytest's adding function."""
     for option in OPTIONS:
         add(option.flag, help=option.help, **option.keywords)
+
+
+def _explain(path: str | None, chosen: str) -> str:
+    if path and path not in _names(chosen):
+        raise ConfigError(
+            f"--explain {path}: not one of the run's paths", remedy=f"choose from {chosen}"
+        )
+    return path or ""
 
 
 def _udp_rate(mbits: float | None) -> int | None:

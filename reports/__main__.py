@@ -15,12 +15,17 @@ def main(argv: list[str] | None = None) -> int:
         prog="python -m reports", description="Render the report of a run from its records."
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="e.g. results/<run-id>")
+    parser.add_argument("--explain", metavar="PATH", help="print where a packet's time goes")
     arguments = parser.parse_args(argv)
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
+    from reports import explain
     from reports.document import render
 
     try:
-        print(render(arguments.run_dir))
+        page = render(arguments.run_dir)
+        if arguments.explain:
+            explain.show(arguments.run_dir, arguments.explain)
+        print(page)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1

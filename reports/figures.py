@@ -24,10 +24,11 @@ from matplotlib.patches import Patch
 
 from harness.measure.record import IDLE
 from harness.units import Grounds
-from reports import stats, style
+from reports import explain, stats, style
 from reports.frames import Run, is_idle, metric_of
 
 WIDTH = 4.6  # inches
+_PACED = ("udp", "latency")  # workloads that pause between packets
 _REASONS_SHOWN = 8
 _SUBTITLE_CHARACTERS = 64  # in one line
 _LEGEND_CHARACTERS = 66  # what a line of the legend holds, 6 of them for each entry's key
@@ -72,7 +73,7 @@ def draw_all(data: Data, directory: Path) -> list[Drawn]:
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
     with mpl.rc_context(_RC):
-        for draw in (throughput, latency, exits_per_packet, exit_time_share, cpu_per_gbit):
+        for draw in _FIGURES:
             made = draw(data)
             if made is None:
                 continue
@@ -138,6 +139,32 @@ def exit_time_share(data: Data) -> Made:
         "exit_time_share",
         "share",
     )
+
+
+def packet_time(data: Data) -> Made:
+    """Where the time of a packet goes, by the virtual clock, where it adds up to the window."""
+    panels = [w for w in data.run.workloads if _has(data.boots, w, "rest_time_per_packet")]
+    if not panels:
+        return None
+    title = f"Where the time of a packet goes, {style.unit(data.run.unit('rest_time_per_packet'))}"
+    rows = [_paths_with(data, workload, "guest_time_per_packet") for workload in panels]
+    colours = dict(zip(explain.PARTS, style.PARTS, strict=True))
+    subtitle = _subtitle(data, "guest_time_per_packet")
+    figure = _figure(title, subtitle, [len(paths) for paths in rows], legend=1)
+    for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
+        for y, path in enumerate(paths):
+            boots = {m: _boots(data.boots, path, workload, m) for m in explain.PARTS}
+            if workload in _PACED:
+                del boots[explain.REST]
+            parts = {m: stats.estimate(values).value for m, values in boots.items() if values}
+            _bar(axes, y, sum(parts.values()), parts, colours)
+        _rows(axes, workload, paths)
+    _legend(figure, ([Patch(color=c) for c in colours.values()], list(explain.PARTS.values())))
+    caption = (
+        f"{explain.MEANS} The lab has one CPU, so these are all of the window. Where traffic is "
+        "paced (udp, latency) the rest is mostly the pauses, and is left out."
+    )
+    return figure, Drawn("packet-time", title, caption)
 
 
 def latency(data: Data) -> Made:
@@ -352,3 +379,6 @@ def _boots(boots: pd.DataFrame, path: str, workload: str, metric: str) -> list[f
         (boots["path"] == path) & (boots["workload"] == workload) & (boots["metric"] == metric)
     ]
     return [float(value) for value in rows["value"]]
+
+
+_FIGURES = (throughput, latency, exits_per_packet, exit_time_share, packet_time, cpu_per_gbit)

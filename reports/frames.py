@@ -141,13 +141,20 @@ def _cpu_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
     if trial.workload == IDLE:
         return
     octets = _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes")
-    if octets and "cpu.vcpu_ns" in counters:
-        names = ("cpu.vcpu_ns", "cpu.vhost_ns", "cpu.qemu_ns")
-        seconds = sum(counters.get(name, 0) for name in names) / NS_PER_S
-        yield "cpu_per_gbit", seconds / (octets * _BITS_PER_GBIT)
+    busy = _sum_of(trial, "cpu.vcpu_ns", "cpu.vhost_ns", "cpu.qemu_ns")
+    if octets and busy is not None:
+        yield "cpu_per_gbit", busy / NS_PER_S / (octets * _BITS_PER_GBIT)
     packets = packets_of(trial)
-    if packets and "irq.guest" in counters:
+    if not packets:
+        return
+    if "irq.guest" in counters:
         yield "irqs_per_packet", counters["irq.guest"] / packets
+    for name in ("guest", "vhost", "qemu"):
+        if (spent := counters.get(f"cpu.{name}_ns")) is not None:
+            yield f"{name}_time_per_packet", spent / _NS_PER_US / packets
+    if trial.clock == "virtual" and busy is not None:  # such a lab has one CPU
+        rest = max(0, trial.window_ns - busy)
+        yield "rest_time_per_packet", rest / _NS_PER_US / packets
 
 
 def measurements(run: Run) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import pytest
 from harness.errors import LabError
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
-from reports import frames, style, tables, words
+from reports import explain, frames, style, tables, words
 from reports.__main__ import main
 from reports.document import render
 from reports.stats import Estimate
@@ -86,8 +86,31 @@ def test_virtual_time_is_called_so_wherever_there_is_a_number(tmp_path: Path) ->
         assert "each instruction takes 1 ns" in each
         assert "†" not in each and "‡" in each
     assert "supported for the software path, in virtual time" in text
+    assert (tmp_path / "run" / "figures" / "packet-time.png").is_file()
     csv = (tmp_path / "run" / "measurements.csv").read_text()
     assert "virtual Mbit/s" in csv and ",Mbit/s" not in csv and "virtual exits/packet" not in csv
+
+
+def test_a_paths_time_is_explained_part_by_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info, made = make_run(2, workloads=SHORT)
+    write_run(
+        tmp_path / "run",
+        msgspec.structs.replace(info, clock="virtual"),
+        [msgspec.structs.replace(t, clock="virtual") for t in made],
+    )
+    assert main([str(tmp_path / "run"), "--explain=sriov"]) == 0
+    said = capsys.readouterr().out
+    rows = {line.split("│")[1].strip(): line for line in said.splitlines() if line.count("│") > 2}
+    assert {"guest", "exits", "vhost", "QEMU", "rest", "msr exits", "hlt exits"} <= rows.keys()
+    shares = [
+        sum(int(re.findall(r"(\d+) %", rows[part])[column]) for part in explain.PARTS.values())
+        for column in (0, 1)
+    ]
+    assert all(98 <= share <= 102 for share in shares)  # of tcp-tx and latency, rounded
+    assert main([str(tmp_path / "run"), "--explain=native"]) == 2
+    assert "choose from e1000e" in capsys.readouterr().err
 
 
 def test_the_markdown_has_whole_tables(full: Path) -> None:
