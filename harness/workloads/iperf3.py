@@ -37,6 +37,9 @@ INTERVAL_S = "0.1"
 SAMPLE_S = 0.005
 """Between readings of the wire during a test by size, whose rate harness.measure.wire takes."""
 
+SLOWEST = 2_500_000
+"""Bytes per second, 20 Mbit/s, at which a test by size is given up."""
+
 MBIT = 1e6
 
 UDP_RATE = 2_000_000
@@ -141,7 +144,8 @@ class Iperf3:
             *self._direction(),
         )
         if self.size:
-            return Command(argv, timeout=MARGIN_S, sample_s=SAMPLE_S)
+            slowest = self.size / SLOWEST
+            return Command(argv, timeout=slowest + MARGIN_S, sample_s=SAMPLE_S)
         return Command(argv, timeout=self.seconds + self.omit + MARGIN_S)
 
     def _length(self) -> tuple[str, ...]:

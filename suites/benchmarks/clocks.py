@@ -1,0 +1,126 @@
+"""The table and the figure of what `test_clocks.py` measured: `python -m suites.benchmarks.clocks
+DIR` reads launches.csv in DIR and writes clocks.md and clocks.png beside it."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.ticker
+import pandas as pd
+from matplotlib.figure import Figure
+
+from harness.units import METRICS
+from reports import style
+
+FILENAME = "launches.csv"
+COLUMNS = ("clock", "busy", "launch", "path", "workload", "metric", "value")
+PRIMARY = ("throughput", "rtt_p50", "exits_per_packet")
+CONDITIONS = (("virtual", 0), ("virtual", 2), ("wall", 0), ("wall", 2))
+
+
+def name_of(clock: str, busy: int) -> str:
+    return f"{clock}, {'busy' if busy else 'quiet'}"
+
+
+def variation(launches: pd.DataFrame) -> pd.DataFrame:
+    """Coefficient of variation in per cent, over launches: a row a path, workload and metric, a
+    column a condition. A figure that is zero throughout does not vary."""
+    keys = ["metric", "workload", "path", "clock", "busy"]
+    grouped = launches.groupby(keys)["value"]
+    cv = (100 * grouped.std() / grouped.mean()).fillna(0.0)
+    return cv.unstack(["clock", "busy"])  # noqa: PD010 - not a pivot
+
+
+def orders(launches: pd.DataFrame) -> pd.DataFrame:
+    """How many different orders of the paths the launches gave: a row a metric and workload."""
+    keys = ["metric", "workload", "clock", "busy", "launch"]
+    order = launches.sort_values("value").groupby(keys)["path"].agg(tuple)
+    return (
+        order.groupby(["metric", "workload", "clock", "busy"]).nunique().unstack(["clock", "busy"])
+    )  # noqa: PD010
+
+
+def table(launches: pd.DataFrame) -> str:
+    """Both as Markdown."""
+    there = [each for each in CONDITIONS if each in set(zip(launches["clock"], launches["busy"]))]
+    counts = launches.groupby(["clock", "busy"])["launch"].nunique()
+    head = [f"{name_of(*each)} ({counts[each]})" for each in there]
+    lines = [
+        "Coefficient of variation over launches, per cent (number of launches in brackets).",
+        "",
+        *rows(["metric", "workload", "path"], head, variation(launches)[there], "{:.2f}"),
+        "",
+        "Different orders of the paths among the launches; 1: always the same.",
+        "",
+        *rows(["metric", "workload"], head, orders(launches)[there], "{:.0f}"),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def rows(keys: list[str], head: list[str], frame: pd.DataFrame, form: str) -> list[str]:
+    lines = [f"| {' | '.join((*keys, *head))} |", f"|{' --- |' * len(keys)}{' ---: |' * len(head)}"]
+    for index, values in zip(frame.index, frame.to_numpy(), strict=True):
+        cells = ["" if value != value else form.format(value) for value in values]
+        lines.append(f"| {' | '.join((*map(str, index), *cells))} |")
+    return lines
+
+
+def figure(launches: pd.DataFrame) -> Figure:
+    """Each launch as a dot, as a ratio to the median of its path, workload and condition."""
+    keys = ["metric", "workload", "path", "clock", "busy"]
+    ratio = launches.assign(
+        ratio=launches["value"] / launches.groupby(keys)["value"].transform("median")
+    )
+    panels = list(dict.fromkeys(zip(launches["metric"], launches["workload"])))
+    drawn = Figure(figsize=(7.5, 1.1 + 1.35 * len(panels)), layout="constrained")
+    colours = style.path_colours(dict.fromkeys(launches["path"]))
+    for axes, (metric, workload) in zip(
+        drawn.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True
+    ):
+        for row, condition in enumerate(CONDITIONS):
+            here = ratio[(ratio["metric"] == metric) & (ratio["workload"] == workload)]
+            here = here[(here["clock"] == condition[0]) & (here["busy"] == condition[1])]
+            for place, path in enumerate(colours):
+                dots = here[here["path"] == path]["ratio"].dropna()
+                y = row + (place - len(colours) / 2) * 0.11
+                axes.plot(
+                    dots,
+                    [y] * len(dots),
+                    "o",
+                    markersize=3,
+                    alpha=0.75,
+                    color=colours[path],
+                    label=path if row == 0 else None,
+                )
+        axes.axvline(1, color=style.GREY, linewidth=0.6)
+        for above, _ in pairwise(range(len(CONDITIONS))):
+            axes.axhline(above + 0.5, color=style.RULE, linewidth=0.6)
+        axes.set_yticks(range(len(CONDITIONS)), [name_of(*each) for each in CONDITIONS], size=8)
+        axes.set_ylim(len(CONDITIONS) - 0.5, -0.5)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.set_title(f"{METRICS[metric].label}, {workload}", loc="left", size=9)
+    drawn.suptitle(
+        "Ten launches of one comparison: each as a ratio to its median",
+        size=10.5,
+        weight="bold",
+        x=0.01,
+        ha="left",
+    )
+    handles, labels = drawn.axes[0].get_legend_handles_labels()
+    drawn.legend(handles, labels, loc="outside lower left", ncols=6, frameon=False, fontsize=8)
+    return drawn
+
+
+def main(directory: Path) -> None:
+    launches = pd.read_csv(directory / FILENAME)
+    text = table(launches)
+    (directory / "clocks.md").write_text(text)
+    figure(launches).savefig(directory / "clocks.png", dpi=150, metadata={"Software": None})
+    print(text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

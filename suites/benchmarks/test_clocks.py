@@ -1,0 +1,82 @@
+"""Do figures repeat? The comparison in ten labs, by each clock, on a quiet and on a busy machine.
+
+Run by `make bench-clocks`. Each launch starts a lab, boots every path once, in an order of its own,
+and makes one trial of each workload after a warm-up. It asserts nothing about the figures: they
+go to launches.csv, and `python -m suites.benchmarks.clocks` makes the table and the figure of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab import opened_bench, opened_lab
+from fixtures.progress import Progress
+from harness.host.local import LocalHost
+from harness.measure.plan import Visit, interleave
+from harness.measure.runner import Bench, station
+from harness.options import BenchOptions
+from harness.units import Clock
+from harness.workloads import fitted
+from reports.frames import values_of
+from suites.benchmarks.clocks import COLUMNS, FILENAME, PRIMARY
+
+LAUNCHES = 10
+WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
+SPIN = "while True: pass"
+
+
+@pytest.mark.timeout(3 * 3600)
+@pytest.mark.parametrize("busy", [0, 2], ids=["quiet", "busy"])
+@pytest.mark.parametrize("clock", ["virtual", "wall"])
+def test_launches(clock: Clock, busy: int, bench_options: BenchOptions, progress: Progress) -> None:
+    for launch in range(LAUNCHES):
+        run_dir = bench_options.run_dir / f"{clock}-{busy}-{launch}"
+        options = replace(bench_options, clock=clock, run_dir=run_dir, workloads=WORKLOADS)
+        with spinning(busy), opened_lab(options, progress) as lab:
+            with opened_bench(lab, options, progress) as bench:
+                for visit in interleave(options.paths, 1, launch):
+                    progress.say(f"{clock}, {busy} busy: launch {launch + 1}, {visit.path}")
+                    measure(bench, visit, progress)
+                rows = list(primary(bench, clock, busy, launch))
+        write(bench_options.run_dir / FILENAME, rows)
+
+
+@contextmanager
+def spinning(count: int) -> Iterator[None]:
+    """So many processes that each keep a CPU busy."""
+    with ExitStack() as stack:
+        for _ in range(count):
+            stack.enter_context(LocalHost().spawn((sys.executable, "-c", SPIN)))
+        yield
+
+
+def measure(bench: Bench, visit: Visit, progress: Progress) -> None:
+    with station(bench, visit) as place:
+        place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
+        for name in WORKLOADS:
+            progress.trial(place.trial(fitted(name, bench.info.clock)))
+
+
+def primary(bench: Bench, clock: Clock, busy: int, launch: int) -> Iterator[tuple[object, ...]]:
+    """A row each: COLUMNS. An invalid trial has none."""
+    for record in bench.store.trials():
+        if record.valid and not record.warmup:
+            values = values_of(record)
+            for metric in PRIMARY:
+                if metric in values:
+                    key = (clock, busy, launch, record.path, record.workload, metric)
+                    yield (*key, values[metric])
+
+
+def write(file: Path, rows: list[tuple[object, ...]]) -> None:
+    new = not file.exists()
+    with file.open("a", newline="") as out:
+        writer = csv.writer(out)
+        writer.writerows(([COLUMNS] if new else []) + rows)
