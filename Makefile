@@ -9,13 +9,14 @@ STAMP := $(VENV)/.installed
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench bench-accounting test setup tools check image clean
+.PHONY: help bench bench-accounting bench-clocks test setup tools check image clean
 
 help:
-	@echo "make bench          compare the network paths in the nested lab, about 19 minutes"
-	@echo "make bench QUICK=1  the same with two boots a path, about 7 minutes, indicative"
+	@echo "make bench          compare the network paths in the nested lab, about 15 minutes"
+	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
+	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
@@ -24,7 +25,12 @@ bench: setup
 	$(NICPROOF) bench $(if $(QUICK),--quick) $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 bench-accounting: setup
-	$(VENV)/bin/pytest suites/benchmarks --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+	$(VENV)/bin/pytest suites/benchmarks/test_accounting_cost.py --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+
+bench-clocks: RUN_DIR ?= results/clocks
+bench-clocks: setup
+	$(VENV)/bin/pytest suites/benchmarks/test_clocks.py --progress --capture=no -q --run-dir=$(RUN_DIR) $(ARGS)
+	$(VENV)/bin/python -m suites.benchmarks.clocks $(RUN_DIR)
 
 test: setup check
 	$(VENV)/bin/pytest

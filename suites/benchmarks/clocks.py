@@ -30,7 +30,7 @@ def variation(launches: pd.DataFrame) -> pd.DataFrame:
     keys = ["metric", "workload", "path", "clock", "busy"]
     grouped = launches.groupby(keys)["value"]
     cv = (100 * grouped.std() / grouped.mean()).fillna(0.0)
-    return cv.unstack(["clock", "busy"])  # noqa: PD010 - not a pivot
+    return cv.unstack(["clock", "busy"])
 
 
 def orders(launches: pd.DataFrame) -> pd.DataFrame:
@@ -39,13 +39,13 @@ def orders(launches: pd.DataFrame) -> pd.DataFrame:
     order = launches.sort_values("value").groupby(keys)["path"].agg(tuple)
     return (
         order.groupby(["metric", "workload", "clock", "busy"]).nunique().unstack(["clock", "busy"])
-    )  # noqa: PD010
+    )
 
 
 def table(launches: pd.DataFrame) -> str:
     """Both as Markdown."""
-    there = [each for each in CONDITIONS if each in set(zip(launches["clock"], launches["busy"]))]
     counts = launches.groupby(["clock", "busy"])["launch"].nunique()
+    there = [each for each in CONDITIONS if each in counts.index]
     head = [f"{name_of(*each)} ({counts[each]})" for each in there]
     lines = [
         "Coefficient of variation over launches, per cent (number of launches in brackets).",
@@ -73,7 +73,7 @@ def figure(launches: pd.DataFrame) -> Figure:
     ratio = launches.assign(
         ratio=launches["value"] / launches.groupby(keys)["value"].transform("median")
     )
-    panels = list(dict.fromkeys(zip(launches["metric"], launches["workload"])))
+    panels = list(dict.fromkeys(zip(launches["metric"], launches["workload"], strict=True)))
     drawn = Figure(figsize=(7.5, 1.1 + 1.35 * len(panels)), layout="constrained")
     colours = style.path_colours(dict.fromkeys(launches["path"]))
     for axes, (metric, workload) in zip(

@@ -39,13 +39,15 @@ def test_launches(clock: Clock, busy: int, bench_options: BenchOptions, progress
     for launch in range(LAUNCHES):
         run_dir = bench_options.run_dir / f"{clock}-{busy}-{launch}"
         options = replace(bench_options, clock=clock, run_dir=run_dir, workloads=WORKLOADS)
-        with spinning(busy), opened_lab(options, progress) as lab:
-            with opened_bench(lab, options, progress) as bench:
-                for visit in interleave(options.paths, 1, launch):
-                    progress.say(f"{clock}, {busy} busy: launch {launch + 1}, {visit.path}")
-                    measure(bench, visit, progress)
-                rows = list(primary(bench, clock, busy, launch))
-        write(bench_options.run_dir / FILENAME, rows)
+        with (
+            spinning(busy),
+            opened_lab(options, progress) as lab,
+            opened_bench(lab, options, progress) as bench,
+        ):
+            for visit in interleave(options.paths, 1, launch):
+                progress.say(f"{clock}, {busy} busy: launch {launch + 1}, {visit.path}")
+                measure(bench, visit, progress)
+            write(bench_options.run_dir / FILENAME, list(primary(bench, clock, busy, launch)))
 
 
 @contextmanager
