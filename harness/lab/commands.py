@@ -8,11 +8,13 @@ import sys
 import time
 
 from harness.lab import keeper
+from harness.lab.image import ensure_image, use_patched, use_source
 from harness.lab.nested import prepare
 
 EXAMPLES = """\
 examples:
   nicproof lab build              make image and snapshot, if they are not there yet
+  nicproof lab build --qemu source  with a QEMU built from Debian's source, about 5 minutes
   nicproof lab shell              a shell in the lab; starts one if none is up
   nicproof lab shell -- lspci -nn run one command there
   nicproof lab up                 start a lab that stays up in the background
@@ -41,16 +43,40 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     shell.add_argument("command", nargs="*", metavar="-- COMMAND", help="instead of a shell")
     shell.set_defaults(handler=_shell)
     verbs.add_parser("down", help="stop the lab").set_defaults(handler=_down)
-    verbs.add_parser("build", help="make image and snapshot").set_defaults(handler=_build)
+    _add_build(verbs)
 
 
-def _build(_: argparse.Namespace) -> int:
+def _add_build(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    build = verbs.add_parser(
+        "build",
+        help="make image and snapshot",
+        description="Make image and snapshot, if they are not there yet. The lab runs under "
+        "Debian's QEMU without one fault that makes nested guests hang (docs/adr/0007).",
+        epilog="example:\n  nicproof lab build --qemu source   needs two cores for 5 minutes, once",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    build.add_argument(
+        "--qemu",
+        choices=("patched", "source"),
+        help="how that is done: by one instruction of Debian's binary, which takes no time "
+        "(patched, the default), or by building QEMU from Debian's source package (source). "
+        "A choice stays until the other is made or the image is a new one.",
+    )
+    build.set_defaults(handler=_build)
+
+
+def _build(given: argparse.Namespace) -> int:
     begin = time.monotonic()
+    if given.qemu == "source":
+        use_source(ensure_image())
+    elif given.qemu == "patched":
+        use_patched(ensure_image())
     machine, kept = prepare(run_dir=keeper.directory(), clock="auto")
     print(f"image     {machine.image.directory}")
     print(f"snapshot  {kept.path}")
     accel = machine.accel
     print(f"QEMU      {machine.image.qemu_version}, {accel.fidelity}, {accel.clock} clock")
+    print(f"          its SVM fault: {machine.image.svm_fault}")
     print(f"{time.monotonic() - begin:.1f} s")
     return 0
 

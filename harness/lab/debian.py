@@ -87,12 +87,7 @@ def make_root(packages: Packages, root: Path, log: Path, steps: Steps) -> str:
     Returns the exact versions, a line "name version architecture" each, sorted. Raises
     MissingCapability if mmdebstrap is not there and LabError with its last lines if it fails.
     """
-    if shutil.which("mmdebstrap") is None:
-        raise MissingCapability("mmdebstrap", "it is not installed", remedy=REMEDY)
-    # Guarded: mmdebstrap's children would write on after a SIGKILL of ours.
-    argv = guarded(bootstrap_argv(packages, root, log))
-    with closing(PipedProcess("localhost", argv)) as process:
-        _follow(process, root, log, steps, Deadline(PACKAGES_LIMIT, "the Debian root tree"))
+    bootstrap(bootstrap_argv(packages, root, log), root, log, steps)
     steps.step("finishing the tree")
     _finish(root)
     return versions(log.read_text(errors="replace"))
@@ -103,6 +98,15 @@ def versions(log: str) -> str:
     found = (GET.match(line) for line in log.splitlines())
     lines = {f"{m['name']} {m['version']} {m['arch']}\n" for m in found if m}
     return "".join(sorted(lines))
+
+
+def bootstrap(argv: tuple[str, ...], root: Path, log: Path, steps: Steps) -> None:
+    """Run mmdebstrap and show what it does until it has ended well. Raises as make_root does."""
+    if shutil.which("mmdebstrap") is None:
+        raise MissingCapability("mmdebstrap", "it is not installed", remedy=REMEDY)
+    # Guarded: mmdebstrap's children would write on after a SIGKILL of ours.
+    with closing(PipedProcess("localhost", guarded(argv))) as process:
+        _follow(process, root, log, steps, Deadline(PACKAGES_LIMIT, "the Debian root tree"))
 
 
 def _follow(process: LocalProcess, root: Path, log: Path, steps: Steps, deadline: Deadline) -> None:
@@ -120,12 +124,17 @@ def _follow(process: LocalProcess, root: Path, log: Path, steps: Steps, deadline
             deadline.check(f"see {log}")
     result = process.wait(1.0)
     if result.returncode != 0:
-        text = log.read_text(errors="replace") if log.exists() else result.error
-        tail = "\n".join(f"    {line}" for line in text.strip().splitlines()[-12:])
+        said = last_lines(log) if log.exists() else result.error
         raise LabError(
-            f"mmdebstrap ended with status {result.returncode}; the end of {log}:\n{tail}",
+            f"mmdebstrap ended with status {result.returncode}; the end of {log}:\n{said}",
             remedy=f"if it is the network: set {MIRROR_VARIABLE} to a mirror that answers",
         )
+
+
+def last_lines(log: Path) -> str:
+    """The end of a log, for an error message."""
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return "\n".join(f"    {line}" for line in lines[-12:])
 
 
 INDEX, DOWNLOAD, UNPACK = "reading Debian's index", "downloading packages", "unpacking packages"

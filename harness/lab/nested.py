@@ -88,7 +88,7 @@ class Lab:
             "clock": self.clock,
             "qemu": self.qemu_version,
             "image": self.image.directory.name,
-            "QEMU's SVM fault": "mended" if self.image.toolchain.fixed_qemu else "there",
+            "QEMU's SVM fault": self.image.svm_fault,
             "image content": self.image.identity,
             "started from": f"snapshot {self.snapshot}" if self.snapshot else "a cold boot",
         }

@@ -1,0 +1,236 @@
+"""QEMU from Debian's source package with one line mended, for when svmfix does not know the binary.
+
+Packages are unpacked into a throw-away tree and the compiler runs in there, chrooted in a mount
+namespace: no root, nothing to install, and the same libraries that the lab image has. Only what
+the lab uses is compiled, which takes a third of the time of Debian's own build.
+
+Layout of a cache entry, `qemu/<key>/`: the binary, and build.log.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+import shutil
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired, LabError
+from harness.host.guard import guarded
+from harness.host.local import PipedProcess
+from harness.lab import debian
+from harness.lab.cache import building, cache_root, locked, remove_tree
+from harness.lab.progress import Steps
+
+PROGRAM = "qemu-system-x86_64"
+
+PATCH = (
+    Path(__file__).parent
+    / "upstream/0001-target-i386-tcg-do-not-deliver-an-injected-interrupt.patch"
+)
+"""Also what QEMU's mailing list is to get (docs/upstream)."""
+
+PACKAGES = (
+    # a shell's world
+    *("base-files", "bash", "coreutils", "dash", "diffutils", "findutils", "grep", "gzip"),
+    *("libc-bin", "mawk", "sed", "tar", "xz-utils"),
+    # pip and setuptools spare QEMU's configure an installation of its own
+    *("dpkg-dev", "patch", "python3", "python3-pip", "python3-setuptools"),
+    *("gcc", "libc6-dev", "meson", "ninja-build", "pkgconf"),
+    *("libglib2.0-dev", "libslirp-dev", "zlib1g-dev"),
+)
+
+DEVICES = """\
+CONFIG_Q35=y
+CONFIG_HPET=y
+CONFIG_VTD=y
+CONFIG_PCIE_PORT=y
+CONFIG_E1000E_PCI_EXPRESS=y
+CONFIG_IGB_PCI_EXPRESS=y
+CONFIG_VIRTIO_PCI=y
+CONFIG_VIRTIO_BLK=y
+CONFIG_VIRTIO_NET=y
+"""
+"""What vm.LabMachine asks for by name; QEMU's Kconfig adds what these need, except that it does not
+know how much of e1000e igb shares."""
+
+CONFIGURE = (
+    *("--target-list=x86_64-softmmu", "--with-devices-x86_64=nicproof"),
+    *("--without-default-features", "--without-default-devices"),
+    *("--enable-tcg", "--enable-kvm", "--enable-slirp", "--enable-avx2"),
+    *("--disable-download", "--disable-debug-info", "--disable-install-blobs"),
+    # Debian's alternatives, such as cc, are not set up in a tree that was only unpacked.
+    *("--cc=gcc", "--host-cc=gcc"),
+)
+
+SCRIPT = f"""\
+cd /build
+ln -sf mawk /usr/bin/awk
+dpkg-source --extract *.dsc qemu
+cd qemu
+patch -p1 <../fix.patch
+mv ../nicproof.mak configs/devices/x86_64-softmmu/
+mkdir nicproof
+cd nicproof
+../configure {shlex.join(CONFIGURE)}
+ninja -j "$(nproc)" {PROGRAM}
+"""
+"""Run by `sh -e` inside of the tree."""
+
+BUILT = f"build/qemu/nicproof/{PROGRAM}"
+"""Where SCRIPT leaves the program in the tree."""
+
+ENTER = """\
+exec >>"$2" 2>&1
+mount --rbind /dev "$1/dev"
+mount --rbind /proc "$1/proc"
+exec unshare --root="$1" --wd=/ env -i PATH=/usr/bin:/usr/sbin HOME=/build LC_ALL=C sh -exc "$3"
+"""
+"""Run by `sh -e` in a mount namespace: $1 is the tree, $2 the log, $3 the script."""
+
+COMPILE_LIMIT = 3600.0
+"""Seconds that the compiler may take: a slow machine, not a hanging one."""
+
+CONFIGURING, COMPILING = "configuring QEMU", "compiling QEMU"
+
+SHARES = {
+    debian.INDEX: 5.0,
+    debian.DOWNLOAD: 4.0,
+    debian.UNPACK: 16.0,
+    CONFIGURING: 30.0,
+    COMPILING: 200.0,
+}
+"""Steps of a build with the seconds they take on two cores."""
+
+NINJA = re.compile(r"^\[(\d+)/(\d+)\] ", re.MULTILINE)
+"""Ninja's line for a step that it has done."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A version of Debian's source package of QEMU, such as "1:10.0.13+ds-0+deb13u1"."""
+
+    suite: str
+    mirror: str
+    version: str
+
+    @property
+    def key(self) -> str:
+        """Names the build: the version, what is done to it and with which libraries."""
+        how = (*PACKAGES, DEVICES, SCRIPT, PATCH.read_text())
+        parts = (self.suite, self.version, *how)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+
+
+def source_of(packages: str, suite: str, mirror: str) -> Source:
+    """The source of the QEMU in a tree made of these packages (lines as debian.versions has them).
+
+    A rebuild of the binary package alone, which has a +b1 at the end, is no version of its own.
+    """
+    found = re.search(r"^qemu-system-x86 (\S+?)(\+b\d+)? ", packages, re.MULTILINE)
+    if found is None:
+        raise LabError("the lab's tree has no package qemu-system-x86")
+    return Source(suite, mirror, found[1])
+
+
+def builds() -> Path:
+    return cache_root() / "qemu"
+
+
+def ensure_build(source: Source, steps: Steps) -> Path:
+    """The mended QEMU, built if it is not there yet. Concurrent builders wait for one another.
+
+    Raises MissingCapability if mmdebstrap is not there; LabError, with the end of the log, if
+    the build fails.
+    """
+    entry = builds() / source.key
+    if not entry.is_dir():
+        with locked(builds(), steps.say):
+            if not entry.is_dir():  # else somebody built it while we waited
+                with building(entry) as partial:
+                    _build(source, partial, steps)
+    return entry / PROGRAM
+
+
+def _build(source: Source, entry: Path, steps: Steps) -> None:
+    log = builds() / "build.log"
+    log.unlink(missing_ok=True)
+    tree = entry / "tree"
+    packages = debian.Packages(source.suite, source.mirror, PACKAGES)
+    argv = bootstrap_argv(packages, source.version, tree, log)
+    debian.bootstrap(argv, tree, log, steps)
+    (tree / "build/fix.patch").write_bytes(PATCH.read_bytes())
+    (tree / "build/nicproof.mak").write_text(DEVICES)
+    _compile(tree, log, steps)
+    (tree / BUILT).rename(entry / PROGRAM)
+    shutil.copy(log, entry / "build.log")
+    remove_tree(tree)
+
+
+def bootstrap_argv(
+    packages: debian.Packages, version: str, tree: Path, log: Path
+) -> tuple[str, ...]:
+    """argv of mmdebstrap for a tree that also holds the source package, not yet unpacked.
+
+    The controller's apt, with the tree's configuration, fetches it and checks its signature.
+    """
+    *options, suite, root, mirror = debian.bootstrap_argv(packages, tree, log)
+    return (
+        *options,
+        f"--extract-hook={fetch_hook(version)}",
+        *(suite, root, mirror, f"deb-src {packages.mirror} {packages.suite} main"),
+    )
+
+
+def fetch_hook(version: str) -> str:
+    """Text for the shell that mmdebstrap starts outside of the tree, whose path is $1."""
+    fetch = ("apt-get", "source", "--download-only", "-q", "-o", "APT::Sandbox::User=root")
+    return (
+        'mkdir "$1/build" && cd "$1/build" && '
+        f'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" {shlex.join((*fetch, f"qemu={version}"))}'
+    )
+
+
+def compile_argv(tree: Path, log: Path) -> tuple[str, ...]:
+    """argv that runs SCRIPT in the tree; its output is appended to `log`.
+
+    For a user who is not root, a user namespace makes him root of the mounts and of nothing else.
+    """
+    as_root = () if os.geteuid() == 0 else ("--map-root-user",)
+    return (
+        *("unshare", "--mount", *as_root),
+        *("sh", "-ec", ENTER, "sh", str(tree), str(log), SCRIPT),
+    )
+
+
+def _compile(tree: Path, log: Path, steps: Steps) -> None:
+    steps.step(CONFIGURING)
+    begun = False
+    deadline = Deadline(COMPILE_LIMIT, "the build of QEMU")
+    with closing(PipedProcess("localhost", guarded(compile_argv(tree, log)))) as process:
+        while process.poll() is None:
+            done = compiled(log.read_text(errors="replace"))
+            if done and not begun:
+                steps.step(COMPILING)
+                begun = True
+            steps.fraction(done)
+            try:
+                process.wait(min(1.0, deadline.left))
+            except DeadlineExpired:
+                deadline.check(f"see {log}")
+        if process.wait(1.0).returncode != 0:
+            raise LabError(
+                f"QEMU's source does not build; the end of {log}:\n{debian.last_lines(log)}",
+                remedy="if its source has changed, mend harness/lab/qemusource.py; "
+                "the lab works without, by the world's clock",
+            )
+
+
+def compiled(log: str) -> float:
+    """The share of ninja's steps that a log shows as done."""
+    steps = NINJA.findall(log)
+    return int(steps[-1][0]) / int(steps[-1][1]) if steps else 0.0
