@@ -6,8 +6,11 @@ from pathlib import Path
 
 from harness.guest.rootfs import QEMU
 from harness.host.local import LocalHost
+from harness.lab.intlog import Deliveries, deliveries
 from harness.lab.svmfix import NOP6, make_fixed_copy, without_second_delivery
 from harness.lab.toolchain import Toolchain, parse_version
+
+DATA = Path(__file__).parent / "data" / "lab"
 
 STORE = bytes.fromhex("410fb6f44489abe033000089b310d7ffffc783")
 """As in Debian's QEMU 10.0.13, at 0x7fc547 of build e5588a4ae9dc724ce182d9d2421089e0668fd1bd."""
@@ -37,3 +40,18 @@ def test_the_labs_own_qemu_is_mended_and_starts(debian_root: Path, tmp_path: Pat
     toolchain = Toolchain(debian_root, copy)
     said = LocalHost().run((*toolchain.qemu, "--version")).text
     assert parse_version(said) == Toolchain(debian_root).qemu_version()
+
+
+def test_an_interrupt_where_none_is_taken_is_found_in_qemus_log() -> None:
+    """A page fault asks for no permission, INT3 is the program's own; of two timer interrupts, one
+    came while IF was clear."""
+    log = (DATA / "qemu-int.log").read_text()
+    assert deliveries(log.splitlines()) == Deliveries(2, (0xEC,))
+    assert deliveries(log.replace("RFL=00000002", "RFL=00000202").splitlines()) == Deliveries(2, ())
+
+
+def test_what_the_log_has_not_yet_told_is_not_counted() -> None:
+    """QEMU still writes: the last delivery has no flags yet."""
+    log = (DATA / "qemu-int.log").read_text()
+    assert deliveries(log[: log.rindex("RFL=")].splitlines()) == Deliveries(1, ())
+    assert deliveries(()) == Deliveries(0, ())
