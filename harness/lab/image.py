@@ -3,7 +3,7 @@
 Layout of a cache entry, `images/<key>/`:
     root/           the tree; the controller runs its QEMU out of it
     qemu-system-x86_64  the tree's QEMU, mended (svmfix); absent where that cannot be done
-    qemu-from-source    the same version built with the fix (qemusource), where that was asked for
+    qemu-from-source    the key of the same version's build with the fix (qemusource), if asked for
     lab.img         the tree as an ext4 file system, shared read-only by all labs
     kernel, initrd  what L1 boots (the initrd holds the ssh keys: mode 0600)
     keys/           the keys of this user's labs
@@ -110,9 +110,20 @@ class LabImage(msgspec.Struct, frozen=True):
         return self.directory / "qemu-system-x86_64"
 
     @property
-    def built_qemu(self) -> Path:
-        """The same version built from its source with the fix; absent unless asked for."""
+    def choice(self) -> Path:
+        """Names the build that L1 is to run under; absent unless asked for."""
         return self.directory / "qemu-from-source"
+
+    @property
+    def built_qemu(self) -> Path | None:
+        """The same version built from its source with the fix, if that is the choice.
+
+        Each build has a path of its own, which the states kept under it are named by.
+        """
+        if not self.choice.exists():
+            return None
+        program = qemusource.program(self.choice.read_text())
+        return program if program.exists() else None
 
     @property
     def disk(self) -> Path:
@@ -132,13 +143,13 @@ class LabImage(msgspec.Struct, frozen=True):
 
     @property
     def toolchain(self) -> Toolchain:
-        mended = (path for path in (self.built_qemu, self.fixed_qemu) if path.exists())
-        return Toolchain(self.root, next(mended, None))
+        patched = self.fixed_qemu if self.fixed_qemu.exists() else None
+        return Toolchain(self.root, self.built_qemu or patched)
 
     @property
     def svm_fault(self) -> str:
         """What has become of it, for the record of a run."""
-        if self.built_qemu.exists():
+        if self.built_qemu:
             return "mended in the source"
         return "mended" if self.fixed_qemu.exists() else "there"
 
@@ -222,14 +233,12 @@ def use_source(image: LabImage, *, progress: bool = True) -> None:
     said = Toolchain(image.root, built).qemu_version()
     if said != image.qemu_version:
         raise LabError(f"{built} is QEMU {said}, but the lab's image has {image.qemu_version}")
-    partial = image.built_qemu.with_suffix(f".{os.getpid()}")
-    shutil.copy(built, partial)
-    partial.rename(image.built_qemu)
+    image.choice.write_text(source.key)
 
 
 def use_patched(image: LabImage) -> None:
     """Back to the patched binary of Debian's."""
-    image.built_qemu.unlink(missing_ok=True)
+    image.choice.unlink(missing_ok=True)
 
 
 def _make_guest(image: LabImage) -> None:

@@ -72,7 +72,7 @@ cd /build
 ln -sf mawk /usr/bin/awk
 dpkg-source --extract *.dsc qemu
 cd qemu
-patch -p1 <../fix.patch
+patch -p1 --forward --fuzz=0 <../fix.patch
 mv ../nicproof.mak configs/devices/x86_64-softmmu/
 mkdir nicproof
 cd nicproof
@@ -94,6 +94,11 @@ exec unshare --root="$1" --wd=/ env -i PATH=/usr/bin:/usr/sbin HOME=/build LC_AL
 
 COMPILE_LIMIT = 3600.0
 """Seconds that the compiler may take: a slow machine, not a hanging one."""
+
+ENTERING = (
+    "be root, or let users make namespaces (sysctl kernel.unprivileged_userns_clone=1, on Ubuntu "
+    "kernel.apparmor_restrict_unprivileged_userns=0)"
+)
 
 CONFIGURING, COMPILING = "configuring QEMU", "compiling QEMU"
 
@@ -141,6 +146,11 @@ def builds() -> Path:
     return cache_root() / "qemu"
 
 
+def program(key: str) -> Path:
+    """Where the build of that key is, or would be."""
+    return builds() / key / PROGRAM
+
+
 def ensure_build(source: Source, steps: Steps) -> Path:
     """The mended QEMU, built if it is not there yet. Concurrent builders wait for one another.
 
@@ -153,7 +163,7 @@ def ensure_build(source: Source, steps: Steps) -> Path:
             if not entry.is_dir():  # else somebody built it while we waited
                 with building(entry) as partial:
                     _build(source, partial, steps)
-    return entry / PROGRAM
+    return program(source.key)
 
 
 def _build(source: Source, entry: Path, steps: Steps) -> None:
@@ -222,12 +232,14 @@ def _compile(tree: Path, log: Path, steps: Steps) -> None:
                 process.wait(min(1.0, deadline.left))
             except DeadlineExpired:
                 deadline.check(f"see {log}")
-        if process.wait(1.0).returncode != 0:
-            raise LabError(
-                f"QEMU's source does not build; the end of {log}:\n{debian.last_lines(log)}",
-                remedy="if its source has changed, mend harness/lab/qemusource.py; "
-                "the lab works without, by the world's clock",
-            )
+        result = process.wait(1.0)
+    if result.returncode != 0:
+        if said := result.error.strip():  # what runs in the tree speaks to the log
+            raise LabError(f"cannot enter the tree that QEMU is built in: {said}", remedy=ENTERING)
+        raise LabError(
+            f"QEMU's source does not build; the end of {log}:\n{debian.last_lines(log)}",
+            remedy=f"if the source has changed, mend {Path(__file__).name} and its patch",
+        )
 
 
 def compiled(log: str) -> float:

@@ -5,6 +5,7 @@ The build itself takes minutes; `nicproof lab build --qemu source` is its test.
 
 from __future__ import annotations
 
+import os
 import shutil
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from harness.host.local import LocalHost
 from harness.lab import debian, qemusource, vm
 from harness.lab.accel import VIRTUAL
 from harness.lab.image import LabImage
+from harness.lab.progress import shown
 from harness.lab.qemusource import Source, bootstrap_argv, compile_argv, compiled, source_of
 
 VERSION = "1:10.0.13+ds-0+deb13u1"
@@ -71,6 +73,34 @@ def test_the_compiler_is_confined_to_the_tree() -> None:
     assert argv[-3:] == ("/cache/a tree", "/cache/log", qemusource.SCRIPT)
     for text in (qemusource.ENTER, qemusource.SCRIPT, qemusource.fetch_hook(VERSION)):
         LocalHost().run(("sh", "-n", "-c", text))  # it is a shell's language
+
+
+def compile_with(unshare: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The compiler's step with another `unshare`, a script that gets the log as $log."""
+    tool = tmp_path / "unshare"
+    tool.write_text(f"#!/bin/sh\nlog={tmp_path}/log\n{unshare}\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / "log").touch()
+    with shown(qemusource.SHARES, False) as steps:
+        qemusource._compile(tmp_path, tmp_path / "log", steps)
+
+
+def test_a_machine_without_namespaces_is_told_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = "echo 'unshare: unshare failed: Operation not permitted' >&2; exit 1"
+    with pytest.raises(LabError, match=r"not permitted\n.*userns"):
+        compile_with(refused, tmp_path, monkeypatch)
+
+
+def test_a_source_that_does_not_build_is_quoted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = "echo '1 out of 1 hunk FAILED' >>$log; exit 1"
+    with pytest.raises(LabError, match=r"does not build(.|\n)*hunk FAILED(.|\n)*its patch"):
+        compile_with(broken, tmp_path, monkeypatch)
+    compile_with("echo '[9/9] Linking' >>$log", tmp_path, monkeypatch)
 
 
 def test_progress_is_what_ninja_tells() -> None:
