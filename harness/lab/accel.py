@@ -70,7 +70,11 @@ def choose(toolchain: Toolchain, qemu_version: str, clock: ClockChoice) -> Accel
     """
     mended = toolchain.fixed_qemu is not None
     if clock == "virtual" and not mended:
-        raise MissingCapability("virtual time", unmended(qemu_version), remedy="use --clock wall")
+        raise MissingCapability(
+            "virtual time",
+            unmended(qemu_version),
+            remedy="nicproof lab build --qemu source, or use --clock wall",
+        )
     if clock != "virtual" and _kvm(toolchain, qemu_version):
         return KVM
     return VIRTUAL if clock != "wall" and mended else TCG
@@ -80,7 +84,7 @@ def unmended(qemu_version: str) -> str:
     """Why a lab cannot have the virtual clock."""
     return (
         f"the lab's QEMU {qemu_version} delivers some interrupts twice to a nested guest, "
-        "which then hangs, and it is not one that can be mended (docs/adr/0007)"
+        "which then hangs, and no copy of it is mended (docs/adr/0007)"
     )
 
 
