@@ -9,7 +9,7 @@ STAMP := $(VENV)/.installed
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench bench-accounting bench-clocks test setup tools check image clean
+.PHONY: help bench bench-accounting bench-clocks bench-endurance test setup tools check image clean
 
 help:
 	@echo "make bench          compare the network paths in the nested lab, about 15 minutes"
@@ -17,6 +17,7 @@ help:
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
+	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
@@ -31,6 +32,9 @@ bench-clocks: RUN_DIR ?= results/clocks
 bench-clocks: setup
 	$(VENV)/bin/pytest suites/benchmarks/test_clocks.py --progress --capture=no -q --run-dir=$(RUN_DIR) $(ARGS)
 	$(VENV)/bin/python -m suites.benchmarks.clocks $(RUN_DIR)
+
+bench-endurance: setup
+	$(VENV)/bin/pytest suites/benchmarks/test_endurance.py --progress --capture=no -q --clock=virtual $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 test: setup check
 	$(VENV)/bin/pytest
