@@ -22,7 +22,7 @@ BY_TIME: tuple[Workload, ...] = (
 
 BY_SIZE: tuple[Workload, ...] = (
     Iperf3("tcp-tx", size=128 * MIB),
-    Iperf3("tcp-rx", size=192 * MIB),
+    Iperf3("tcp-rx", size=160 * MIB),
     Iperf3("tcp-bidir", size=32 * MIB),
     Iperf3("udp", size=4 * MIB, rate=100_000_000),
     Latency(count=500, interval=0.001, limit=10.0),
