@@ -12,7 +12,7 @@ import pytest
 from harness.errors import ConfigError
 from harness.measure.record import ExitCount, TrialRecord
 from harness.units import METRICS
-from reports import frames
+from reports import explain, frames
 from suites.selftest.synthetic_run import make_run, write_run
 
 
@@ -56,9 +56,21 @@ def test_ratios_of_a_trial() -> None:
             "cpu_per_gbit": 0.9 / (2 * 2**20 * 8 / 1e9),
             "guest_cpu": 25.0,
             "irqs_per_packet": 0.05,
+            "guest_time_per_packet": 550.0,
+            "vhost_time_per_packet": 200.0,
+            "qemu_time_per_packet": 100.0,
         }
     )
     assert values.keys() <= METRICS.keys()
+
+
+def test_by_the_virtual_clock_the_parts_of_a_packets_time_are_the_window() -> None:
+    """Such a lab has one CPU. By the wall clock others work meanwhile, so there is no rest."""
+    record = trial(clock="virtual", window_ns=1_500_000_000)
+    values = frames.values_of(record)
+    parts = sum(values[metric] for metric in explain.PARTS)
+    assert parts == pytest.approx(1_500_000_000 / 1000 / 1000)  # us, for 1,000 packets
+    assert explain.REST not in frames.values_of(trial())
 
 
 def test_idle_exits_are_no_overhead() -> None:
