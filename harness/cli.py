@@ -39,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return EXIT_FAILED
+    except BrokenPipeError:  # of `nicproof lab status | head -1`, say: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except KeyboardInterrupt:
         print("nicproof: interrupted", file=sys.stderr)
         return 130
