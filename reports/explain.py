@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -48,10 +49,12 @@ def show(run_dir: Path, path: str) -> None:
         )
     unit = style.unit(run.unit("guest_time_per_packet"))
     title = f"{path}: where the time of a packet goes, {unit}"
-    table = Table(title=title, title_justify="left", caption=MEANS, caption_justify="left")
-    table.add_column("")
+    table = Table(
+        title=title, title_justify="left", caption=MEANS, caption_justify="left", box=SIMPLE_HEAD
+    )
+    table.add_column("", no_wrap=True)
     for workload in workloads:
-        table.add_column(workload, justify="right")
+        table.add_column(workload, justify="right", no_wrap=True)
     columns = [_parts(found, path, workload) for workload in workloads]
     for metric, name in PARTS.items():
         if any(metric in parts for parts in columns):
@@ -74,7 +77,7 @@ def _part(parts: dict[str, float], metric: str) -> str:
     if metric not in parts:
         return ""
     share = 100 * parts[metric] / (sum(parts.values()) or 1)
-    return f"{style.number(parts[metric])} {share:4.0f} %"
+    return f"{style.number(parts[metric])} {share:2.0f}%"
 
 
 def _reasons(exits: pd.DataFrame, workloads: list[str]) -> list[tuple[str, list[str]]]:

@@ -102,10 +102,10 @@ def test_a_paths_time_is_explained_part_by_part(
     )
     assert main([str(tmp_path / "run"), "--explain=sriov"]) == 0
     said = capsys.readouterr().out
-    rows = {line.split("│")[1].strip(): line for line in said.splitlines() if line.count("│") > 2}
+    rows = {line[:20].strip(): line for line in said.splitlines()}
     assert {"guest", "exits", "vhost", "QEMU", "rest", "msr exits", "hlt exits"} <= rows.keys()
     shares = [
-        sum(int(re.findall(r"(\d+) %", rows[part])[column]) for part in explain.PARTS.values())
+        sum(int(re.findall(r"(\d+)%", rows[part])[column]) for part in explain.PARTS.values())
         for column in (0, 1)
     ]
     assert all(98 <= share <= 102 for share in shares)  # of tcp-tx and latency, rounded
