@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -25,10 +26,13 @@ def main(argv: list[str] | None = None) -> int:
         page = render(arguments.run_dir)
         if arguments.explain:
             explain.show(arguments.run_dir, arguments.explain)
-        print(page)
+        print(page, flush=True)
     except HarnessError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
+    except BrokenPipeError:  # nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return 0
 
 
