@@ -12,7 +12,7 @@ PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-v
 .PHONY: help bench bench-accounting bench-clocks bench-endurance test setup tools check image clean
 
 help:
-	@echo "make bench          compare the network paths in the nested lab, about 15 minutes"
+	@echo "make bench          compare the network paths in the nested lab, about 14 minutes"
 	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
