@@ -101,6 +101,16 @@ def test_as_many_exits_as_kvm_itself_has_counted(lab: Lab, busy: Guest) -> None:
     assert abs(counted - expected) <= max(10, 0.01 * expected)
 
 
+def test_several_vcpus_are_counted_together(lab: Lab, quiet: Guest, busy: Guest) -> None:
+    """Threads of two guests, which to the programs are no other than two of one."""
+    tids = (*quiet.vcpu_tids, *busy.vcpu_tids)
+    with exit_accounting(lab.host, tids) as exits:
+        result = run_window(lab.host, wait(1.0, exits))
+    reading = exits.parse(result)
+    assert io_exits(reading.exits) > 20
+    assert 0 < reading.counters["cpu.guest_ns"] < 2 * result.window_ns
+
+
 def test_a_kernel_that_refuses_is_quoted(lab: Lab, quiet: Guest) -> None:
     """The loader asks for a field that lies outside of the event."""
     _, event = accounting.exit_event(lab.host)
