@@ -4,12 +4,14 @@ DIR` reads launches.csv in DIR and writes clocks.md and clocks.png beside it."""
 from __future__ import annotations
 
 import sys
-from itertools import pairwise, permutations
+from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 
-import matplotlib.ticker
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.units import METRICS
 from reports import style
@@ -82,48 +84,50 @@ def rows(keys: list[str], head: list[str], frame: pd.DataFrame, form: str) -> li
 def figure(launches: pd.DataFrame) -> Figure:
     """Each launch as a dot, as a ratio to the median of its path, workload and condition."""
     keys = ["metric", "workload", "path", "clock", "busy"]
-    ratio = launches.assign(
-        ratio=launches["value"] / launches.groupby(keys)["value"].transform("median")
+    medians = launches.groupby(keys)["value"].transform("median")
+    ratios = launches.assign(ratio=launches["value"] / medians).dropna()
+    panels = ratios.groupby(["metric", "workload"], sort=False)
+    there = set(ratios.groupby(["clock", "busy"]).groups)
+    conditions = [each for each in CONDITIONS if each in there]
+    drawn = Figure(
+        figsize=(7.5, 1 + (0.5 + 0.25 * len(conditions)) * len(panels)), layout="constrained"
     )
-    panels = list(dict.fromkeys(zip(launches["metric"], launches["workload"], strict=True)))
-    drawn = Figure(figsize=(7.5, 1.1 + 1.35 * len(panels)), layout="constrained")
-    colours = style.path_colours(dict.fromkeys(launches["path"]))
-    for axes, (metric, workload) in zip(
-        drawn.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True
-    ):
-        for row, condition in enumerate(CONDITIONS):
-            here = ratio[(ratio["metric"] == metric) & (ratio["workload"] == workload)]
-            here = here[(here["clock"] == condition[0]) & (here["busy"] == condition[1])]
-            for place, path in enumerate(colours):
-                dots = here[here["path"] == path]["ratio"].dropna()
-                y = row + (place - len(colours) / 2) * 0.11
-                axes.plot(
-                    dots,
-                    [y] * len(dots),
-                    "o",
-                    markersize=3,
-                    alpha=0.75,
-                    color=colours[path],
-                    label=path if row == 0 else None,
-                )
-        axes.axvline(1, color=style.GREY, linewidth=0.6)
-        for above, _ in pairwise(range(len(CONDITIONS))):
-            axes.axhline(above + 0.5, color=style.RULE, linewidth=0.6)
-        axes.set_yticks(range(len(CONDITIONS)), [name_of(*each) for each in CONDITIONS], size=8)
-        axes.set_ylim(len(CONDITIONS) - 0.5, -0.5)
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(matplotlib.ticker.FuncFormatter(lambda x, _: f"{x:g}"))
+    widest = max(1.25, 1.05 * ratios["ratio"].max(), 1.05 / ratios["ratio"].min())
+    all_axes = drawn.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
+    for axes, ((metric, workload), group) in zip(all_axes, panels, strict=True):
+        _panel(axes, group, conditions, style.path_colours(dict.fromkeys(ratios["path"])))
+        axes.set_xscale("log")
+        axes.set_xlim(1 / widest, widest)
         axes.set_title(f"{METRICS[metric].label}, {workload}", loc="left", size=9)
-    drawn.suptitle(
-        "Ten launches of one comparison: each as a ratio to its median",
-        size=10.5,
-        weight="bold",
-        x=0.01,
-        ha="left",
-    )
-    handles, labels = drawn.axes[0].get_legend_handles_labels()
+        axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 0.8, 0.9, 1, 1.1, 1.25, 2, 4]))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    title = "Launches of one comparison: each as a ratio to its median"
+    drawn.suptitle(title, size=10.5, weight="bold", x=0.01, ha="left")
+    handles, labels = all_axes[0].get_legend_handles_labels()
     drawn.legend(handles, labels, loc="outside lower left", ncols=6, frameon=False, fontsize=8)
     return drawn
+
+
+def _panel(
+    axes: Axes,
+    ratios: pd.DataFrame,
+    conditions: list[tuple[str, int]],
+    colours: Mapping[str, str],
+) -> None:
+    """A row a condition, and in it a line of dots a path."""
+    for row, (clock, busy) in enumerate(conditions):
+        here = ratios[(ratios["clock"] == clock) & (ratios["busy"] == busy)]
+        for place, (path, colour) in enumerate(colours.items()):
+            dots = here[here["path"] == path]["ratio"]
+            y = row + (place - len(colours) / 2) * 0.12
+            label = path if row == 0 else None
+            axes.plot(dots, [y] * len(dots), "o", ms=3, alpha=0.75, color=colour, label=label)
+    axes.axvline(1, color=style.GREY, linewidth=0.6)
+    for above in range(len(conditions) - 1):
+        axes.axhline(above + 0.5, color=style.RULE, linewidth=0.6)
+    axes.set_yticks(range(len(conditions)), [name_of(*each) for each in conditions], size=8)
+    axes.set_ylim(len(conditions) - 0.5, -0.5)
 
 
 def main(directory: Path) -> None:
