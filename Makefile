@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 NICPROOF := $(VENV)/bin/nicproof
 STAMP := $(VENV)/.installed
+BENCHMARK = $(VENV)/bin/pytest --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 # What the controller needs beside python3: the lab's own QEMU comes with the lab's image.
 TOOLS := mmdebstrap mke2fs ssh
@@ -26,15 +27,15 @@ bench: setup
 	$(NICPROOF) bench $(if $(QUICK),--quick) $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 bench-accounting: setup
-	$(VENV)/bin/pytest suites/benchmarks/test_accounting_cost.py --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+	$(BENCHMARK) suites/benchmarks/test_accounting_cost.py
 
 bench-clocks: RUN_DIR ?= results/clocks
 bench-clocks: setup
-	$(VENV)/bin/pytest suites/benchmarks/test_clocks.py --progress --capture=no -q --run-dir=$(RUN_DIR) $(ARGS)
+	$(BENCHMARK) suites/benchmarks/test_clocks.py
 	$(VENV)/bin/python -m suites.benchmarks.clocks $(RUN_DIR)
 
 bench-endurance: setup
-	$(VENV)/bin/pytest suites/benchmarks/test_endurance.py --progress --capture=no -q --clock=virtual $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+	$(BENCHMARK) --clock=virtual suites/benchmarks/test_endurance.py
 
 test: setup check
 	$(VENV)/bin/pytest

@@ -30,8 +30,7 @@ from harness.exits.model import (
 from harness.host.base import Host
 from harness.measure.window import PYTHON, Probe, Reading, WindowResult
 
-EVENT = "/sys/kernel/tracing/events/kvm/kvm_exit"
-FORMAT = f"{EVENT}/format"
+FORMAT = "/sys/kernel/tracing/events/kvm/kvm_exit/format"
 BPFFS = "/sys/fs/bpf"
 BPF_FS_MAGIC = "cafe4a11"  # include/uapi/linux/magic.h
 PREFIX = "nicproof_"
