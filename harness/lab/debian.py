@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.deadline import Deadline
 from harness.errors import DeadlineExpired, LabError, MissingCapability
 from harness.guest.modules import MODULES, KernelTree
 from harness.guest.rootfs import through_loader
+from harness.host.base import CommandResult
 from harness.host.guard import guarded
 from harness.host.local import LocalHost, LocalProcess, PipedProcess
 from harness.lab.cache import remove_tree
@@ -112,23 +114,38 @@ def bootstrap(argv: tuple[str, ...], root: Path, log: Path, steps: Steps) -> Non
 def _follow(process: LocalProcess, root: Path, log: Path, steps: Steps, deadline: Deadline) -> None:
     """Show what mmdebstrap does until it has ended well."""
     phase = ""
-    while process.poll() is None:
+
+    def look() -> None:
+        nonlocal phase
         text = log.read_text(errors="replace") if log.exists() else ""
         now, fraction = progress(text, _count(root / "usr/share/doc"))
         if now != phase:
             steps.step(phase := now)
         steps.fraction(fraction)
-        try:
-            process.wait(min(0.2, deadline.left))
-        except DeadlineExpired:
-            deadline.check(f"see {log}")
-    result = process.wait(1.0)
+
+    result = watched(process, look, 0.2, deadline, log)
     if result.returncode != 0:
         said = last_lines(log) if log.exists() else result.error
         raise LabError(
             f"mmdebstrap ended with status {result.returncode}; the end of {log}:\n{said}",
             remedy=f"if it is the network: set {MIRROR_VARIABLE} to a mirror that answers",
         )
+
+
+def watched(
+    process: LocalProcess, look: Callable[[], None], every: float, deadline: Deadline, log: Path
+) -> CommandResult:
+    """The result of a process at its end; until then `look` is called `every` so many seconds.
+
+    DeadlineExpired, naming the log, if it does not come in time.
+    """
+    while process.poll() is None:
+        look()
+        try:
+            process.wait(min(every, deadline.left))
+        except DeadlineExpired:
+            deadline.check(f"see {log}")
+    return process.wait(1.0)
 
 
 def last_lines(log: Path) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.errors import LabError
 from harness.host.guard import guarded
 from harness.host.local import PipedProcess
 from harness.lab import debian
@@ -220,19 +220,18 @@ def compile_argv(tree: Path, log: Path) -> tuple[str, ...]:
 def _compile(tree: Path, log: Path, steps: Steps) -> None:
     steps.step(CONFIGURING)
     begun = False
+
+    def look() -> None:
+        nonlocal begun
+        done = compiled(log.read_text(errors="replace"))
+        if done and not begun:
+            steps.step(COMPILING)
+            begun = True
+        steps.fraction(done)
+
     deadline = Deadline(COMPILE_LIMIT, "the build of QEMU")
     with closing(PipedProcess("localhost", guarded(compile_argv(tree, log)))) as process:
-        while process.poll() is None:
-            done = compiled(log.read_text(errors="replace"))
-            if done and not begun:
-                steps.step(COMPILING)
-                begun = True
-            steps.fraction(done)
-            try:
-                process.wait(min(1.0, deadline.left))
-            except DeadlineExpired:
-                deadline.check(f"see {log}")
-        result = process.wait(1.0)
+        result = debian.watched(process, look, 1.0, deadline, log)
     if result.returncode != 0:
         if said := result.error.strip():  # what runs in the tree speaks to the log
             raise LabError(f"cannot enter the tree that QEMU is built in: {said}", remedy=ENTERING)
