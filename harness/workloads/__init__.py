@@ -21,8 +21,8 @@ BY_TIME: tuple[Workload, ...] = (
 """With their default parameters. The idle baseline is no workload to choose: each guest has it."""
 
 BY_SIZE: tuple[Workload, ...] = (
-    Iperf3("tcp-tx", size=96 * MIB),
-    Iperf3("tcp-rx", size=96 * MIB),
+    Iperf3("tcp-tx", size=128 * MIB),
+    Iperf3("tcp-rx", size=192 * MIB),
     Iperf3("tcp-bidir", size=32 * MIB),
     Iperf3("udp", size=4 * MIB, rate=100_000_000),
     Latency(count=500, interval=0.001, limit=10.0),
@@ -30,7 +30,7 @@ BY_SIZE: tuple[Workload, ...] = (
 """For the virtual clock, which stands still for what costs the real one most: a trial of fixed
 size does the same work each time, and takes a few seconds of the world's time. A single transfer
 then repeats within 1 %; but towards the guest a macvtap's queue overflows now and then, which TCP
-averages out with time only: virtio-vhost varies by 3 % with 64 MiB, by 0.9 with 256. Probes are
+averages out with time only: virtio-vhost varies by 3 % with 64 MiB, by 1 with 192. Probes are
 a millisecond apart, which costs nothing here: sent back to back they wait for the ports' interrupt
 moderation, and every path takes the same 120 us."""
 
