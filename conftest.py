@@ -9,4 +9,7 @@ pytest_plugins = [
     "fixtures.lab",
     "fixtures.path",
     "fixtures.measure",
+    "fixtures.cases",
+    "fixtures.certificate",
+    "fixtures.qualify",
 ]

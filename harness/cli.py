@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from harness import __version__, doctor, options
 from harness.errors import ConfigError, HarnessError
 from harness.lab import commands as lab_commands
 from harness.options import BenchOptions
+from harness.qualify import commands as qualify_commands
+from harness.suite import run_suite
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -19,6 +20,7 @@ examples:
   nicproof bench --quick                          two boots a path, about five minutes
   nicproof bench --paths sriov,virtio-vhost       only these two, six boots each
   nicproof bench --paths sriov --vfio x-no-mmap=on --quick
+  nicproof qualify                                is this NIC fit? cases and a certificate
   nicproof report results/20261123-101500         render a run again, without any host
   nicproof lab shell                              look around inside the nested lab
   nicproof doctor                                 what this machine can and cannot do
@@ -57,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nicproof {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_bench(commands)
+    qualify_commands.add_parser(commands)
     _add_report(commands)
     lab_commands.add_parser(commands)
     doctor.add_parser(commands)
@@ -80,36 +83,10 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bench.set_defaults(handler=_bench)
 
 
-def _bench(given: argparse.Namespace) -> int:
+def _bench(given: argparse.Namespace) -> None:
     checked = BenchOptions.of(given)  # a wrong option is told here, before pytest starts
     given.run_dir = str(checked.run_dir)
-    junit = f"--junit-xml={checked.run_dir / 'junit.xml'}"
-    arguments = [
-        "--progress",
-        "--capture=no",
-        "--quiet",
-        "-rN",  # pytest's summary would tell each error again, whole where $CI is set
-        junit,
-        *_given_options(given),
-        *given.pytest,
-    ]
-    root = Path(__file__).resolve().parent.parent
-    suite = root / "suites" / "comparison"
-    argv = [sys.executable, "-m", "pytest", f"--rootdir={root}", f"-c{root / 'pyproject.toml'}"]
-    sys.stdout.flush()
-    os.execv(sys.executable, [*argv, str(suite), *arguments])
-
-
-def _given_options(given: argparse.Namespace) -> list[str]:
-    """The bench options as pytest takes them: only those that were given a value."""
-    arguments = []
-    for option in options.OPTIONS:
-        value = getattr(given, option.flag.strip("-").replace("-", "_"))
-        if value is True:
-            arguments.append(option.flag)
-        elif value not in (None, False, ""):
-            arguments.append(f"{option.flag}={value}")
-    return arguments
+    run_suite("comparison", checked.run_dir, [*options.as_arguments(given), *given.pytest])
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

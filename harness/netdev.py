@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.base import Host
 from harness.journal import Journal, Run, Write
@@ -71,6 +72,16 @@ def _decode(text: str, kind: type[T]) -> T:
 def link(host: Host, interface: str) -> Link:
     """The interface's state; CommandFailed if there is none of that name."""
     return parse_links(host.run(("ip", "-j", "link", "show", "dev", interface)).text)[0]
+
+
+def interface_with(host: Host, mac: str, *, seconds: float = 15.0) -> str:
+    """Name of the interface that has this address, as soon as its driver has made it."""
+
+    def look() -> str | None:
+        links = parse_links(host.run(("ip", "-j", "link", "show")).text)
+        return next((each.ifname for each in links if each.address == mac), None)
+
+    return Deadline(seconds, f"an interface with address {mac} in {host.name}").poll(look)
 
 
 def rings(host: Host, interface: str) -> Rings | None:

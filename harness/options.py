@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Protocol, get_args
 from harness import paths, store, workloads
 from harness.errors import ConfigError
 from harness.paths.base import PathOptions
+from harness.qualify.record import CASES_FILE
 from harness.units import ClockChoice
 
 BOOTS, QUICK_BOOTS = 6, 2
@@ -108,13 +109,6 @@ class BenchOptions:
     @classmethod
     def of(cls, given: _Namespace) -> BenchOptions:
         """From parsed options; ConfigError names the option that cannot be."""
-        run = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-        run_dir = Path(given.run_dir or f"results/{run}").resolve()
-        if (run_dir / store.FILENAME).exists():
-            raise ConfigError(
-                f"--run-dir {given.run_dir}: already holds a run",
-                remedy="choose another directory, or remove that one",
-            )
         boots = given.boots or (QUICK_BOOTS if given.quick else BOOTS)
         if boots < 1:
             raise ConfigError(f"--boots {boots}: at least one boot of each path is needed")
@@ -122,8 +116,8 @@ class BenchOptions:
         if image is not None and not image.is_file():
             raise ConfigError(f"--guest-image {given.guest_image}: no such file")
         return cls(
-            run=run,
-            run_dir=run_dir,
+            run=new_run(),
+            run_dir=free_run_dir(given.run_dir),
             paths=tuple(path.name for path in paths.select(_names(given.paths))),
             workloads=workloads.select(_names(given.workloads)),
             boots=boots,
@@ -147,10 +141,38 @@ class BenchOptions:
         return {key: value for key, value in chosen.items() if value}
 
 
-def add_to(add: Callable[..., Any]) -> None:
-    """Register every option with argparse's or pytest's adding function."""
-    for option in OPTIONS:
+def add_to(add: Callable[..., Any], options: Iterable[Option] = OPTIONS) -> None:
+    """Register options with argparse's or pytest's adding function."""
+    for option in options:
         add(option.flag, help=option.help, **option.keywords)
+
+
+def new_run() -> str:
+    """A run's id: when it was asked for, UTC."""
+    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def free_run_dir(asked: str | None) -> Path:
+    """The directory for a run's results; ConfigError if it holds those of another."""
+    run_dir = Path(asked or f"results/{new_run()}").resolve()
+    if any((run_dir / name).exists() for name in (store.FILENAME, CASES_FILE)):
+        raise ConfigError(
+            f"--run-dir {asked}: already holds a run",
+            remedy="choose another directory, or remove that one",
+        )
+    return run_dir
+
+
+def as_arguments(given: object, options: Iterable[Option] = OPTIONS) -> list[str]:
+    """Parsed options as pytest takes them: only those that were given a value."""
+    arguments = []
+    for option in options:
+        value = getattr(given, option.flag.strip("-").replace("-", "_"))
+        if value is True:
+            arguments.append(option.flag)
+        elif value not in (None, False, ""):
+            arguments.append(f"{option.flag}={value}")
+    return arguments
 
 
 def _explain(path: str | None, chosen: str) -> str:

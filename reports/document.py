@@ -93,9 +93,10 @@ def render(run_dir: Path) -> Path:
 def _write(report: Report, run_dir: Path) -> Path:
     """Each file is complete or not there: it is renamed into its place."""
     for template, name in (("report.md.j2", MARKDOWN), ("report.html.j2", HTML)):
-        environment = _environment(run_dir)
-        text = environment.get_template(template).render(
-            report=report, scopes=words.SCOPES, min_blocks=stats.MIN_BLOCKS
+        text = (
+            templates(run_dir)
+            .get_template(template)
+            .render(report=report, scopes=words.SCOPES, min_blocks=stats.MIN_BLOCKS)
         )
         unfinished = run_dir / f".{name}.part"
         unfinished.write_text(text, encoding="utf-8")
@@ -103,7 +104,8 @@ def _write(report: Report, run_dir: Path) -> Path:
     return run_dir / HTML
 
 
-def _environment(run_dir: Path) -> Environment:
+def templates(run_dir: Path) -> Environment:
+    """The templates' environment; figures are those of this run."""
     environment = Environment(
         loader=PackageLoader("reports"),
         autoescape=select_autoescape(["html.j2"], default_for_string=False),

@@ -13,7 +13,7 @@ from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.inventory import LinkPlan
 from harness.measure.counters import parse_interrupts, parse_net_dev, parse_retransmitted
-from harness.netdev import parse_links, parse_offloads
+from harness.netdev import interface_with, parse_links, parse_offloads
 from harness.paths.base import NicAttachment
 
 FILES = ("/proc/net/dev", "/proc/net/snmp", "/proc/stat", "/proc/interrupts")
@@ -46,7 +46,7 @@ def endpoint(
 
     A guest's configuration dies with the guest, native's with its VF.
     """
-    interface = attachment.interface or _find(host, attachment)
+    interface = attachment.interface or interface_with(host, attachment.mac)
     host.run(("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface))
     host.run(("ip", "link", "set", "dev", interface, "up"))
     show = ("ip", "-j", "link", "show", "dev", interface)
@@ -61,19 +61,6 @@ def endpoint(
         else:
             stack.enter_context(host.spawn(serve))
         yield Endpoint(host, interface, attachment, posixpath.basename(link), offloads, guest)
-
-
-def _find(host: Host, attachment: NicAttachment) -> str:
-    """The interface with the attachment's address, as soon as its driver has made it."""
-
-    def look() -> str | None:
-        for link in parse_links(host.run(("ip", "-j", "link", "show")).text):
-            if link.address == attachment.mac:
-                return link.ifname
-        return None
-
-    what = f"an interface with address {attachment.mac} in {host.name} ({attachment.path})"
-    return Deadline(15.0, what).poll(look)
 
 
 def parse_snapshot(text: str, interface: str) -> dict[str, int]:

@@ -1,0 +1,48 @@
+"""What a case may need of the rig, by the name under which a skip tells of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.paths.parts import lacks_kvm, lacks_sriov, lacks_vfio
+from harness.qualify.rig import Rig
+
+
+def _kvm(rig: Rig) -> str:
+    lack = lacks_kvm(rig.host)
+    return lack[1] if lack else ""
+
+
+def _iommu(rig: Rig) -> str:
+    lack = lacks_vfio(rig.host, rig.port.bdf)
+    return lack[1] if lack else ""
+
+
+def _sriov(rig: Rig) -> str:
+    lack = lacks_sriov(rig.host, rig.port.bdf)
+    return lack[1] if lack else ""
+
+
+def _ptp(rig: Rig) -> str:
+    text = rig.host.run(("ethtool", "-T", rig.port.interface), check=False).text
+    clock = next((line for line in text.splitlines() if "PTP Hardware Clock" in line), "")
+    return "" if clock.rpartition(" ")[2].isdigit() else f"{rig.port.interface} has no PTP clock"
+
+
+def _iommufd(rig: Rig) -> str:
+    there = rig.host.exists("/dev/iommu") or (
+        rig.host.run(("modprobe", "iommufd"), check=False).returncode == 0
+        and rig.host.exists("/dev/iommu")
+    )
+    return "" if there else f"{rig.host.name}'s kernel has no iommufd"
+
+
+CAPABILITIES: dict[str, Callable[[Rig], str]] = {
+    "KVM": _kvm,
+    "IOMMU": _iommu,
+    "SR-IOV": _sriov,
+    "PTP": _ptp,
+    "iommufd": _iommufd,
+}
+"""Name -> why the rig lacks it, "" if it has it. A lack that shows only in the middle of a case,
+such as a setting that the driver does not know, is raised there as MissingCapability."""

@@ -1,0 +1,52 @@
+"""`nicproof qualify`: a thin door to the suite of cases."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from harness.options import add_to, as_arguments, free_run_dir
+from harness.qualify.options import OWN, SHARED, QualifyOptions
+from harness.suite import run_suite
+
+EPILOG = """\
+examples:
+  nicproof qualify                               the nested lab's emulated 82576
+  nicproof qualify --run-dir results/82576       say where the certificate goes
+  nicproof qualify --family isolation            one family of cases only
+  nicproof qualify --list                        what would be run, without running it
+  nicproof qualify --soak 10m                    traffic on all VFs for ten minutes at the end
+  nicproof qualify -- -n 2                       two workers, each with a lab of its own
+
+exit status: 0 fit (failures known of emulated hardware are told as deviations), 1 a case failed or
+the rig did, 2 wrong usage or interrupted
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `qualify`."""
+    parser = commands.add_parser(
+        "qualify",
+        help="is this NIC fit to carry VMs? real cases, a certificate at the end",
+        description="Qualify a NIC, with its firmware, driver, kernel and QEMU, by real cases: "
+        "discovery, SR-IOV lifecycle, datapath, isolation, offloads, interrupts, resets, PTP, "
+        "virtualisation, stress. The same as `pytest suites/qualification` with the same options; "
+        "whatever follows -- goes to pytest.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_to(parser.add_argument, (*OWN, *SHARED))
+    parser.add_argument("--list", action="store_true", help="list the cases and end")
+    parser.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
+    parser.set_defaults(handler=_qualify)
+
+
+def _qualify(given: argparse.Namespace) -> None:
+    wanted = QualifyOptions.of(given)  # a wrong option is told here, before pytest starts
+    sys.stdout.flush()
+    if given.list:
+        os.execv(sys.executable, [sys.executable, "-m", "fixtures.caselist", *wanted.families])
+    run_dir = free_run_dir(given.run_dir)
+    given.run_dir = str(run_dir)
+    run_suite("qualification", run_dir, [*as_arguments(given, (*OWN, *SHARED)), *given.pytest])

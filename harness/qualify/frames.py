@@ -1,0 +1,99 @@
+"""Frames as a test wants them, sent and heard on a host's interfaces.
+
+Frames are made and taken apart on the controller (by scapy, in the suites), so that a host needs
+nothing but python3; what happens on the host is one program's run (`frames_agent.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Literal
+
+from harness.errors import LabError
+from harness.host.base import Host
+
+PYTHON = ("python3", "-I", "-S", "-c")
+
+QUIET_MS, LIMIT_MS = 300, 5000
+"""Nothing that a port or a switch holds back in passing is held for longer."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """An interface on a host; `netns` is "" for the host's own namespace."""
+
+    netns: str
+    interface: str
+
+    def __str__(self) -> str:
+        return f"{self.netns}/{self.interface}"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A frame to send: from the destination address on, without FCS."""
+
+    place: Place
+    data: bytes
+    copies: int = 1
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame heard: from the destination address on. `tag` is the VLAN tag (TCI) that the NIC
+    has taken off; `checksum` what the receiver says of it: "valid" if verified by the NIC."""
+
+    data: bytes
+    tag: int | None
+    checksum: Literal["valid", "absent", "unknown"]
+
+
+def exchange(
+    host: Host,
+    sent: Sequence[Sent],
+    listen: Sequence[Place],
+    *,
+    promiscuous: Sequence[Place] = (),
+    gap_ms: float = 0,
+    quiet_ms: int = QUIET_MS,
+    limit_ms: int = LIMIT_MS,
+) -> dict[Place, tuple[Frame, ...]]:
+    """Send frames and tell what is heard at each place, until nothing comes any more.
+
+    A place in `promiscuous` is put into promiscuous mode while it listens. Everything that arrives
+    is told, other traffic too: mark what is yours in its payload, see `marked`.
+    LabError if an interface is not there or refuses to send.
+    """
+    places = [*listen, *promiscuous]
+    spec = {
+        "send": [[str(each.place), each.data.hex(), each.copies] for each in sent],
+        "listen": [[str(place), place in promiscuous] for place in places],
+        "gap_ms": gap_ms,
+        "quiet_ms": quiet_ms,
+        "limit_ms": limit_ms,
+    }
+    result = host.run((*PYTHON, _program()), stdin=json.dumps(spec).encode(), check=False)
+    if result.returncode != 0:
+        last = (result.error.strip().splitlines() or ["it said nothing"])[-1]
+        raise LabError(f"{host.name}: frames could not be sent: {last}")
+    heard = json.loads(result.stdout)
+    return {
+        place: tuple(
+            Frame(bytes.fromhex(data), tag, checksum) for data, tag, checksum in heard[str(place)]
+        )
+        for place in places
+    }
+
+
+def marked(frames: Sequence[Frame], mark: bytes) -> tuple[Frame, ...]:
+    """Those that carry `mark` in their payload."""
+    return tuple(frame for frame in frames if mark in frame.data)
+
+
+@cache
+def _program() -> str:
+    return resources.files("harness.qualify").joinpath("frames_agent.py").read_text()

@@ -1,0 +1,91 @@
+"""What a qualification leaves behind, as plain data: what was tested, what came of each case."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import msgspec
+
+from harness.units import Clock, Fidelity
+
+Verdict = Literal["pass", "fail", "skip", "error", "deviation"]
+"""fail: the product; error: the rig; skip: a capability is absent; deviation: a failure that is
+known of emulated hardware and listed with its cause."""
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+SUBJECT_FILE, CASES_FILE, CERTIFICATE = "subject.json", "cases.jsonl", "certificate"
+"""In a run's directory: what is qualified; a case a line, as they end; the outcome (.json, ...)."""
+
+Decider = Literal["device", "driver", "kernel", "qemu"]
+"""Whose doing decides a case: the NIC and its firmware; its PF or VF driver; the rest of the
+host's kernel (PCI core, vfio, IOMMU, network stack); the host's QEMU."""
+
+FAMILIES = {
+    "discovery": "Discovery",
+    "lifecycle": "SR-IOV lifecycle",
+    "datapath": "Datapath",
+    "isolation": "Isolation",
+    "offloads": "Offloads and queues",
+    "interrupts": "Interrupts",
+    "resets": "Resets and link",
+    "ptp": "PTP",
+    "virtualisation": "Virtualisation",
+    "stress": "Stress",
+}
+"""Family, as in a case's id and its module's name, to its title; in the order of certificates."""
+
+
+class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """One case of one qualification."""
+
+    id: str  # family.name, e.g. "lifecycle.most-vfs"
+    family: str
+    title: str
+    decided_by: Decider
+    verdict: Verdict
+    reason: str = ""  # of every verdict but pass
+    evidence: tuple[str, ...] = ()  # what was seen, in the order in which it was
+    silicon: str = ""  # on emulated hardware: what the verdict says about real hardware
+    seconds: float = 0.0  # of the world's time, set-up and clean-up of the case included
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One property of the device beside what its model's profile expects of it."""
+
+    what: str
+    expected: str
+    found: str
+    agrees: bool | None  # None: one of the two is not known
+    source: str = ""  # of the expectation
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True):
+    """What was qualified, and on what: name -> text, in sections as they are printed."""
+
+    run: str
+    version: str  # of nicproof
+    created: str  # UTC, ISO 8601
+    fidelity: Fidelity
+    clock: Clock
+    model: str  # e.g. "82576"
+    bdf: str
+    emulated: bool
+    profile: str  # the profile's name; "generic" for a model that nicproof does not know
+    sections: dict[str, dict[str, str]]
+    findings: tuple[Finding, ...] = ()
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """The whole of it: certificate.json."""
+
+    verdict: str  # "fit", "not fit", "undecided"; emulated hardware: "fit as emulated", ...
+    because: str
+    subject: Subject
+    counts: dict[Verdict, int]
+    cases: tuple[CaseRecord, ...]
+
+
+def family_of(case: str) -> str:
+    """The family in a case's id."""
+    return case.partition(".")[0]

@@ -1,0 +1,43 @@
+"""What is being qualified: model, firmware, link, versions, read from the rig itself."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from harness import __version__
+from harness.measure.environment import describe_controller, describe_host, describe_nic
+from harness.qualify.record import SUBJECT_FILE, Subject
+from harness.qualify.rig import Rig
+
+
+def describe(rig: Rig, run: str, lab: dict[str, str]) -> Subject:
+    """The subject of a qualification on this rig; `lab` describes where the rig came from."""
+    device = rig.port.device
+    return Subject(
+        run=run,
+        version=__version__,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        fidelity=rig.fidelity,
+        clock=rig.clock,
+        model=device.model,
+        bdf=rig.port.bdf,
+        emulated=rig.emulated,
+        profile="",
+        sections={
+            **describe_nic(rig.host, rig.ports, rig.partner),
+            "host": describe_host(rig.host),
+            "lab": lab,
+            "controller": describe_controller(),
+        },
+    )
+
+
+def save(subject: Subject, run_dir: Path) -> None:
+    """Write subject.json, whole or not at all."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = run_dir / f".{SUBJECT_FILE}.{subject.run}.part"
+    unfinished.write_bytes(msgspec.json.encode(subject))
+    unfinished.replace(run_dir / SUBJECT_FILE)

@@ -1,0 +1,130 @@
+"""VFs of the port under test, and where they are put to use: on the host or in a guest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from harness.guest.boot import Guest
+from harness.host.base import Host
+from harness.journal import Journal, Run
+from harness.netdev import interface_with
+from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.parts import guest_mac
+from harness.paths.passthrough import vfio_args
+from harness.paths.sriov import vf_driver
+from harness.pci.binding import bound, wait_for_interface
+from harness.pci.sriov import virtual_functions
+from harness.qualify.node import Node
+from harness.qualify.rig import Rig
+
+
+@dataclass(frozen=True)
+class Vf:
+    """A VF. `mac` is the administrator's, set through the PF before any driver is bound."""
+
+    index: int
+    bdf: str
+    mac: str
+
+    @property
+    def ip(self) -> str:
+        return f"198.18.0.{10 + self.index}"
+
+    @property
+    def ip6(self) -> str:
+        return f"2001:2::{10 + self.index:x}"
+
+    @property
+    def netns(self) -> str:
+        return f"nicproof-vf{self.index}"
+
+
+@contextmanager
+def vfs(rig: Rig, count: int) -> Iterator[tuple[Vf, ...]]:
+    """`count` VFs of the port, unbound; afterwards none, as before.
+
+    MissingCapability if the port does not offer so many.
+    """
+    macs = tuple(guest_mac(f"vf{index}") for index in range(count))
+    with virtual_functions(rig.host, rig.port.bdf, macs, rig.journal) as bdfs:
+        yield tuple(
+            Vf(index, bdf, mac) for index, (bdf, mac) in enumerate(zip(bdfs, macs, strict=True))
+        )
+
+
+@contextmanager
+def on_host(rig: Rig, vf: Vf) -> Iterator[Node]:
+    """The VF bound to its driver on the host, in a namespace of its own, addressed and up.
+
+    In a namespace no frame for another VF of the host is short-circuited: it goes to the NIC.
+    """
+    driver = vf_driver(rig.host, rig.port.bdf)
+    with ExitStack() as stack:
+        stack.enter_context(bound(rig.host, vf.bdf, driver, rig.journal))
+        interface = wait_for_interface(rig.host, vf.bdf)
+        stack.enter_context(in_namespace(rig.host, interface, vf.netns, rig.journal))
+        node = Node(rig.host, vf.netns, interface, vf.mac, vf.ip, vf.ip6)
+        node.address()
+        node.await_carrier()
+        yield node
+
+
+@contextmanager
+def in_namespace(host: Host, interface: str, netns: str, journal: Journal) -> Iterator[None]:
+    """`interface` in a new network namespace; afterwards back in the host's own."""
+    undo = tuple(
+        Run(argv, when=f"/run/netns/{netns}")
+        for argv in (
+            ("sh", "-c", HOME, "sh", netns, interface),
+            ("ip", "netns", "del", netns),
+        )
+    )
+    with journal.change(f"moved {interface} to namespace {netns}", undo):
+        host.run(("ip", "netns", "add", netns))
+        host.run(("ip", "link", "set", interface, "netns", netns))
+        host.run(("ip", "-n", netns, "link", "set", "lo", "up"))
+        yield
+
+
+HOME = """
+ip -n "$1" link show dev "$2" >/dev/null 2>&1 || exit 0
+ip -n "$1" link set "$2" down && ip -n "$1" link set "$2" netns 1
+"""
+"""Bring interface $2 home from namespace $1, unless it is gone: a VF may have been removed."""
+
+
+@contextmanager
+def for_guest(rig: Rig, vf: Vf, *, vfio: str = "") -> Iterator[NicAttachment]:
+    """The VF bound to vfio-pci and described for a guest. `vfio` are further properties."""
+    with bound(rig.host, vf.bdf, "vfio-pci", rig.journal):
+        yield NicAttachment(
+            path="sriov",
+            mac=vf.mac,
+            driver=vf_driver(rig.host, rig.port.bdf),
+            device_args=vfio_args(vf.bdf, PathOptions(vfio=vfio)),
+            host_interface=rig.port.interface,
+        )
+
+
+@contextmanager
+def in_guests(
+    rig: Rig, chosen: Sequence[Vf], name: str
+) -> Iterator[tuple[tuple[Guest, Node], ...]]:
+    """A guest for each VF, its interface addressed and up; with the VF in it as a node."""
+    with ExitStack() as stack:
+        found = []
+        for vf in chosen:
+            attachment = stack.enter_context(for_guest(rig, vf))
+            guest = stack.enter_context(rig.booted(f"{name}-{vf.index}", (attachment,)))
+            node = guest_node(guest, vf)
+            node.address()
+            node.await_carrier()
+            found.append((guest, node))
+        yield tuple(found)
+
+
+def guest_node(guest: Guest, vf: Vf) -> Node:
+    """The VF as it appears in a guest: found by its address, whatever the interface's name."""
+    return Node(guest.host, "", interface_with(guest.host, vf.mac), vf.mac, vf.ip, vf.ip6)

@@ -1,0 +1,186 @@
+"""The certificate of a qualification: certificate.html in one file, .md and .json."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import ConfigError, LabError
+from harness.qualify.record import (
+    CASES_FILE,
+    CERTIFICATE,
+    FAMILIES,
+    SUBJECT_FILE,
+    VERDICTS,
+    CaseRecord,
+    Certificate,
+    Subject,
+    Verdict,
+)
+from reports.document import templates
+from reports.tables import Cell, Table
+
+ALIKE = {"pass": "supported", "fail": "refuted", "error": "refuted"}
+"""Verdicts that look as those on claims do in the comparison's report."""
+
+
+def render(run_dir: Path, *, complete: bool = True) -> tuple[Path, str]:
+    """Write the certificate of a run into its directory; the page's path and the verdict in words.
+
+    `complete`: whether every case that was to be run came to its end. ConfigError if the directory
+    holds no qualification; LabError if the certificate cannot be written.
+    """
+    certificate = issue(*load(run_dir), complete=complete)
+    try:
+        return _write(certificate, run_dir), headline(certificate)
+    except OSError as error:
+        raise LabError(
+            f"{run_dir}: cannot write the certificate: {error}",
+            remedy="free space there, or copy the run elsewhere; its records are intact",
+        ) from error
+
+
+def load(run_dir: Path) -> tuple[Subject, tuple[CaseRecord, ...]]:
+    """What was qualified, and the cases in the order of their families."""
+    try:
+        subject = msgspec.json.decode((run_dir / SUBJECT_FILE).read_bytes(), type=Subject)
+        lines = (run_dir / CASES_FILE).read_bytes().splitlines()
+        cases = [msgspec.json.decode(line, type=CaseRecord) for line in lines]
+    except FileNotFoundError as error:
+        raise ConfigError(f"{run_dir}: no qualification: {error.filename} is not there") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{run_dir}: its records cannot be read: {error}") from error
+    order = list(FAMILIES)
+    return subject, tuple(sorted(cases, key=lambda case: order.index(case.family)))
+
+
+def issue(subject: Subject, cases: Sequence[CaseRecord], *, complete: bool) -> Certificate:
+    """The verdict on the whole. One failure is enough against; an error leaves it undecided."""
+    counts: dict[Verdict, int] = {
+        verdict: sum(case.verdict == verdict for case in cases) for verdict in VERDICTS
+    }
+    if counts["fail"]:
+        verdict = "not fit"
+        because = f"{_cases(counts['fail'])} failed"
+    elif counts["error"]:
+        verdict = "undecided"
+        because = f"the rig failed in {_cases(counts['error'])}"
+    elif not complete:
+        verdict, because = "undecided", "the run ended before its last case"
+    elif not counts["pass"]:
+        verdict, because = "undecided", "no case passed, so nothing was shown"
+    else:
+        verdict, because = "fit", f"no case failed, {counts['pass']} passed"
+    return Certificate(
+        verdict=verdict, because=because, subject=subject, counts=counts, cases=tuple(cases)
+    )
+
+
+def headline(certificate: Certificate) -> str:
+    """The verdict in one line."""
+    subject = certificate.subject
+    nic = f"{subject.model}, as QEMU emulates it," if subject.emulated else subject.model
+    return f"{nic} is {certificate.verdict} to carry VMs: {certificate.because}".replace(
+        "is undecided to", "is undecided whether fit to"
+    )
+
+
+def lead(certificate: Certificate) -> list[str]:
+    """What a reader must know before relying on the verdict."""
+    counts, subject = certificate.counts, certificate.subject
+    said = []
+    if counts["skip"]:
+        said.append(f"{_cases(counts['skip'])} skipped for a capability that is absent here.")
+    if subject.emulated:
+        passed = [case for case in certificate.cases if case.verdict == "pass"]
+        worth = sum(case.silicon.startswith("evidence") for case in passed)
+        said.append(
+            f"The NIC is an emulated one: of the {len(passed)} cases that passed, {worth} are "
+            "evidence for silicon too, since drivers, kernel and QEMU are the real ones; the "
+            "others were decided by QEMU's model of the NIC."
+        )
+    if counts["deviation"]:
+        said.append(
+            f"{_cases(counts['deviation'])} failed as is known of the emulation, each with its "
+            "cause below."
+        )
+    if subject.profile == "generic":
+        said.append("nicproof has no profile of this model: nothing was expected of its figures.")
+    return said
+
+
+def _cases(count: int) -> str:
+    return f"{count} case" if count == 1 else f"{count} cases"
+
+
+def case_table(family: str, cases: Sequence[CaseRecord]) -> Table:
+    """The cases of one family."""
+    rows = tuple(
+        (
+            Cell(case.id.partition(".")[2], case.title),
+            Cell(case.verdict, kind=ALIKE.get(case.verdict, "absent")),
+            Cell(case.reason or "; ".join(case.evidence), _small(case)),
+            Cell(f"{case.seconds:.1f} s"),
+        )
+        for case in cases
+    )
+    head = (("case",), ("verdict",), ("seen, or why not",), ("took",))
+    return Table(head, rows, title=FAMILIES[family], text=True)
+
+
+def _small(case: CaseRecord) -> str:
+    seen = "; ".join(case.evidence) if case.reason else ""
+    return ". ".join(part for part in (seen, case.silicon and f"Silicon: {case.silicon}") if part)
+
+
+def finding_table(subject: Subject) -> Table:
+    """The device beside its model's profile."""
+    rows = tuple(
+        (
+            Cell(each.what),
+            Cell(each.found),
+            Cell(each.expected, each.source),
+            _agreement(each.agrees),
+        )
+        for each in subject.findings
+    )
+    return Table((("property",), ("found",), ("profile",), ("agrees",)), rows, text=True)
+
+
+def _agreement(agrees: bool | None) -> Cell:
+    if agrees is None:
+        return Cell("unknown", kind="absent")
+    return Cell("yes", kind="supported") if agrees else Cell("no", kind="refuted")
+
+
+def section_table(name: str, section: dict[str, str]) -> Table:
+    rows = tuple((Cell(key), Cell(value)) for key, value in section.items())
+    return Table((), rows, title=name, text=True)
+
+
+def _write(certificate: Certificate, run_dir: Path) -> Path:
+    """Each file is complete or not there: it is renamed into its place."""
+    subject = certificate.subject
+    by_family = {
+        family: [case for case in certificate.cases if case.family == family] for family in FAMILIES
+    }
+    content = {
+        "certificate": certificate,
+        "headline": headline(certificate),
+        "lead": lead(certificate),
+        "strips": {FAMILIES[family]: cases for family, cases in by_family.items() if cases},
+        "tables": [case_table(family, cases) for family, cases in by_family.items() if cases],
+        "findings": finding_table(subject) if subject.findings else None,
+        "sections": [section_table(name, each) for name, each in subject.sections.items()],
+    }
+    texts = {"json": msgspec.json.format(msgspec.json.encode(certificate)).decode()}
+    for kind in ("md", "html"):
+        template = templates(run_dir).get_template(f"certificate.{kind}.j2")
+        texts[kind] = template.render(**content)
+    for kind, text in texts.items():
+        unfinished = run_dir / f".{CERTIFICATE}.{kind}.part"
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(run_dir / f"{CERTIFICATE}.{kind}")
+    return run_dir / f"{CERTIFICATE}.html"
