@@ -93,12 +93,15 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     report = commands.add_parser(
         "report",
         help="render the report of a run again",
-        description="Render a run's report again from its records; no host is needed.",
+        description="Render a run's report, or a qualification's certificate, again from its "
+        "records; no host is needed.",
         epilog="examples:\n  nicproof report results/20261123-101500\n"
         "  nicproof report results/20261123-101500 --explain sriov",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    report.add_argument("run_dir", metavar="RUN_DIR", help="a directory that `bench` made")
+    report.add_argument(
+        "run_dir", metavar="RUN_DIR", help="a directory that `bench` or `qualify` made"
+    )
     report.add_argument(
         "--explain", metavar="PATH", help="print where the time of a packet on this path goes"
     )

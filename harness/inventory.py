@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from harness.errors import ConfigError
+
 
 @dataclass(frozen=True)
 class PortPair:
@@ -11,6 +13,15 @@ class PortPair:
 
     dut: str = "0000:01:00.0"
     partner: str = "0000:02:00.0"
+
+    def testing(self, bdf: str) -> PortPair:
+        """The pair with `bdf` as the port under test; ConfigError if it is neither of the two."""
+        if bdf not in (self.dut, self.partner):
+            raise ConfigError(
+                f"--nic {bdf}: no port of this lab",
+                remedy=f"its two cabled ports are {self.dut} and {self.partner}",
+            )
+        return self if bdf == self.dut else PortPair(dut=self.partner, partner=self.dut)
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,26 @@ import sys
 from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError
+from harness.qualify.record import CASES_FILE
 
 
 def main(argv: list[str] | None = None) -> int:
     """Exit status 0 and the report's path on stdout; 2 for a ConfigError, 1 for another error."""
     parser = argparse.ArgumentParser(
-        prog="python -m reports", description="Render the report of a run from its records."
+        prog="python -m reports",
+        description="Render a run's report or certificate from its records.",
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="e.g. results/<run-id>")
     parser.add_argument("--explain", metavar="PATH", help="print where a packet's time goes")
     arguments = parser.parse_args(argv)
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
-    from reports import explain
-    from reports.document import render
+    from reports import certificate, document, explain
 
     try:
-        page = render(arguments.run_dir)
+        if (arguments.run_dir / CASES_FILE).exists():
+            page, _ = certificate.render(arguments.run_dir)
+        else:
+            page = document.render(arguments.run_dir)
         if arguments.explain:
             explain.show(arguments.run_dir, arguments.explain)
         print(page, flush=True)

@@ -18,6 +18,7 @@ import pytest
 
 from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
+from harness.errors import LabError, RunOver
 from harness.host.local import LocalHost
 from harness.measure.plan import Visit, interleave
 from harness.measure.runner import Bench, station
@@ -60,10 +61,16 @@ def spinning(count: int) -> Iterator[None]:
 
 
 def measure(bench: Bench, visit: Visit, progress: Progress) -> None:
-    with station(bench, visit) as place:
-        place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
-        for name in WORKLOADS:
-            progress.trial(place.trial(fitted(name, bench.info.clock)))
+    """A guest that is lost takes its own figures along, and no others."""
+    try:
+        with station(bench, visit) as place:
+            place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
+            for name in WORKLOADS:
+                progress.trial(place.trial(fitted(name, bench.info.clock)))
+    except RunOver:
+        raise
+    except LabError as error:
+        progress.line(f"  {visit.path}: {error.message}")
 
 
 def primary(bench: Bench, clock: Clock, busy: int, launch: int) -> Iterator[tuple[object, ...]]:

@@ -1,0 +1,191 @@
+"""From a case's mark to the verdict in the certificate, by real pytest sessions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.qualify.record import CaseRecord, Subject
+from harness.qualify.subject import save
+from reports import certificate
+
+pytest_plugins = ["pytester"]
+
+CASES = '''
+import pytest
+from fixtures import cases
+from harness.errors import LabError, MissingCapability
+from harness.qualify.fidelity import Deviation
+
+LISTED = {{"lifecycle.known", "lifecycle.mended", "lifecycle.known-but-rig-fails"}}
+
+@pytest.fixture(autouse=True)
+def around(request):
+    cases.on_emulation(request.node)
+    if (name := cases.case_id(request.node)) in LISTED:
+        cases.expect_failure(request.node, Deviation(case=name, cause="no igb.c", silicon="does"))
+    yield
+    if "complains" in request.node.name:
+        raise cases.KernelComplaint("BUG: refcount")
+
+@pytest.fixture
+def lacking():
+    raise MissingCapability("PTP", "no clock")
+
+@pytest.fixture
+def broken():
+    raise LabError("the lab fell over", remedy="lift it")
+
+case = pytest.mark.case
+
+@case("driver")
+def test_good(evidence):
+    """The first line
+    and the second.
+
+    No more than that."""
+    evidence("7 VFs")
+    evidence("all bound")
+
+@case("device")
+def test_bad():
+    assert 1 + 1 == 3, "one and one are two"
+
+@case("device")
+def test_known():
+    assert not "dropped", "the frame got through"
+
+@case("device")
+def test_mended():
+    pass
+
+@case("device")
+def test_known_but_rig_fails():
+    raise LabError("ssh is gone")
+
+@case("driver")
+def test_complains():
+    pass
+
+@case("driver")
+def test_lacks_in_the_middle():
+    raise MissingCapability("ethtool reset", "not supported")
+
+@case("kernel")
+def test_lacks(lacking):
+    pass
+
+@case("kernel")
+def test_rig(broken):
+    pass
+
+@case("qemu")
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_twice(way):
+    pass
+'''
+
+VERDICTS = {
+    "good": ("pass", ""),
+    "bad": ("fail", "one and one are two"),
+    "known": ("deviation", "no igb.c"),
+    "mended": ("fail", "passes, although it is listed as a deviation: no igb.c"),
+    "known-but-rig-fails": ("error", "ssh is gone"),
+    "complains": ("fail", "BUG: refcount"),
+    "lacks-in-the-middle": ("skip", "ethtool reset: not supported"),
+    "lacks": ("skip", "PTP: no clock"),
+    "rig": ("error", "the lab fell over"),
+    "twice[there]": ("pass", ""),
+    "twice[back]": ("pass", ""),
+}
+
+PLUGINS = ("options", "progress", "errors", "cases", "certificate")
+
+
+def run(pytester: pytest.Pytester, run_dir: Path, *more: str) -> pytest.RunResult:
+    pytester.makepyfile(test_lifecycle=CASES.replace("{{", "{").replace("}}", "}"))
+    plugins = [f"-pfixtures.{name}" for name in PLUGINS]
+    return pytester.runpytest_subprocess(*plugins, f"--run-dir={run_dir}", *more)
+
+
+def subject(emulated: bool = True) -> Subject:
+    return Subject(
+        run="r",
+        version="0",
+        created="2026-01-01T00:00:00+00:00",
+        fidelity="nested-tcg" if emulated else "hardware",
+        clock="virtual" if emulated else "wall",
+        model="82576",
+        bdf="0000:01:00.0",
+        emulated=emulated,
+        profile="82576",
+        sections={"host": {"kernel": "6.12 | with <bars>"}},
+    )
+
+
+def found(run_dir: Path) -> dict[str, CaseRecord]:
+    lines = (run_dir / "cases.jsonl").read_bytes().splitlines()
+    records = [msgspec.json.decode(line, type=CaseRecord) for line in lines]
+    return {record.id.removeprefix("lifecycle."): record for record in records}
+
+
+@pytest.mark.parametrize("workers", [(), ("-n2",)], ids=["one process", "two workers"])
+def test_verdicts(pytester: pytest.Pytester, tmp_path: Path, workers: tuple[str, ...]) -> None:
+    result = run(pytester, tmp_path, *workers)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    records = found(tmp_path)
+    assert {name: (each.verdict, each.reason) for name, each in records.items()} == VERDICTS
+    good = records["good"]
+    assert good.title == "The first line and the second."
+    assert good.evidence == ("7 VFs", "all bound")
+    assert good.silicon.startswith("evidence: the driver")
+    assert records["bad"].silicon.startswith("no evidence: QEMU's model")
+    assert records["rig"].silicon == "no evidence"
+
+
+def test_families_can_be_chosen(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    result = run(pytester, tmp_path, "--family=ptp")
+    assert result.ret == pytest.ExitCode.NO_TESTS_COLLECTED
+    result = run(pytester, tmp_path, "--family=ptp,liveliness")
+    result.stderr.fnmatch_lines("*'liveliness' is no family of cases*")
+
+
+def test_certificate_tells_everything(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    save(subject(), tmp_path)
+    result = run(pytester, tmp_path)
+    result.stdout.fnmatch_lines(
+        ["82576, as QEMU emulates it, is not fit to carry VMs: 3 cases failed", "certificate: *"]
+    )
+    whole = json.loads((tmp_path / "certificate.json").read_text())
+    assert whole["verdict"] == "not fit"
+    assert {case["id"] for case in whole["cases"]} == {f"lifecycle.{name}" for name in VERDICTS}
+    assert set(whole["cases"][0]) >= {"id", "family", "verdict", "reason", "evidence", "seconds"}
+    for kind in ("html", "md"):
+        text = (tmp_path / f"certificate.{kind}").read_text()
+        assert "one and one are two" in text
+        assert "6.12 | with <bars>" not in text, "not escaped"
+
+
+def case(verdict: str, name: str = "x") -> CaseRecord:
+    form = {"id": f"ptp.{name}", "family": "ptp", "title": "T", "decided_by": "device"}
+    return msgspec.convert({**form, "verdict": verdict, "reason": "r"}, type=CaseRecord)
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "complete", "whole"),
+    [
+        (["pass", "skip", "deviation"], True, "fit"),
+        (["pass", "fail", "error"], True, "not fit"),
+        (["pass", "fail"], False, "not fit"),
+        (["pass", "error"], True, "undecided"),
+        (["pass"], False, "undecided"),
+        (["skip", "deviation"], True, "undecided"),
+    ],
+)
+def test_whole_verdict(verdicts: list[str], complete: bool, whole: str) -> None:
+    issued = certificate.issue(subject(), [case(each) for each in verdicts], complete=complete)
+    assert issued.verdict == whole
+    assert f"is {whole} " in certificate.headline(issued) or whole == "undecided"
