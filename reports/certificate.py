@@ -7,17 +7,17 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ConfigError, LabError
+from harness.errors import LabError
 from harness.qualify.record import (
-    CASES_FILE,
     CERTIFICATE,
     FAMILIES,
-    SUBJECT_FILE,
     VERDICTS,
     CaseRecord,
     Certificate,
     Subject,
     Verdict,
+    load_cases,
+    load_subject,
 )
 from reports.document import templates
 from reports.tables import Cell, Table
@@ -26,13 +26,12 @@ ALIKE = {"pass": "supported", "fail": "refuted", "error": "refuted"}
 """Verdicts that look as those on claims do in the comparison's report."""
 
 
-def render(run_dir: Path, *, complete: bool = True) -> tuple[Path, str]:
+def render(run_dir: Path) -> tuple[Path, str]:
     """Write the certificate of a run into its directory; the page's path and the verdict in words.
 
-    `complete`: whether every case that was to be run came to its end. ConfigError if the directory
-    holds no qualification; LabError if the certificate cannot be written.
+    ConfigError if the directory holds no qualification; LabError if nothing can be written there.
     """
-    certificate = issue(*load(run_dir), complete=complete)
+    certificate = issue(load_subject(run_dir), load_cases(run_dir))
     try:
         return _write(certificate, run_dir), headline(certificate)
     except OSError as error:
@@ -42,22 +41,8 @@ def render(run_dir: Path, *, complete: bool = True) -> tuple[Path, str]:
         ) from error
 
 
-def load(run_dir: Path) -> tuple[Subject, tuple[CaseRecord, ...]]:
-    """What was qualified, and the cases in the order of their families."""
-    try:
-        subject = msgspec.json.decode((run_dir / SUBJECT_FILE).read_bytes(), type=Subject)
-        lines = (run_dir / CASES_FILE).read_bytes().splitlines()
-        cases = [msgspec.json.decode(line, type=CaseRecord) for line in lines]
-    except FileNotFoundError as error:
-        raise ConfigError(f"{run_dir}: no qualification: {error.filename} is not there") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{run_dir}: its records cannot be read: {error}") from error
-    order = list(FAMILIES)
-    return subject, tuple(sorted(cases, key=lambda case: order.index(case.family)))
-
-
-def issue(subject: Subject, cases: Sequence[CaseRecord], *, complete: bool) -> Certificate:
-    """The verdict on the whole. One failure is enough against; an error leaves it undecided."""
+def issue(subject: Subject, cases: Sequence[CaseRecord]) -> Certificate:
+    """The verdict on the whole. One failure is enough against; for it, every case must have run."""
     counts: dict[Verdict, int] = {
         verdict: sum(case.verdict == verdict for case in cases) for verdict in VERDICTS
     }
@@ -67,8 +52,11 @@ def issue(subject: Subject, cases: Sequence[CaseRecord], *, complete: bool) -> C
     elif counts["error"]:
         verdict = "undecided"
         because = f"the rig failed in {_cases(counts['error'])}"
-    elif not complete:
+    elif not subject.finished:
         verdict, because = "undecided", "the run ended before its last case"
+    elif subject.selection:
+        verdict = "undecided"
+        because = f"no case failed, but only some were run ({subject.selection})"
     elif not counts["pass"]:
         verdict, because = "undecided", "no case passed, so nothing was shown"
     else:
@@ -81,10 +69,14 @@ def issue(subject: Subject, cases: Sequence[CaseRecord], *, complete: bool) -> C
 def headline(certificate: Certificate) -> str:
     """The verdict in one line."""
     subject = certificate.subject
-    nic = f"{subject.model}, as QEMU emulates it," if subject.emulated else subject.model
-    return f"{nic} is {certificate.verdict} to carry VMs: {certificate.because}".replace(
-        "is undecided to", "is undecided whether fit to"
-    )
+    nic = f"the emulated {subject.model}" if subject.emulated else f"this {subject.model}"
+    said: dict[str, str] = {
+        "fit": f"{nic} is fit to carry VMs",
+        "not fit": f"{nic} is not fit to carry VMs",
+        "undecided": f"Whether {nic} is fit to carry VMs is undecided",
+    }
+    line = f"{said[certificate.verdict]}: {certificate.because}"
+    return line[0].upper() + line[1:]
 
 
 def lead(certificate: Certificate) -> list[str]:
@@ -170,6 +162,7 @@ def _write(certificate: Certificate, run_dir: Path) -> Path:
         "certificate": certificate,
         "headline": headline(certificate),
         "lead": lead(certificate),
+        "kinds": ALIKE,
         "strips": {FAMILIES[family]: cases for family, cases in by_family.items() if cases},
         "tables": [case_table(family, cases) for family, cases in by_family.items() if cases],
         "findings": finding_table(subject) if subject.findings else None,

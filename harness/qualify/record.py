@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 
+from harness.errors import ConfigError
 from harness.units import Clock, Fidelity
 
 Verdict = Literal["pass", "fail", "skip", "error", "deviation"]
@@ -74,6 +79,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     profile: str  # the profile's name; "generic" for a model that nicproof does not know
     sections: dict[str, dict[str, str]]
     findings: tuple[Finding, ...] = ()
+    selection: str = ""  # how cases were chosen, as options; "" for the whole suite
+    finished: bool = False  # did every chosen case come to its end?
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,3 +96,36 @@ class Certificate(msgspec.Struct, frozen=True, kw_only=True):
 def family_of(case: str) -> str:
     """The family in a case's id."""
     return case.partition(".")[0]
+
+
+def save(subject: Subject, run_dir: Path) -> None:
+    """Write subject.json, whole or not at all."""
+    run_dir.mkdir(parents=True, exist_ok=True)
+    unfinished = run_dir / f".{SUBJECT_FILE}.{os.getpid()}.part"
+    unfinished.write_bytes(msgspec.json.encode(subject))
+    unfinished.replace(run_dir / SUBJECT_FILE)
+
+
+def load_subject(run_dir: Path) -> Subject:
+    """What a run qualified. ConfigError if the directory does not say, or not readably."""
+    with _reading(run_dir):
+        return msgspec.json.decode((run_dir / SUBJECT_FILE).read_bytes(), type=Subject)
+
+
+def load_cases(run_dir: Path) -> tuple[CaseRecord, ...]:
+    """The cases of a run that ended, in the order of their families. ConfigError as above."""
+    with _reading(run_dir):
+        lines = (run_dir / CASES_FILE).read_bytes().splitlines()
+        cases = [msgspec.json.decode(line, type=CaseRecord) for line in lines]
+    order = list(FAMILIES)
+    return tuple(sorted(cases, key=lambda case: order.index(case.family)))
+
+
+@contextmanager
+def _reading(run_dir: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ConfigError(f"{run_dir}: no qualification: {error.filename} is not there") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{run_dir}: its records cannot be read: {error}") from error

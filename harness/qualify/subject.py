@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from pathlib import Path
-
-import msgspec
 
 from harness import __version__
 from harness.measure.environment import describe_controller, describe_host, describe_nic
-from harness.qualify.record import SUBJECT_FILE, Subject
+from harness.qualify.record import Subject
 from harness.qualify.rig import Rig
 
 
@@ -33,11 +30,3 @@ def describe(rig: Rig, run: str, lab: dict[str, str]) -> Subject:
             "controller": describe_controller(),
         },
     )
-
-
-def save(subject: Subject, run_dir: Path) -> None:
-    """Write subject.json, whole or not at all."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = run_dir / f".{SUBJECT_FILE}.{subject.run}.part"
-    unfinished.write_bytes(msgspec.json.encode(subject))
-    unfinished.replace(run_dir / SUBJECT_FILE)

@@ -8,8 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.qualify.record import CaseRecord, Subject
-from harness.qualify.subject import save
+from harness.qualify.record import CaseRecord, Subject, save
 from reports import certificate
 
 pytest_plugins = ["pytester"]
@@ -111,7 +110,7 @@ def run(pytester: pytest.Pytester, run_dir: Path, *more: str) -> pytest.RunResul
     return pytester.runpytest_subprocess(*plugins, f"--run-dir={run_dir}", *more)
 
 
-def subject(emulated: bool = True) -> Subject:
+def subject(emulated: bool = True, finished: bool = True, selection: str = "") -> Subject:
     return Subject(
         run="r",
         version="0",
@@ -122,6 +121,8 @@ def subject(emulated: bool = True) -> Subject:
         bdf="0000:01:00.0",
         emulated=emulated,
         profile="82576",
+        finished=finished,
+        selection=selection,
         sections={"host": {"kernel": "6.12 | with <bars>"}},
     )
 
@@ -157,7 +158,7 @@ def test_certificate_tells_everything(pytester: pytest.Pytester, tmp_path: Path)
     save(subject(), tmp_path)
     result = run(pytester, tmp_path)
     result.stdout.fnmatch_lines(
-        ["82576, as QEMU emulates it, is not fit to carry VMs: 3 cases failed", "certificate: *"]
+        ["The emulated 82576 is not fit to carry VMs: 3 cases failed", "certificate: *"]
     )
     whole = json.loads((tmp_path / "certificate.json").read_text())
     assert whole["verdict"] == "not fit"
@@ -175,17 +176,19 @@ def case(verdict: str, name: str = "x") -> CaseRecord:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "complete", "whole"),
+    ("verdicts", "finished", "selection", "whole"),
     [
-        (["pass", "skip", "deviation"], True, "fit"),
-        (["pass", "fail", "error"], True, "not fit"),
-        (["pass", "fail"], False, "not fit"),
-        (["pass", "error"], True, "undecided"),
-        (["pass"], False, "undecided"),
-        (["skip", "deviation"], True, "undecided"),
+        (["pass", "skip", "deviation"], True, "", "fit"),
+        (["pass", "fail", "error"], True, "", "not fit"),
+        (["pass", "fail"], False, "", "not fit"),
+        (["pass", "error"], True, "", "undecided"),
+        (["pass"], False, "", "undecided"),
+        (["skip", "deviation"], True, "", "undecided"),
+        (["pass"], True, "-k mac", "undecided"),
     ],
 )
-def test_whole_verdict(verdicts: list[str], complete: bool, whole: str) -> None:
-    issued = certificate.issue(subject(), [case(each) for each in verdicts], complete=complete)
+def test_whole_verdict(verdicts: list[str], finished: bool, selection: str, whole: str) -> None:
+    of = subject(finished=finished, selection=selection)
+    issued = certificate.issue(of, [case(each) for each in verdicts])
     assert issued.verdict == whole
     assert f"is {whole} " in certificate.headline(issued) or whole == "undecided"
