@@ -1,0 +1,57 @@
+"""`nicproof qualify` as a user starts it, and the list of its cases."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.host.base import CommandResult
+from harness.host.local import LocalHost
+from harness.qualify.record import FAMILIES
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def qualify(*options: str) -> CommandResult:
+    argv = (sys.executable, "-m", "harness.cli", "qualify", *options)
+    return LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=400, check=False)
+
+
+def test_the_list_of_cases_is_the_one_in_docs() -> None:
+    listed = qualify("--list").checked().text
+    assert listed == (ROOT / "docs" / "cases.md").read_text(), "make docs/cases.md again"
+    for family in FAMILIES.values():
+        assert f"## {family} (" in listed
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--soak", "soon"), "write it as 90s, 10m or 2h"),
+        (("--family", "livelihood"), "choose from discovery"),
+        (("--nic", "eth0"), "is not a PCI address"),
+    ],
+)
+def test_wrong_options_are_told_before_anything_starts(options: tuple[str, ...], said: str) -> None:
+    result = qualify(*options)
+    assert result.returncode == 2
+    assert said in result.error and "Traceback" not in result.error
+
+
+@pytest.mark.lab
+@pytest.mark.timeout(500)
+def test_a_short_qualification_ends_with_a_certificate(tmp_path: Path) -> None:
+    """Of the lab's other port, to see that --nic is heeded."""
+    run_dir = tmp_path / "run"
+    chosen = ("--family=lifecycle", "--nic=0000:02:00.0", f"--run-dir={run_dir}")
+    result = qualify(*chosen, "--", "-k", "most_vfs or refused")
+    assert result.returncode == 0, result.text + result.error
+    assert f"certificate: {run_dir}/certificate.html" in result.text
+    whole = json.loads((run_dir / "certificate.json").read_text())
+    assert whole["subject"]["bdf"] == "0000:02:00.0"
+    assert {case["verdict"] for case in whole["cases"]} == {"pass"} and len(whole["cases"]) >= 4
+    assert whole["verdict"] == "undecided", "a few cases make no certificate"
+    assert "only some were run" in whole["because"]
