@@ -21,6 +21,7 @@ examples:
   nicproof bench --paths sriov,virtio-vhost       only these two, six boots each
   nicproof bench --paths sriov --vfio x-no-mmap=on --quick
   nicproof qualify                                is this NIC fit? cases and a certificate
+  nicproof compare results/base results/new       is the new run worse?
   nicproof report results/20261123-101500         render a run again, without any host
   nicproof lab shell                              look around inside the nested lab
   nicproof doctor                                 what this machine can and cannot do
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_bench(commands)
     qualify_commands.add_parser(commands)
+    _add_compare(commands)
     _add_report(commands)
     lab_commands.add_parser(commands)
     doctor.add_parser(commands)
@@ -89,6 +91,51 @@ def _bench(given: argparse.Namespace) -> None:
     run_suite("comparison", checked.run_dir, [*options.as_arguments(given), *given.pytest])
 
 
+def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    compare = commands.add_parser(
+        "compare",
+        help="is a run worse than another? a verdict, an exit status, a report",
+        description="Judge a run against another, figure by figure: regression, improvement, no "
+        "change, or undecided. Writes regression.html, .md, .json, JUnit XML, OpenMetrics text and "
+        "what github-action-benchmark and Bencher read; with $GITHUB_STEP_SUMMARY set, the summary "
+        "of the job too.",
+        epilog="examples:\n  nicproof compare results/base results/new\n"
+        "  nicproof compare results/tcg results/kvm --across fidelity\n\n"
+        "exit status: 0 no regression, 1 a regression, 2 the runs cannot be compared, "
+        "3 undecided (with --strict)",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    compare.add_argument("base", metavar="BASE", help="directory of the run to compare with")
+    compare.add_argument("new", metavar="NEW", help="directory of the run to judge")
+    compare.add_argument(
+        "--across",
+        action="append",
+        default=[],
+        metavar="KEY",
+        help="a key in which the runs may differ, since that is the point of the comparison",
+    )
+    compare.add_argument(
+        "--strict", action="store_true", help="exit status 3 if a figure is undecided"
+    )
+    compare.add_argument(
+        "--out", metavar="DIR", help="where the report goes (default NEW/against-BASE)"
+    )
+    compare.set_defaults(handler=_compare)
+
+
+def _compare(given: argparse.Namespace) -> None:
+    arguments = [given.base, given.new, *(f"--across={key}" for key in given.across)]
+    arguments += ["--strict"] if given.strict else []
+    arguments += [f"--out={given.out}"] if given.out else []
+    become("reports.regression", arguments)
+
+
+def become(module: str, arguments: list[str]) -> None:
+    """The harness does not import the reports (and their plot library): it starts them."""
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     report = commands.add_parser(
         "report",
@@ -108,11 +155,9 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     report.set_defaults(handler=_report)
 
 
-def _report(given: argparse.Namespace) -> int:
-    # The harness does not import the reports (and their plot library): it starts them.
-    sys.stdout.flush()
+def _report(given: argparse.Namespace) -> None:
     explain = [f"--explain={given.explain}"] if given.explain else []
-    os.execv(sys.executable, [sys.executable, "-m", "reports", given.run_dir, *explain])
+    become("reports", [given.run_dir, *explain])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""How one set of runs' figures lies beside another's: tests and intervals for boots that are not
+paired. Pure functions of numbers.
+
+One number is one boot. If two configurations made no difference, any boot might as well have been
+the other's, so the labels are exchanged in every way there is (or, of many, in a seeded sample).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from reports.stats import Floats
+
+_ALL_UP_TO = 20_000
+_SEED = 20_101_209  # for samples of labellings only; any number would do
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Shift:
+    """`ratio` is new / base, with the interval that the exchange test does not reject."""
+
+    ratio: float
+    low: float
+    high: float
+    scale: float  # standard deviation of a boot around its side's centre, as a log ratio
+    boots: tuple[int, int]
+
+
+def labellings(base: int, new: int) -> NDArray[np.bool_]:
+    """Which of base + new boots are called new: a row a way, the observed one (the last) first."""
+    total = base + new
+    if math.comb(total, new) <= _ALL_UP_TO:
+        ways = np.zeros((math.comb(total, new), total), dtype=bool)
+        chosen = combinations(range(total - 1, -1, -1), new)
+        for row, which in enumerate(chosen):
+            ways[row, list(which)] = True
+        return ways
+    generator = np.random.default_rng(_SEED)
+    drawn = np.argsort(generator.random((_ALL_UP_TO, total)), axis=1) >= base
+    drawn[0] = np.arange(total) >= base
+    return drawn
+
+
+def shift(base: Sequence[float], new: Sequence[float], confidence: float) -> Shift:
+    """The ratio of two sides: the median of the ratios of all their pairs (Hodges and Lehmann
+    1963), with the exact interval.
+
+    Exchanging a set of base boots for as many new ones leaves the statistic as it is just if the
+    true difference is that of the two sets' means, so the bounds are order statistics of those
+    differences (Hartigan 1969, for two samples). ValueError if a side is empty or a value negative.
+    """
+    sides, back = scaled(base, new)
+    left, right = sides[: len(base)], sides[len(base) :]
+    pairs = np.subtract.outer(right, left)
+    within = np.concatenate([left - left.mean(), right - right.mean()])
+    freedom = max(1, len(within) - 2)
+    low, high = _interval(left, right, confidence)
+    none_before = not any(base) and any(new)
+    return Shift(
+        ratio=math.inf if none_before else back(float(np.median(pairs))),
+        low=back(low),
+        high=back(high),
+        scale=float(math.sqrt((within**2).sum() / freedom)),
+        boots=(len(base), len(new)),
+    )
+
+
+def _interval(left: Floats, right: Floats, confidence: float) -> tuple[float, float]:
+    ways = labellings(len(left), len(right))[1:]
+    to_base = ~ways[:, len(left) :]  # new boots that are called base
+    to_new = ways[:, : len(left)]
+    moved = to_base.sum(axis=1)
+    means = np.sort((to_base @ right - to_new @ left) / moved)
+    rank = math.floor((len(means) + 1) * (1 - confidence) / 2)
+    return (float(means[rank - 1]), float(means[-rank])) if rank else (-math.inf, math.inf)
+
+
+def scaled(base: Sequence[float], new: Sequence[float]) -> tuple[Floats, Callable[[float], float]]:
+    """Both sides on a scale on which a difference is a log ratio, and the way back to a ratio.
+
+    Where a count is zero there is no logarithm: the scale is then the value over the mean of the
+    two sides' means, and a difference of 2 means that one side has none.
+    """
+    data = np.asarray([*base, *new], dtype=np.float64)
+    if not base or not new or (data < 0).any():
+        raise ValueError(f"nothing to compare in {base} and {new}")
+    if (data > 0).all():
+        return np.log(data), _exp
+    middle = (np.mean(base) + np.mean(new)) / 2
+    return data / (middle or 1.0), _ratio
+
+
+def _exp(difference: float) -> float:
+    return math.exp(difference) if difference < 700 else math.inf
+
+
+def _ratio(difference: float) -> float:
+    half = difference / 2
+    return math.inf if half >= 1 else (1 + half) / (1 - half) if half > -1 else 0.0
+
+
+def step_down(table: Floats, new: int) -> list[float]:
+    """Adjusted p of several comparisons at once (Westfall and Young 1993, free step-down).
+
+    `table` has a row a comparison and a column a block, the base's first, then `new` new ones; NaN
+    where a block has no value. Exchanging a block exchanges it in all rows, so what they share is
+    not paid for twice. The chance of any false rejection is bounded by the level.
+    """
+    if not len(table):
+        return []
+    there = ~np.isnan(table)
+    means = np.where(there.any(axis=1), np.nansum(table, axis=1), 0) / np.maximum(
+        there.sum(axis=1), 1
+    )
+    centred = np.where(there, table - means[:, None], 0.0)
+    norms = np.sqrt((centred**2).sum(axis=1))
+    ways = labellings(table.shape[1] - new, new).astype(np.float64)
+    many_new, sum_new = there @ ways.T, centred @ ways.T
+    many_base = there.sum(axis=1)[:, None] - many_new
+    usable = (many_new > 0) & (many_base > 0)
+    gaps = np.where(
+        usable,
+        np.abs(sum_new) * (1 / np.maximum(many_new, 1) + 1 / np.maximum(many_base, 1)),
+        0.0,
+    )
+    # |difference of means|: the centred sums of the two sides are opposite.
+    statistic = gaps / np.where(norms > 0, norms, 1.0)[:, None]
+    order = np.argsort(-statistic[:, 0], kind="stable")
+    adjusted, largest = np.empty(len(table)), 0.0
+    for position, index in enumerate(order):
+        rivals = statistic[order[position:]].max(axis=0)
+        largest = max(largest, float(np.mean(rivals >= statistic[index, 0] - _TOLERANCE)))
+        adjusted[index] = largest
+    return [float(p) for p in adjusted]
+
+
+def boots_needed(scale: float, gap: float) -> int:
+    """Boots a side with which a difference of `gap` (a log ratio) is told from none, 4 times of 5
+    and with one false alarm in a hundred: 2 (2.576 + 0.842)^2 (scale / gap)^2, by the normal
+    approximation of the two-sample test."""
+    return math.ceil(2 * (2.576 + 0.842) ** 2 * (scale / gap) ** 2) if gap else 0

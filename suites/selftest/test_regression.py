@@ -1,0 +1,188 @@
+"""A run judged against another: the exact test, the verdicts, the formats, the exit status.
+
+Runs are made up (synthetic_run), so that what differs between them is known.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import numpy as np
+import pytest
+
+from harness.host.base import CommandResult
+from harness.host.local import LocalHost
+from harness.measure.record import RunInfo, TrialRecord
+from reports import shifts
+from reports.regression import document, judge
+from suites.selftest import synthetic_run
+from suites.selftest.synthetic_run import CHARACTERS, make_run, write_run
+
+ROOT = Path(__file__).resolve().parents[2]
+PATHS, WORKLOADS = ("virtio", "sriov"), ("tcp-tx", "latency")
+
+
+def test_every_labelling_once_and_the_observed_first() -> None:
+    ways = shifts.labellings(2, 3)
+    assert ways[0].tolist() == [False, False, True, True, True]
+    assert len({tuple(way) for way in ways.tolist()}) == len(ways) == math.comb(5, 3)
+    assert (ways.sum(axis=1) == 3).all()
+    many = shifts.labellings(30, 30)
+    assert many[0].tolist() == [False] * 30 + [True] * 30
+    assert (many.sum(axis=1) == 30).all()
+
+
+def test_the_smallest_p_is_that_of_the_count() -> None:
+    table = np.array([[0.0, 0.1, 0.2, 5.0, 5.1, 5.2]])
+    assert shifts.step_down(table, 3) == [pytest.approx(2 / math.comb(6, 3))]
+    assert judge.fewest() == 5, "2 / C(10, 5) = 0.0079 is the first below 0.01"
+
+
+def test_a_shift_is_found_with_its_interval() -> None:
+    base = [1.00, 1.01, 0.99, 1.02, 0.98, 1.00]
+    found = shifts.shift(base, [value * 1.2 for value in base], 0.99)
+    assert found.ratio == pytest.approx(1.2)
+    assert 1.15 < found.low < 1.2 < found.high < 1.25
+    assert found.scale == pytest.approx(0.0141, rel=0.05)
+
+
+def test_intervals_cover_as_often_as_they_say() -> None:
+    random = np.random.default_rng(7)
+    covered = 0
+    for _ in range(500):
+        base, new = random.lognormal(0, 0.02, 6), random.lognormal(0.05, 0.02, 6)
+        found = shifts.shift(list(base), list(new), 0.9)
+        covered += found.low <= math.exp(0.05) <= found.high
+    assert 0.85 < covered / 500 < 0.95
+
+
+def test_equal_configurations_are_seldom_called_different() -> None:
+    """The level of the whole family, not of each figure: 20 of them, correlated by block."""
+    random = np.random.default_rng(11)
+    alarms = 0
+    for _ in range(400):
+        table = random.normal(0, 0.02, (20, 12)) + random.normal(0, 0.02, 12)
+        alarms += min(shifts.step_down(table, 6)) < 0.05
+    assert alarms / 400 < 0.08
+
+
+def test_none_against_some() -> None:
+    appeared = shifts.shift([0, 0, 0, 0, 0], [2, 1, 2, 2, 1], 0.9)
+    assert appeared.ratio == math.inf
+    assert shifts.shift([2.0, 1.0], [0.0, 0.0], 0.9).ratio == 0.0
+    with pytest.raises(ValueError, match="nothing to compare"):
+        shifts.shift([], [1.0], 0.9)
+
+
+def run(directory: Path, seed: int, boots: int = 6) -> Path:
+    info, records = make_run(boots, paths=PATHS, workloads=WORKLOADS, seed=seed)
+    return write_run(directory, info, records)
+
+
+def slower(monkeypatch: pytest.MonkeyPatch, path: str, by: float) -> None:
+    """From here on runs are made in which `path` is slower, and has exits for it."""
+    character = CHARACTERS[path]
+    exits = character.per_packet | {"npf": 2.0}
+    changed = replace(character, mbit=character.mbit * (1 - by), per_packet=exits)
+    monkeypatch.setitem(CHARACTERS, path, changed)
+
+
+def compare(base: Path, new: Path, *options: str, **env: str) -> CommandResult:
+    argv = (sys.executable, "-m", "harness.cli", "compare", str(base), str(new), *options)
+    return LocalHost(env={"PYTHONPATH": str(ROOT), **env}).run(argv, timeout=120, check=False)
+
+
+def test_equal_runs_give_no_regression(tmp_path: Path) -> None:
+    result = compare(run(tmp_path / "a", 1), run(tmp_path / "b", 2), "--strict")
+    assert result.returncode == 3, result.text + result.error  # boots vary by 6 %, the margin is 3
+    assert "undecided" in result.text and "regression" not in result.text.partition("report:")[0]
+
+
+def test_a_regression_is_told_with_the_exits_that_explain_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base = run(tmp_path / "a", 1)
+    slower(monkeypatch, "sriov", 0.4)
+    new, summary = run(tmp_path / "b", 2), tmp_path / "summary.md"
+    result = compare(base, new, GITHUB_STEP_SUMMARY=str(summary))
+    assert result.returncode == 1, result.text + result.error
+    out = new / "against-synthetic-test-data"
+    whole = json.loads((out / "regression.json").read_text())
+    worst = {(c["path"], c["metric"]) for c in whole["changes"] if c["verdict"] == "regression"}
+    assert worst >= {("sriov", "throughput"), ("sriov", "exits_per_packet")}
+    assert not any(path == "virtio" for path, _ in worst)
+    assert "sriov, tcp-tx" in summary.read_text() and "npf exits per packet 0 -> " in result.text
+    suite = ElementTree.parse(out / "regression-junit.xml").getroot()
+    assert int(suite.get("failures", "0")) == sum(c["verdict"] == "regression"
+        for c in whole["changes"] if c["primary"])  # fmt: skip
+    assert (out / "metrics.txt").read_text().endswith("# EOF\n")
+    bigger = json.loads((out / "benchmark-bigger-is-better.json").read_text())
+    assert {row["name"].rpartition("/")[2] for row in bigger} == {
+        "throughput", "throughput_sent"
+    }  # fmt: skip
+    assert compare(new, base).returncode == 0, "an improvement fails nobody"
+
+
+def changed(directory: Path, change: Callable[[RunInfo], RunInfo], **trial: object) -> Path:
+    info, records = make_run(paths=PATHS, workloads=WORKLOADS, seed=3)
+    altered: list[TrialRecord] = [msgspec.structs.replace(each, **trial) for each in records]
+    return write_run(directory, change(info), altered)
+
+
+def test_what_must_not_be_compared_is_refused_by_name(tmp_path: Path) -> None:
+    base = run(tmp_path / "a", 1)
+    hardware = changed(
+        tmp_path / "hw",
+        lambda info: msgspec.structs.replace(info, fidelity="hardware"),
+        fidelity="hardware",
+    )
+    result = compare(base, hardware)
+    assert result.returncode == 2
+    assert "differ in fidelity: 'nested-tcg', 'hardware'" in result.error
+    assert compare(base, hardware, "--across=fidelity").returncode != 2
+    longer = changed(tmp_path / "long", lambda info: info, parameters={"seconds": "20"})
+    assert "differ in workload parameters" in compare(base, longer).error
+    assert "not a key of a run" in compare(base, longer, "--across=weather").error
+
+
+def test_what_is_no_run_is_told(tmp_path: Path) -> None:
+    base = run(tmp_path / "a", 1)
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "trials.db").write_bytes(b"not a database at all" * 100)
+    for directory in (tmp_path / "nowhere", tmp_path / "foreign"):
+        result = compare(base, directory)
+        assert result.returncode == 2 and "Traceback" not in result.error, result.error
+
+
+def test_too_few_boots_are_undecided_with_advice(tmp_path: Path) -> None:
+    outcome = document.compare(run(tmp_path / "a", 1, boots=2), run(tmp_path / "b", 2, boots=2))
+    assert {change.verdict for change in outcome.primary} == {"undecided"}
+    assert all("would decide it" in c.why or "too noisy" in c.why for c in outcome.primary)
+
+
+def test_known_shifts_are_judged_as_they_are() -> None:
+    """Boots that vary by half a per cent: 1 % is none within the margin of 3, 8 % is a change."""
+    quiet = synthetic_run.CHARACTERS["sriov"]
+    random = np.random.default_rng(5)
+    for by, verdict in ((0.0, "no change"), (0.01, "no change"), (-0.08, "regression")):
+        frames = [
+            _boots(quiet.mbit * (1 + side * by) * random.lognormal(0, 0.005, 8)) for side in (0, 1)
+        ]
+        (change,) = judge.judge(*frames)
+        assert change.verdict == verdict, (by, change)
+
+
+def _boots(values: np.ndarray) -> object:
+    import pandas as pd
+
+    rows = {"path": "sriov", "workload": "tcp-tx", "metric": "throughput"}
+    blocks = range(len(values))
+    return pd.DataFrame([{**rows, "block": b, "boot": b, "value": v} for b, v in zip(
+        blocks, values, strict=True)])  # fmt: skip
