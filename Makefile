@@ -10,12 +10,13 @@ BENCHMARK = $(VENV)/bin/pytest --progress --capture=no -q $(if $(RUN_DIR),--run-
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench bench-accounting bench-clocks bench-endurance test setup tools check image clean
+.PHONY: help bench qualify bench-accounting bench-clocks bench-endurance test setup tools check image clean
 
 help:
 	@echo "make bench          compare the network paths in the nested lab, about 14 minutes"
 	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
+	@echo "make qualify        is the lab's NIC fit to carry VMs? cases and a certificate"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
@@ -25,6 +26,9 @@ help:
 
 bench: setup
 	$(NICPROOF) bench $(if $(QUICK),--quick) $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+
+qualify: setup
+	$(NICPROOF) qualify $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 bench-accounting: setup
 	$(BENCHMARK) suites/benchmarks/test_accounting_cost.py
