@@ -17,7 +17,7 @@ from harness.host.local import LocalHost
 from harness.lab import accel, image
 from harness.lab.cache import cache_root
 from harness.pci import sriov
-from harness.pci.device import MODELS, ROOT, Device
+from harness.pci.device import ROOT, Device
 from harness.units import MIB
 
 State = Literal["yes", "no", "note"]
@@ -141,11 +141,11 @@ def _ports(host: Host) -> tuple[Finding, ...]:
     findings = []
     for path in host.glob(f"{ROOT}/*"):
         device = Device(host, Path(path).name)
-        model = MODELS.get(device.ids)
-        if model and not model.endswith("VF"):
+        profile = device.profile
+        if not profile.generic and not device.pf:
             vfs = sriov.total_vfs(host, device.bdf)
             detail = f"{device.bdf}, driver {device.driver or 'none'}, {vfs} VFs offered"
-            findings.append(Finding(f"NIC {model}", "yes", detail))
+            findings.append(Finding(f"NIC {profile.model}", "yes", detail))
     if findings:
         return tuple(findings)
     return (Finding("NIC", "note", "no 82576, I350, 82599 or X540 here: use the nested lab"),)

@@ -16,9 +16,6 @@ from harness.pci.binding import bound
 from harness.pci.device import Device
 from harness.pci.sriov import virtual_functions
 
-VF_DRIVERS = {"igb": "igbvf", "ixgbe": "ixgbevf"}
-"""PF driver to the driver of its VFs (Documentation/networking/device_drivers/ethernet/intel)."""
-
 
 @dataclass(frozen=True)
 class SriovPath:
@@ -55,5 +52,6 @@ class SriovPath:
 
 def vf_driver(host: Host, pf: str) -> str:
     """The driver that a VF of `pf` will have, wherever it is used."""
-    driver = Device(host, pf).driver
-    return VF_DRIVERS.get(driver, f"{driver}vf")
+    device = Device(host, pf)
+    known = device.profile.vf.driver
+    return known.value if known else f"{device.driver}vf"

@@ -7,20 +7,9 @@ from dataclasses import dataclass
 
 from harness.errors import LabError
 from harness.host.base import Host
+from harness.pci.profiles import Profile, profile_for
 
 ROOT = "/sys/bus/pci/devices"
-
-MODELS = {
-    ("8086", "10c9"): "82576",
-    ("8086", "10ca"): "82576 VF",
-    ("8086", "1521"): "I350",
-    ("8086", "1520"): "I350 VF",
-    ("8086", "10fb"): "82599",
-    ("8086", "10ed"): "82599 VF",
-    ("8086", "1528"): "X540",
-    ("8086", "1515"): "X540 VF",
-}
-"""Vendor and device ID to the field's name of the model (e1000_hw.h, ixgbe_type.h in Linux)."""
 
 
 @dataclass(frozen=True)
@@ -64,15 +53,25 @@ class Device:
         return vendor.removeprefix("0x"), device.removeprefix("0x")
 
     @property
+    def profile(self) -> Profile:
+        """What is known of its model."""
+        return profile_for(*self.ids)
+
+    @property
     def model(self) -> str:
         """The field's name, or vendor:device where nicproof knows none."""
         ids = self.ids
-        return MODELS.get(ids, ":".join(ids))
+        return profile_for(*ids).name(*ids)
 
     @property
     def driver(self) -> str:
         """The bound driver's name, "" if none is."""
         return self._link("driver")
+
+    @property
+    def pf(self) -> str:
+        """BDF of the PF that a VF belongs to, "" if this is no VF."""
+        return self._link("physfn")
 
     @property
     def iommu_group(self) -> str:
