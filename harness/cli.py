@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from harness import __version__, doctor, options
+from harness import __version__, doctor, nic, options
 from harness.errors import ConfigError, HarnessError
 from harness.lab import commands as lab_commands
 from harness.options import BenchOptions
@@ -25,6 +25,7 @@ examples:
   nicproof report results/20261123-101500         render a run again, without any host
   nicproof lab shell                              look around inside the nested lab
   nicproof doctor                                 what this machine can and cannot do
+  sudo nicproof nic show 0000:01:00.0             a NIC, held against its model's profile
 
 exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage or interrupted
 """
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     lab_commands.add_parser(commands)
     doctor.add_parser(commands)
+    nic.add_parser(commands)
     return parser
 
 

@@ -1,0 +1,112 @@
+"""`nicproof nic`: what a NIC is, what it can do, and how that compares with its model's profile."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.host.base import Host
+from harness.host.local import LocalHost
+from harness.pci.compare import compare
+from harness.pci.dump import parse_dump
+from harness.pci.profiles import profile_for
+from harness.pci.survey import Survey, ethernet_functions, from_dump, survey
+
+EXAMPLES = """\
+examples:
+  nicproof nic show                               the Ethernet functions of this machine
+  sudo nicproof nic show 0000:01:00.0             one of them, whole
+  sudo lspci -xxxx -nn > nics.txt                 on a machine without nicproof
+  nicproof nic show --dump nics.txt               those of the dump
+  nicproof nic show 01:00.1 --dump nics.txt --json | jq '.[].comparison'
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `nicproof nic`."""
+    nic = commands.add_parser(
+        "nic",
+        help="what a NIC is and can do, held against its profile",
+        description="Look at NICs without touching them.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = nic.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    show = verbs.add_parser(
+        "show",
+        help="identity, capabilities, and how they compare with the profile",
+        description="Identity and capabilities of a NIC, from its PCI configuration space, sysfs "
+        "and ethtool, and how they compare with the profile of its model. Nothing is changed. "
+        "Capabilities are shown to root only. A difference is no failure: the exit status is 0.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    show.add_argument(
+        "bdf", nargs="?", metavar="BDF", help="a PCI address; without one, all Ethernet functions"
+    )
+    show.add_argument("--dump", metavar="FILE", help="read what `lspci -xxxx` printed instead")
+    show.add_argument("--json", action="store_true", help="print everything as JSON")
+    show.set_defaults(handler=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Handler of `nicproof nic show`."""
+    from harness import nicview
+
+    if given.dump is not None:
+        found = dumped(Path(given.dump), given.bdf)
+    else:
+        found = live(LocalHost(), given.bdf)
+    if given.json:
+        documents = [document(each) for each in found]
+        print(msgspec.json.format(msgspec.json.encode(documents), indent=2).decode())
+    elif given.bdf is None and (given.dump is None or len(found) > 1):
+        nicview.print_list(found)
+    else:
+        nicview.print_whole(found[0])
+    return 0
+
+
+def live(host: Host, bdf: str | None) -> tuple[Survey, ...]:
+    """One function of a host, or all Ethernet ones."""
+    wanted = ethernet_functions(host) if bdf is None else (bdf,)
+    return tuple(survey(host, each) for each in wanted)
+
+
+def dumped(path: Path, bdf: str | None) -> tuple[Survey, ...]:
+    """One device of a dump, or all Ethernet functions; ConfigError if it is no dump."""
+    try:
+        text = path.read_text(errors="replace")
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        return from_dump(parse_dump(text), bdf)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.message}", remedy=error.remedy) from error
+
+
+def document(found: Survey) -> dict[str, Any]:
+    """Everything that is known of a function, for JSON."""
+    profile = profile_for(*found.ids)
+    return {
+        "address": found.address,
+        "vendor": found.ids[0],
+        "device": found.ids[1],
+        "model": profile.name(*found.ids),
+        "profile": profile.model,
+        "generic_profile": profile.generic,
+        "description": found.description,
+        "identity": found.config.identity,
+        "bytes_read": found.config.size,
+        "capabilities": [
+            {"name": each.name, **msgspec.to_builtins(each)} for each in found.config.capabilities
+        ],
+        "faults": found.config.faults,
+        "running": found.running,
+        "comparison": compare(found, profile),
+        "errata": profile.errata_of(found.ids[1]),
+    }
