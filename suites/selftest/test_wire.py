@@ -69,7 +69,7 @@ def test_a_window_reads_what_it_watches_until_it_closes(tmp_path: Path) -> None:
 
 def test_a_test_by_size_says_so_and_has_no_rate_of_iperf3s() -> None:
     by_size, by_time = fitted("tcp-tx", "virtual"), fitted("tcp-tx", "wall")
-    assert by_size.parameters == {"bytes": str(96 << 20), "parallel": "1"}
+    assert by_size.parameters == {"bytes": str(128 << 20), "parallel": "1"}
     assert by_time.parameters == {"seconds": "1", "omit": "1", "parallel": "1"}
     captured = (Path(__file__).parent / "data" / "iperf3" / "tcp_reverse.json").read_text()
     found = Iperf3("tcp-tx", size=1 << 20).parse(captured, "", 0)
