@@ -57,6 +57,22 @@ class Guest:
         return _diagnosis(self.name, self.process, self.qmp)
 
 
+@dataclass(frozen=True)
+class StartedGuest:
+    """A guest whose QEMU runs. Its agent is connected, but nobody in it may listen yet."""
+
+    agent: AgentConnection
+    qmp: Qmp
+    process: QemuProcess
+    vcpu_tids: tuple[int, ...]
+
+    def answering(self, deadline: Deadline) -> Guest:
+        """The guest, once its agent answers; raises as `boot` does."""
+        _await_agent(self.agent, deadline, self.process, self.qmp)
+        name, host = self.agent.guest, GuestHost(self.agent)
+        return Guest(name, host, self.qmp, self.process, self.vcpu_tids)
+
+
 @contextmanager
 def boot(
     host: Host,
@@ -74,8 +90,33 @@ def boot(
     Raises LabError, with the serial log's end, if QEMU refuses to start or ends, the guest
     panics, or nothing answers within `deadline_s` seconds (then as DeadlineExpired).
     """
-    files = GuestFiles.of(config.name, run_directory, uuid.uuid4().hex[:8])
     deadline = Deadline(deadline_s, f"the boot of guest {config.name}")
+    starting = started(
+        host,
+        config,
+        attachments,
+        log_dir=log_dir,
+        deadline=deadline,
+        journal=journal,
+        run_directory=run_directory,
+    )
+    with starting as guest:
+        yield guest.answering(deadline)
+
+
+@contextmanager
+def started(
+    host: Host,
+    config: GuestConfig,
+    attachments: Sequence[NicAttachment],
+    *,
+    log_dir: Path,
+    deadline: Deadline,
+    journal: Journal | None = None,
+    run_directory: str = RUN,
+) -> Iterator[StartedGuest]:
+    """As `boot`, but yields as soon as QEMU runs: for a guest that is yet to arrive in it."""
+    files = GuestFiles.of(config.name, run_directory, uuid.uuid4().hex[:8])
     argv = qemu_argv(config, files, attachments)
     fds = tuple(fd for attachment in attachments for fd in attachment.fds)
     with ExitStack() as stack:
@@ -88,8 +129,7 @@ def boot(
         threads = vcpu_threads(qmp)
         socket = stack.enter_context(host.forward(files.agent))
         agent = stack.enter_context(connect_agent(config.name, socket))
-        _await_agent(agent, deadline, process, qmp)
-        yield Guest(config.name, GuestHost(agent), qmp, process, threads)
+        yield StartedGuest(agent, qmp, process, threads)
 
 
 def _await_agent(
