@@ -130,14 +130,19 @@ class MacVtap:
 
 
 @contextmanager
-def macvtap(host: Host, lower: str, name: str, mac: str, journal: Journal) -> Iterator[MacVtap]:
+def macvtap(
+    host: Host, lower: str, name: str, mac: str, journal: Journal, *, up: bool = True
+) -> Iterator[MacVtap]:
     """A macvtap `name` with address `mac` upon interface `lower`; removed afterwards.
 
     macvtap, not a bridge: with VFs enabled a PF need not be promiscuous, so a bridge upon it may
     lose the guest's unicast frames, while a macvtap registers the guest's address with the PF.
+    It does so when it is set up; two of one address cannot both be up (drivers/net/macvlan.c,
+    macvlan_open).
     """
     undo = Run(("ip", "link", "del", name), when=f"/sys/class/net/{name}")
     with journal.change(f"made macvtap {name} upon {lower}", (undo,)):
-        add = ("ip", "link", "add", "link", lower, "name", name, "address", mac, "up")
+        state = ("up",) if up else ()
+        add = ("ip", "link", "add", "link", lower, "name", name, "address", mac, *state)
         host.run((*add, "type", "macvtap", "mode", "bridge"))
         yield MacVtap(name, f"/dev/tap{link(host, name).ifindex}")
