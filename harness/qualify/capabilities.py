@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from harness.errors import MissingCapability
 from harness.paths.parts import lacks_kvm, lacks_sriov, lacks_vfio
 from harness.qualify.rig import Rig
 
@@ -46,3 +47,10 @@ CAPABILITIES: dict[str, Callable[[Rig], str]] = {
 }
 """Name -> why the rig lacks it, "" if it has it. A lack that shows only in the middle of a case,
 such as a setting that the driver does not know, is raised there as MissingCapability."""
+
+
+def require(rig: Rig, capabilities: Iterable[str]) -> None:
+    """MissingCapability for the first of these names that the rig lacks."""
+    for capability in capabilities:
+        if lack := CAPABILITIES[capability](rig):
+            raise MissingCapability(capability, lack)
