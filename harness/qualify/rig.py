@@ -146,9 +146,19 @@ class Rig:
             memory_mib=memory_mib or self.guest.memory_mib,
             extra_args=(*self.guest.extra_args, *extra_args),
         )
-        with boot(self.host, config, attachments, log_dir=self.logs, journal=self.journal) as guest:
+        with boot(
+            self.host,
+            config,
+            attachments,
+            log_dir=self.logs,
+            deadline_s=BOOT_LIMIT,
+            journal=self.journal,
+        ) as guest:
             yield guest
 
+
+BOOT_LIMIT = 240.0
+"""Seconds that a guest may take to its agent: 5 in an idle lab, many times that in a busy one."""
 
 WIRE_IP6 = "2001:2::1"
 """The partner's address in RFC 5180's benchmarking range, 2001:2::/48."""
