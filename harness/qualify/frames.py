@@ -21,6 +21,9 @@ PYTHON = ("python3", "-I", "-S", "-c")
 QUIET_MS, LIMIT_MS = 300, 5000
 """Nothing that a port or a switch holds back in passing is held for longer."""
 
+TIMEOUT_S = 120.0
+"""For the program as a whole, by the world's clock, which may go slower than the host's."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -45,11 +48,26 @@ class Sent:
 @dataclass(frozen=True)
 class Frame:
     """A frame heard: from the destination address on. `tag` is the VLAN tag (TCI) that the NIC
-    has taken off; `checksum` what the receiver says of it: "valid" if verified by the NIC."""
+    has taken off; `checksum` what the receiver says of it: "valid" if verified by the NIC.
+
+    One that is `own` was sent by the place that heard it, and is as its driver was given it: `tag`
+    and an "absent" checksum are left to the NIC."""
 
     data: bytes
     tag: int | None
     checksum: Literal["valid", "absent", "unknown"]
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Random bytes from a socket at one place to a socket at another, bound to `address`."""
+
+    kind: Literal["tcp", "udp"]
+    sender: Place
+    receiver: Place
+    address: str
+    size: int
 
 
 def exchange(
@@ -68,25 +86,62 @@ def exchange(
     is told, other traffic too: mark what is yours in its payload, see `marked`.
     LabError if an interface is not there or refuses to send.
     """
-    places = [*listen, *promiscuous]
     spec = {
         "send": [[str(each.place), each.data.hex(), each.copies] for each in sent],
-        "listen": [[str(place), place in promiscuous] for place in places],
+        "streams": [],
+        "own": False,
         "gap_ms": gap_ms,
         "quiet_ms": quiet_ms,
         "limit_ms": limit_ms,
     }
-    result = host.run((*PYTHON, _program()), stdin=json.dumps(spec).encode(), check=False)
+    return _heard(host, spec, listen, promiscuous)[0]
+
+
+def watched(
+    host: Host,
+    streams: Sequence[Stream],
+    listen: Sequence[Place] = (),
+    *,
+    limit_ms: int = 4 * LIMIT_MS,
+) -> tuple[dict[Place, tuple[Frame, ...]], tuple[bool, ...]]:
+    """What is heard at each place while streams flow, and of each whether it arrived as sent.
+
+    Frames that a place itself sends are told too.
+    """
+    spec = {
+        "send": [],
+        "streams": [
+            [each.kind, str(each.sender), str(each.receiver), each.address, each.size]
+            for each in streams
+        ],
+        "own": True,
+        "gap_ms": 0,
+        "quiet_ms": QUIET_MS,
+        "limit_ms": limit_ms,
+    }
+    return _heard(host, spec, listen, ())
+
+
+def _heard(
+    host: Host, spec: dict[str, object], listen: Sequence[Place], promiscuous: Sequence[Place]
+) -> tuple[dict[Place, tuple[Frame, ...]], tuple[bool, ...]]:
+    places = [*listen, *promiscuous]
+    spec["listen"] = [[str(place), place in promiscuous] for place in places]
+    result = host.run(
+        (*PYTHON, _program()), timeout=TIMEOUT_S, stdin=json.dumps(spec).encode(), check=False
+    )
     if result.returncode != 0:
         last = (result.error.strip().splitlines() or ["it said nothing"])[-1]
         raise LabError(f"{host.name}: frames could not be sent: {last}")
-    heard = json.loads(result.stdout)
-    return {
+    told = json.loads(result.stdout)
+    heard = {
         place: tuple(
-            Frame(bytes.fromhex(data), tag, checksum) for data, tag, checksum in heard[str(place)]
+            Frame(bytes.fromhex(data), tag, checksum, own)
+            for data, tag, checksum, own in told["heard"][str(place)]
         )
         for place in places
     }
+    return heard, tuple(told["intact"])
 
 
 def marked(frames: Sequence[Frame], mark: bytes) -> tuple[Frame, ...]:
