@@ -17,7 +17,7 @@ from harness.qualify.frames import Place
 
 PREFIX, PREFIX6 = 24, 64
 
-_RECEIVED = re.compile(r"(\d+) (?:packets )?received")
+RECEIVED = re.compile(r"(\d+) (?:packets )?received")
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,16 @@ def ping(source: Node, address: str, *, count: int = 10, size: int = 56, df: boo
     whole = ("-M", "do") if df else ()
     argv = ("ping", *six, "-q", "-c", str(count), "-W", "1", "-s", str(size), *fast, *whole)
     result = source.run((*argv, address), timeout=30 + 2 * count, check=False)
-    received = _RECEIVED.search(result.text)
+    received = RECEIVED.search(result.text)
     if received is None and result.returncode > 1:
         raise LabError(f"{source.host.name}: ping {address}: {result.error.strip()}")
     return int(received[1]) if received else 0
 
 
 @contextmanager
-def iperf3_server(node: Node, address: str, port: int = 5201) -> Iterator[None]:
+def iperf3_server(node: Node, address: str, *options: str, port: int = 5201) -> Iterator[None]:
     """A server at `address` of the node, for as many tests as come."""
-    argv = node.argv(("iperf3", "--server", "--bind", address, "--port", str(port)))
+    argv = node.argv(("iperf3", "--server", "--bind", address, "--port", str(port), *options))
     with node.host.spawn(argv) as server:
         hexport = f":{port:04X} "
         listening = ("grep", "-qi", hexport, "/proc/net/tcp", "/proc/net/tcp6")

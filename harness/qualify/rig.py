@@ -167,12 +167,14 @@ WIRE_IP6 = "2001:2::1"
 def supported(host: Host, argv: tuple[str, ...], capability: str) -> CommandResult:
     """The result of a command that a driver may not know; MissingCapability if it does not.
 
-    EOPNOTSUPP is what the kernel answers where a driver has no such operation.
+    EOPNOTSUPP is what the kernel answers where a driver has no such operation; ethtool has words
+    of its own for features that a driver changes only together with others, or never.
     """
     try:
         return host.run(argv)
     except CommandFailed as error:
-        if "not supported" in (error.stderr + error.stdout).lower():
+        said = (error.stderr + error.stdout).lower()
+        if any(each in said for each in ("not supported", "could not change any device features")):
             said = (error.stderr or error.stdout).strip().splitlines()[-1]
             raise MissingCapability(capability, f"{' '.join(argv)}: {said}") from error
         raise
