@@ -87,7 +87,12 @@ def interface_with(host: Host, mac: str, *, seconds: float = 15.0) -> str:
 def rings(host: Host, interface: str) -> Rings | None:
     """The interface's rings; None if its driver has none that could be set."""
     shown = host.run(("ethtool", "--json", "-g", interface), check=False)
-    found = _decode(shown.text, tuple[Rings, ...]) if shown.returncode == 0 else ()
+    return parse_rings(shown.text) if shown.returncode == 0 else None
+
+
+def parse_rings(text: str) -> Rings | None:
+    """From the output of `ethtool --json -g`, None if it is empty; LabError if it is not that."""
+    found = _decode(text, tuple[Rings, ...])
     return found[0] if found else None
 
 

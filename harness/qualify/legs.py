@@ -1,0 +1,66 @@
+"""The ways that frames take through a port with VFs, as pairs of ends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from harness.journal import Run
+from harness.qualify.node import Node
+from harness.qualify.rig import Rig
+from harness.qualify.vf import in_guests, on_host, vfs
+
+PF_IP, PF_IP6 = "198.18.0.3", "2001:2::3"
+"""The PF's addresses while it is an end, beside those of the wire and of VFs."""
+
+GUEST_LEGS = ("guest-wire",)
+HOST_LEGS = ("vf-wire", "pf-vf", "vf-vf")
+LEGS = (*GUEST_LEGS, *HOST_LEGS)
+
+
+@dataclass(frozen=True)
+class Leg:
+    """`near` is a VF; `far` is always on the host: the link partner, the PF or another VF."""
+
+    name: str
+    near: Node
+    far: Node
+
+    @property
+    def ways(self) -> tuple[tuple[Node, Node], ...]:
+        """(source, destination), both ways."""
+        return ((self.near, self.far), (self.far, self.near))
+
+
+@contextmanager
+def leg(rig: Rig, name: str) -> Iterator[Leg]:
+    """One of LEGS, both ends addressed and up."""
+    with ExitStack() as stack:
+        made = stack.enter_context(vfs(rig, 2 if name == "vf-vf" else 1))
+        if name == "guest-wire":
+            ((_, near),) = stack.enter_context(in_guests(rig, made, "datapath"))
+        else:
+            near = stack.enter_context(on_host(rig, made[0]))
+        if name == "pf-vf":
+            far = stack.enter_context(pf_addressed(rig))
+        elif name == "vf-vf":
+            far = stack.enter_context(on_host(rig, made[1]))
+        else:
+            far = rig.wire
+        yield Leg(name, near, far)
+
+
+@contextmanager
+def pf_addressed(rig: Rig) -> Iterator[Node]:
+    """The PF as an end: addressed, in the host's own namespace; afterwards without addresses."""
+    port = rig.port
+    mac = rig.host.read(f"/sys/class/net/{port.interface}/address").decode().strip()
+    node = Node(rig.host, "", port.interface, mac, PF_IP, PF_IP6)
+    undo = tuple(
+        Run(("ip", "address", "flush", "dev", port.interface, "to", address))
+        for address in (PF_IP, PF_IP6)
+    )
+    with rig.journal.change(f"addressed {port.interface}", undo):
+        node.address()
+        yield node
