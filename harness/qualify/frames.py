@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import LabError
 from harness.host.base import Host
@@ -86,15 +86,9 @@ def exchange(
     is told, other traffic too: mark what is yours in its payload, see `marked`.
     LabError if an interface is not there or refuses to send.
     """
-    spec = {
-        "send": [[str(each.place), each.data.hex(), each.copies] for each in sent],
-        "streams": [],
-        "own": False,
-        "gap_ms": gap_ms,
-        "quiet_ms": quiet_ms,
-        "limit_ms": limit_ms,
-    }
-    return _heard(host, spec, listen, promiscuous)[0]
+    send = [[str(each.place), each.data.hex(), each.copies] for each in sent]
+    times = {"gap_ms": gap_ms, "quiet_ms": quiet_ms, "limit_ms": limit_ms}
+    return _heard(host, listen, promiscuous, {"send": send, **times})[0]
 
 
 def watched(
@@ -108,25 +102,43 @@ def watched(
 
     Frames that a place itself sends are told too.
     """
-    spec = {
-        "send": [],
-        "streams": [
-            [each.kind, str(each.sender), str(each.receiver), each.address, each.size]
-            for each in streams
-        ],
-        "own": True,
-        "gap_ms": 0,
-        "quiet_ms": QUIET_MS,
-        "limit_ms": limit_ms,
-    }
-    return _heard(host, spec, listen, ())
+    flows = [
+        [each.kind, str(each.sender), str(each.receiver), each.address, each.size]
+        for each in streams
+    ]
+    heard, told = _heard(host, listen, (), {"streams": flows, "own": True, "limit_ms": limit_ms})
+    return heard, tuple(told["intact"])
+
+
+def heard_during(
+    host: Host, argv: Sequence[str], promiscuous: Sequence[Place]
+) -> tuple[str, dict[Place, tuple[Frame, ...]]]:
+    """What a program on the host printed, and what was heard from its start until silence.
+
+    LabError if it fails; what it printed last to its error stream is told.
+    """
+    heard, told = _heard(host, (), promiscuous, {"run": list(argv)})
+    return str(told["printed"]), heard
+
+
+NOTHING: dict[str, Any] = {
+    "send": [],
+    "streams": [],
+    "run": [],
+    "own": False,
+    "gap_ms": 0,
+    "quiet_ms": QUIET_MS,
+    "limit_ms": LIMIT_MS,
+}
+"""A specification for the program in which nothing is sent."""
 
 
 def _heard(
-    host: Host, spec: dict[str, object], listen: Sequence[Place], promiscuous: Sequence[Place]
-) -> tuple[dict[Place, tuple[Frame, ...]], tuple[bool, ...]]:
+    host: Host, listen: Sequence[Place], promiscuous: Sequence[Place], wanted: dict[str, Any]
+) -> tuple[dict[Place, tuple[Frame, ...]], dict[str, Any]]:
+    """What was heard at each place, and all that the program told."""
     places = [*listen, *promiscuous]
-    spec["listen"] = [[str(place), place in promiscuous] for place in places]
+    spec = {**NOTHING, **wanted, "listen": [[str(each), each in promiscuous] for each in places]}
     result = host.run(
         (*PYTHON, _program()), timeout=TIMEOUT_S, stdin=json.dumps(spec).encode(), check=False
     )
@@ -141,7 +153,7 @@ def _heard(
         )
         for place in places
     }
-    return heard, tuple(told["intact"])
+    return heard, told
 
 
 def marked(frames: Sequence[Frame], mark: bytes) -> tuple[Frame, ...]:

@@ -7,6 +7,7 @@ else: `python3 -I -S -c <this text>`, the specification as JSON on stdin:
     streams  [[kind ("tcp" or "udp"), sender's place, receiver's place, receiver's address,
              bytes], ...]: so many random bytes from a socket to another, one stream at a time
     listen   [[place, promiscuous], ...]
+    run      argv of a program that runs, to its end, before the frames are sent
     own      whether to tell also what a place itself sent
     gap_ms   milliseconds between two frames
     quiet_ms milliseconds of silence after which nothing more is expected
@@ -193,6 +194,7 @@ def exchange(spec: dict) -> dict:  # type: ignore[type-arg]
                 heard[places[made]].append(frame)
         return bool(ready)
 
+    printed = run(spec["run"])
     for place, frame, copies in spec["send"]:
         for _ in range(copies):
             senders[place].send(bytes.fromhex(frame))
@@ -201,7 +203,19 @@ def exchange(spec: dict) -> dict:  # type: ignore[type-arg]
     intact = [Stream(*each).flow(hear, end) for each in spec["streams"]]
     while time.monotonic() < end and hear(spec["quiet_ms"]):
         pass
-    return {"heard": heard, "intact": intact}
+    return {"heard": heard, "intact": intact, "printed": printed}
+
+
+def run(argv: list[str]) -> str:
+    """What the program prints; its complaint is ours if it fails."""
+    if not argv:
+        return ""
+    import subprocess
+
+    result = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise SystemExit(f"{argv[0]}: {result.stderr.strip() or result.returncode}")
+    return result.stdout
 
 
 if __name__ == "__main__":
