@@ -16,7 +16,7 @@ else: `python3 -I -S -c <this text>`, the specification as JSON on stdin:
 A place is "netns/interface", "/interface" in the program's own namespace. It prints one JSON
 object: `heard`, place -> [[frame as hex, VLAN tag or null, what the kernel says of its checksum,
 whether the place itself sent it], ...] in the order of arrival; `intact`, for each stream whether
-it arrived, all of it and as it was sent.
+it arrived, all of it and as it was sent; `printed`, what the program printed.
 
 VLAN tags that the NIC has taken off come beside the frame (PACKET_AUXDATA in packet(7), `struct
 tpacket_auxdata` and TP_STATUS_* in include/uapi/linux/if_packet.h).
