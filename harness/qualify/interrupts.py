@@ -1,0 +1,62 @@
+"""Interrupts of a PCI function: of which type they are, on which CPUs they were counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.errors import LabError
+from harness.host.base import Host
+from harness.pci.device import ROOT
+
+Kind = Literal["msix", "msi", "intx"]
+
+TELL = """
+for vector in "$1"/msi_irqs/*; do
+    [ -e "$vector" ] && echo "${vector##*/} $(cat "$vector")"
+done
+echo "$(cat "$1/irq") intx"
+"""
+"""msi_irqs and irq: Documentation/ABI/testing/sysfs-bus-pci."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of /proc/interrupts: how often, by CPU, and whose. `chip` begins with what raises
+    it, such as "IR-PCI-MSIX-0000:01:00.0"; "IR-" means remapped."""
+
+    counts: tuple[int, ...]
+    chip: str
+    users: str
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts)
+
+
+def parse_interrupts(text: str) -> dict[int, Line]:
+    """IRQ number -> its line; the lines of no number (NMI, LOC, ...) are passed over."""
+    header, *lines = text.splitlines()
+    cpus = len(header.split())
+    found = {}
+    for line in lines:
+        number, _, rest = line.partition(":")
+        fields = rest.split(None, cpus + 2)
+        if number.strip().isdigit() and len(fields) > cpus:
+            counts = tuple(map(int, fields[:cpus]))
+            chip, users = fields[cpus], fields[-1] if len(fields) > cpus + 2 else ""
+            found[int(number)] = Line(counts, chip, users)
+    return found
+
+
+def interrupts(host: Host) -> dict[int, Line]:
+    """All of a machine's interrupts, as they are counted now."""
+    return parse_interrupts(host.read("/proc/interrupts").decode())
+
+
+def vectors(host: Host, bdf: str) -> dict[int, Kind]:
+    """The function's interrupts that are in use, by IRQ number, and their type."""
+    in_use = interrupts(host)
+    said = [line.split() for line in host.run(("sh", "-c", TELL, "sh", f"{ROOT}/{bdf}")).lines]
+    kinds: dict[int, Kind] = {int(number): kind for number, kind in said if int(number) in in_use}
+    return {n: kind for n, kind in kinds.items() if kind != "intx"} or kinds
