@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import LabError
 from harness.host.base import Host
 from harness.pci.device import ROOT
 
-Kind = Literal["msix", "msi", "intx"]
+Kind = Literal["MSI-X", "MSI", "INTx"]
+KINDS: dict[str, Kind] = {"msix": "MSI-X", "msi": "MSI", "intx": "INTx"}
 
 TELL = """
 for vector in "$1"/msi_irqs/*; do
@@ -57,6 +57,7 @@ def interrupts(host: Host) -> dict[int, Line]:
 def vectors(host: Host, bdf: str) -> dict[int, Kind]:
     """The function's interrupts that are in use, by IRQ number, and their type."""
     in_use = interrupts(host)
-    said = [line.split() for line in host.run(("sh", "-c", TELL, "sh", f"{ROOT}/{bdf}")).lines]
-    kinds: dict[int, Kind] = {int(number): kind for number, kind in said if int(number) in in_use}
-    return {n: kind for n, kind in kinds.items() if kind != "intx"} or kinds
+    told = host.run(("sh", "-c", TELL, "sh", f"{ROOT}/{bdf}")).text
+    pairs = (line.split() for line in told.splitlines())
+    kinds = {int(number): KINDS[kind] for number, kind in pairs if int(number) in in_use}
+    return {number: kind for number, kind in kinds.items() if kind != "INTx"} or kinds

@@ -1,0 +1,41 @@
+"""Where a function stands in its host: the port above it, its IOMMU group, its NUMA node."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from harness.host.base import Host
+from harness.pci.device import ROOT, Device
+
+GROUPS = """
+for bdf; do
+    for member in "/sys/bus/pci/devices/$bdf/iommu_group/devices/"*; do
+        echo "$bdf ${member##*/}"
+    done
+done
+"""
+
+
+def iommu_groups(host: Host, bdfs: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The functions in each one's IOMMU group, itself among them; one in none is left out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in host.run(("sh", "-c", GROUPS, "sh", *bdfs)).text.splitlines():
+        bdf, member = line.split()
+        if member != "*":
+            found[bdf] = (*found.get(bdf, ()), member)
+    return found
+
+
+def link_limit(host: Host, bdf: str) -> tuple[float, int]:
+    """What the port above the function allows: GT/s and lanes."""
+    path = host.run(("readlink", "-f", f"{ROOT}/{bdf}")).text.strip()
+    above = Device(host, posixpath.basename(posixpath.dirname(path)))
+    speed, width = above.attributes("max_link_speed", "max_link_width")
+    return float(speed.split()[0]), int(width)
+
+
+def numa_nodes(host: Host) -> tuple[int, ...]:
+    """The host's NUMA nodes; a kernel without NUMA counts as one node."""
+    found = host.glob("/sys/devices/system/node/node[0-9]*")
+    return tuple(int(path.rpartition("node")[2]) for path in found) or (0,)

@@ -1,0 +1,156 @@
+"""The device is what it claims to be, stands in a fit place and finds itself sound."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fixtures.cases import Evidence
+from harness.errors import MissingCapability
+from harness.ethtool import abilities
+from harness.pci.capability import Express, Msix
+from harness.pci.extended import AlternativeRouting, ErrorReporting, Sriov
+from harness.pci.profiles import profile_for
+from harness.pci.survey import Survey, survey
+from harness.qualify.interrupts import interrupts, vectors
+from harness.qualify.links import pf_node
+from harness.qualify.placement import iommu_groups, link_limit, numa_nodes
+from harness.qualify.recovery import link_back
+from harness.qualify.rig import Rig
+from harness.qualify.vf import vfs
+
+UNSAFE = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
+
+
+@pytest.fixture(scope="module")
+def pf(rig: Rig) -> Survey:
+    """What the PF's configuration space, its driver and the kernel tell."""
+    return survey(rig.host, rig.port.bdf)
+
+
+@pytest.mark.case("device")
+def test_identity(pf: Survey, evidence: Evidence) -> None:
+    """The PF's IDs in its configuration space are those that the kernel goes by."""
+    header = pf.config.identity
+    assert header.ids == pf.ids
+    assert header.is_ethernet, f"class {header.class_code:06x} is no Ethernet controller"
+    assert not pf.config.faults, "; ".join(pf.config.faults)
+    model = profile_for(*pf.ids)
+    evidence(f"{':'.join(pf.ids)} revision {header.revision:02x}: {model.title or 'not known'}")
+    evidence(f"subsystem {header.subsystem_vendor}:{header.subsystem_device}")
+
+
+@pytest.mark.case("device", needs=("SR-IOV",))
+def test_identity_of_vfs(rig: Rig, pf: Survey, evidence: Evidence) -> None:
+    """A VF shows no IDs of its own; the kernel knows it by its PF's SR-IOV capability."""
+    sriov = pf.config.find(Sriov)
+    assert sriov is not None
+    with vfs(rig, 1) as (vf,):
+        found = survey(rig.host, vf.bdf)
+    assert found.config.identity.is_vf, f"it shows {':'.join(found.config.identity.ids)}"
+    assert found.ids == (pf.ids[0], sriov.vf_device)
+    evidence(f"{vf.bdf} is {':'.join(found.ids)}")
+
+
+@pytest.mark.case("driver")
+def test_firmware_version(rig: Rig, evidence: Evidence) -> None:
+    """The driver tells the version of the NIC's firmware or NVM image."""
+    firmware = abilities(rig.host, rig.port.interface).firmware
+    if firmware in ("", "N/A"):
+        raise MissingCapability("firmware version", f"the driver tells {firmware or 'nothing'}")
+    assert re.search(r"\d", firmware), f"{firmware!r} is no version"
+    evidence(firmware)
+
+
+@pytest.mark.case("device")
+def test_link_width_and_speed(rig: Rig, pf: Survey, evidence: Evidence) -> None:
+    """The PCIe link is as wide and as fast as the device and the port above it allow."""
+    express = pf.config.find(Express)
+    assert express is not None, "the device has no PCI Express capability"
+    speed, width = link_limit(rig.host, rig.port.bdf)
+    most = min(speed, express.link_max_speed), min(width, express.link_max_width)
+    assert (express.link_speed, express.link_width) == most
+    evidence(f"{express.link_speed:g} GT/s x{express.link_width}")
+    evidence(f"device: {express.link_max_speed:g} GT/s x{express.link_max_width}")
+    evidence(f"port above it: {speed:g} GT/s x{width}")
+
+
+@pytest.mark.case("device", needs=("SR-IOV",))
+def test_capabilities(rig: Rig, pf: Survey, evidence: Evidence) -> None:
+    """PF and VF have what SR-IOV into guests needs: MSI-X, FLR and error reporting."""
+    with vfs(rig, 1) as (vf,):
+        of_vf = survey(rig.host, vf.bdf).config
+    for name, space in (("PF", pf.config), ("VF", of_vf)):
+        express, msix = space.find(Express), space.find(Msix)
+        assert express is not None and express.flr, f"the {name} has no FLR"
+        assert msix is not None, f"the {name} has no MSI-X"
+        assert space.find(ErrorReporting) is not None, f"the {name} has no AER"
+        assert space.find(AlternativeRouting) is not None, f"the {name} has no ARI"
+        evidence(f"{name}: {', '.join(each.name for each in space.capabilities)}")
+        evidence(f"{name}: {msix.vectors} MSI-X vectors")
+
+
+@pytest.mark.case("driver", needs=("SR-IOV",))
+def test_total_vfs(rig: Rig, pf: Survey, evidence: Evidence) -> None:
+    """The driver offers VFs, and not more than the device has."""
+    sriov = pf.config.find(Sriov)
+    offered = int(rig.port.device.attribute("sriov_totalvfs"))
+    assert sriov is not None
+    assert 0 < offered <= sriov.total_vfs
+    evidence(f"device: {sriov.total_vfs}, driver: {offered}")
+
+
+@pytest.mark.case("kernel", needs=("SR-IOV", "IOMMU"))
+def test_iommu_groups(rig: Rig, evidence: Evidence) -> None:
+    """The PF and each VF are alone in their IOMMU groups, or with functions of their port only."""
+    most = int(rig.port.device.attribute("sriov_totalvfs"))
+    with vfs(rig, most) as made:
+        own = {rig.port.bdf, *(vf.bdf for vf in made)}
+        groups = iommu_groups(rig.host, sorted(own))
+    for bdf, members in groups.items():
+        assert set(members) <= own, f"{bdf} shares its group with {', '.join(members)}"
+    shared = sum(len(members) > 1 for members in groups.values())
+    evidence(f"{len(groups)} functions, {shared} of them in a group with others of the port")
+
+
+@pytest.mark.case("kernel", needs=("IOMMU",))
+def test_interrupt_remapping(rig: Rig, evidence: Evidence) -> None:
+    """Interrupts are remapped, so that a guest's device can raise none but its own."""
+    told = interrupts(rig.host)
+    chips = {told[number].chip for number in vectors(rig.host, rig.port.bdf)}
+    if not any(chip.startswith("IR-") or "MSI" in chip for chip in chips):
+        raise MissingCapability("message-signalled interrupts", f"the PF uses {chips or 'none'}")
+    if any("ITS" in chip for chip in chips):
+        evidence("by the GIC's ITS")
+    else:
+        assert all(chip.startswith("IR-") for chip in chips), f"not remapped: {chips}"
+        evidence(", ".join(sorted(chips)))
+    rig.host.run(("modprobe", "vfio_iommu_type1"), check=False)
+    if rig.host.exists(UNSAFE):
+        unsafe = rig.host.read(UNSAFE).decode().strip()
+        assert unsafe == "N", "vfio is allowed to do without (allow_unsafe_interrupts)"
+
+
+@pytest.mark.case("kernel")
+def test_numa_node(rig: Rig, pf: Survey, evidence: Evidence) -> None:
+    """The kernel knows at which NUMA node the device is, where there is more than one."""
+    assert pf.running is not None
+    nodes, node = numa_nodes(rig.host), pf.running.numa_node
+    assert node in nodes or len(nodes) == 1, f"the host has nodes {nodes}, the PF is at {node}"
+    evidence(f"node {node if node in nodes else nodes[0]} of {len(nodes)}")
+
+
+@pytest.mark.case("device")
+@pytest.mark.parametrize("kind", ["online", "offline"])
+def test_self_test(rig: Rig, kind: str, evidence: Evidence) -> None:
+    """The NIC finds itself sound (ethtool -t), and has its link back afterwards."""
+    argv = ("ethtool", "-t", rig.port.interface, kind)
+    result = rig.host.run(argv, timeout=120, check=False)  # a failed test is an exit status too
+    if "not supported" in result.error:
+        raise MissingCapability("ethtool -t", result.error.strip())
+    seconds = link_back(pf_node(rig))
+    lines = [" ".join(line.split()) for line in result.text.splitlines() if line.strip()]
+    assert "The test result is PASS" in result.text, "; ".join(lines) or result.error.strip()
+    assert seconds is not None, "the link never came back"
+    evidence("; ".join(lines))
