@@ -12,12 +12,13 @@ Kind = Literal["MSI-X", "MSI", "INTx"]
 KINDS: dict[str, Kind] = {"msix": "MSI-X", "msi": "MSI", "intx": "INTx"}
 
 TELL = """
+echo "$(cat "$1/irq") intx"
 for vector in "$1"/msi_irqs/*; do
     [ -e "$vector" ] && echo "${vector##*/} $(cat "$vector")"
 done
-echo "$(cat "$1/irq") intx"
+exit 0
 """
-"""msi_irqs and irq: Documentation/ABI/testing/sysfs-bus-pci."""
+"""irq and msi_irqs: Documentation/ABI/testing/sysfs-bus-pci. With MSI the first is MSI's too."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +29,6 @@ class Line:
     counts: tuple[int, ...]
     chip: str
     users: str
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts)
 
 
 def parse_interrupts(text: str) -> dict[int, Line]:
