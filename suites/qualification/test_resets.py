@@ -15,17 +15,14 @@ from harness.qualify.reset import flr_argv, flr_only
 from harness.qualify.rig import Rig, supported
 from harness.qualify.vf import for_guest, guest_node, on_host, vfs
 
-FLAPS = 5
+FLAPS = 3
 MAY_LOSE = 2
 """Echo requests, of 100 a second, that a neighbour may lose: 20 ms of quiet."""
 
-HOLD = "4"
-"""Seconds that a PF stays down. A VF's driver that asks a PF which came back less than 2 s after
-its last refusal is not answered (igb_rcv_msg_from_vf in igb_main.c) and spins for a second; so
-long an emulated CPU would be deaf."""
-
-NOTICED = "5"
-"""Seconds after which every driver has seen what became of its link: most look every 2 s."""
+CALM = "5"
+"""Seconds between two changes of the link. Most drivers look at theirs every 2 s; and a VF that
+asks within 2 s after its last reset or refusal gets no answer from the PF (igb_rcv_msg_from_vf in
+igb_main.c), for which its driver spins a second: longer than an emulated CPU should be deaf."""
 
 VLAN, JUMBO, PAYLOAD = 100, 9000, 4000
 
@@ -133,9 +130,10 @@ def test_pf_down_and_up(rig: Rig, evidence: Evidence) -> None:
     with vfs(rig, 1) as (vf,), on_host(rig, vf) as node, up_afterwards(rig, pf):
         lost, back = [], []
         for turn in range(1, FLAPS + 1):
+            calm(rig)
             gone = cut_off(node, (*set_pf, "down"))
             assert gone is not None, f"the VF kept its carrier without its PF, turn {turn}"
-            rig.host.run(("sleep", HOLD))
+            calm(rig)
             again = recovery(node, rig.wire.ip, (*set_pf, "up"))
             assert again is not None, f"the VF never answered again, turn {turn}"
             lost.append(gone)
@@ -151,6 +149,7 @@ def test_link_lost_and_back(rig: Rig, evidence: Evidence) -> None:
     with vfs(rig, 1) as (vf,), on_host(rig, vf) as node, up_afterwards(rig, wire):
         lost, back = [], []
         for turn in range(1, FLAPS + 1):
+            calm(rig)
             gone = cut_off(pf, (*set_wire, "down"))
             if gone is None:
                 raise MissingCapability(
@@ -177,8 +176,9 @@ def test_settings_survive(rig: Rig, disturbance: str, evidence: Evidence) -> Non
             node.await_carrier()
             before = rig.port.vf_settings()
             assert_frames_pass(rig, node, "before", vlan=VLAN, size=PAYLOAD)
+            calm(rig)
             rig.host.run(disturb(disturbance, pf))
-            rig.host.run(("sleep", NOTICED))
+            calm(rig)
             assert link_back(node) is not None, "the VF never had its carrier back"
             assert rig.port.vf_settings() == before
             assert link_mtu(node) == JUMBO
@@ -186,11 +186,16 @@ def test_settings_survive(rig: Rig, disturbance: str, evidence: Evidence) -> Non
     evidence(f"{vf.mac}, VLAN {VLAN}, frames of {PAYLOAD} bytes as before")
 
 
+def calm(rig: Rig) -> None:
+    """Let everybody see what became of the link before it changes again."""
+    rig.host.run(("sleep", CALM))
+
+
 def disturb(disturbance: str, pf: Node) -> tuple[str, ...]:
     """argv of what happens to the PF."""
     down_and_up = 'ip link set "$1" down && sleep "$2" && ip link set "$1" up'
     return {
-        "PF down and up": ("sh", "-c", down_and_up, "sh", pf.interface, HOLD),
+        "PF down and up": ("sh", "-c", down_and_up, "sh", pf.interface, CALM),
         "PF renegotiates": ("ethtool", "-r", pf.interface),
     }[disturbance]
 
