@@ -24,6 +24,8 @@ SECOND = 1_000_000_000
 TRUE_PPB = 200_000
 """Two free clocks may differ by so much: each is within 100 ppm (IEEE 1588-2008, annex D to F)."""
 
+PTP_GROUP = "01:1b:19:00:00:00"
+
 SLEW_PPB = 1_000_000
 SLACK_NS = 50_000
 """What the steps themselves may take beyond the window of a reading: a few system calls."""
@@ -103,7 +105,7 @@ def test_hardware_stamps(rig: Rig, clock: Clock, way: str, evidence: Evidence) -
     """The clock stamps a PTP message while it is on its way."""
     node = pf_node(rig)
     sender = rig.wire if way == "received" else None
-    message = sync_message((sender or node).mac)
+    message = sync_message((sender or node).mac, node.mac if sender else PTP_GROUP)
     with stamping(node, rig.journal):
         seen = stamped(node, clock, message, sender)
     assert seen.stamp is not None, "the NIC did not stamp it"
@@ -126,10 +128,10 @@ def test_vf_has_no_clock(rig: Rig, evidence: Evidence) -> None:
     evidence(refusal)
 
 
-def sync_message(source: str) -> bytes:
+def sync_message(source: str, destination: str) -> bytes:
     """A Sync message of PTP version 2 over Ethernet (IEEE 1588-2008, 13.3 and annex F)."""
     from scapy.layers.l2 import Ether
 
     # messageType 0 and versionPTP 2, messageLength 44, then zeros: domain 0, sequence 0, time 0.
     content = bytes.fromhex("0002002c").ljust(44, b"\0")
-    return bytes(Ether(dst="01:1b:19:00:00:00", src=source, type=0x88F7) / content)
+    return bytes(Ether(dst=destination, src=source, type=0x88F7) / content)

@@ -207,20 +207,23 @@ def assert_frames_pass(
     from scapy.layers.l2 import Dot1Q, Ether
 
     wire = rig.wire
-    mark = f"nicproof: {when}".encode()
-    content = mark.ljust(size, b".")
-    away = Ether(dst=EVERYBODY, src=node.mac, type=EXPERIMENTAL) / content
-    tag = Dot1Q(vlan=vlan, type=EXPERIMENTAL) / content if vlan else None
-    here = Ether(dst=EVERYBODY, src=wire.mac, type=0x8100 if vlan else EXPERIMENTAL)
+    away, here = (f"nicproof {when}, {way}".encode() for way in ("away", "here"))
+    sent = Ether(dst=EVERYBODY, src=node.mac, type=EXPERIMENTAL) / away.ljust(size, b".")
+    back = Ether(dst=EVERYBODY, src=wire.mac, type=0x8100 if vlan else EXPERIMENTAL)
+    tag = Dot1Q(vlan=vlan, type=EXPERIMENTAL) if vlan else b""
     heard = exchange(
         rig.host,
-        [Sent(node.place, bytes(away)), Sent(wire.place, bytes(here / (tag or content)))],
+        [
+            Sent(node.place, bytes(sent)),
+            Sent(wire.place, bytes(back) + bytes(tag) + here.ljust(size, b".")),
+        ],
         listen=[node.place],
         promiscuous=[wire.place],
     )
-    out, back = marked(heard[wire.place], mark), marked(heard[node.place], mark)
-    assert [frame.tag for frame in out] == [vlan], f"{when}: of one frame sent {out} was heard"
-    assert len(back) == 1, f"{when}: {len(back)} frames arrived of one sent to {node.place}"
+    tags = [frame.tag for frame in marked(heard[wire.place], away)]
+    assert tags == [vlan], f"{when}: of one frame sent {len(tags)} were on the wire, tags {tags}"
+    came = len(marked(heard[node.place], here))
+    assert came == 1, f"{when}: {came} frames arrived of one sent to {node.place}"
 
 
 def the_clock(rig: Rig) -> str:
