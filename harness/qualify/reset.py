@@ -9,7 +9,18 @@ from harness.errors import MissingCapability
 from harness.host.base import Host
 from harness.journal import Journal, Write
 from harness.pci.device import ROOT
+from harness.qualify.node import PREFIX, Node
 from harness.qualify.recovery import WRITE
+
+BETWEEN_DRIVERS = """
+bdf=$1 interface=$2 ip=$3
+cd "/sys/bus/pci/devices/$bdf" || exit 1
+driver=$(basename "$(readlink driver)")
+echo "$bdf" >driver/unbind && echo 1 >reset && echo "$bdf" >"/sys/bus/pci/drivers/$driver/bind" ||
+    exit 1
+until [ -e "/sys/class/net/$interface" ]; do sleep 0.02; done
+ip address add "$ip" dev "$interface" && ip link set "$interface" up
+"""
 
 
 @contextmanager
@@ -20,20 +31,27 @@ def flr_only(host: Host, bdf: str, journal: Journal) -> Iterator[tuple[str, ...]
     """
     prior = " ".join(reset_methods(host, bdf))
     with journal.change(f"had {bdf} be reset by FLR only", (Write(_path(bdf), prior),)):
-        yield flr_argv(host, bdf)
+        insist_on_flr(host, bdf)
+        yield (*WRITE, "1", f"{ROOT}/{bdf}/reset")
 
 
-def flr_argv(host: Host, bdf: str) -> tuple[str, ...]:
-    """argv that resets the function by FLR, now that no other way is left to the kernel.
+def insist_on_flr(host: Host, bdf: str) -> None:
+    """Leave the kernel no other way to reset the function: else it would turn to a bus or power
+    reset (reset_method in Documentation/ABI/testing/sysfs-bus-pci).
 
-    Else it would turn to a bus or a power reset for a function that has no FLR (reset_method in
-    Documentation/ABI/testing/sysfs-bus-pci). MissingCapability if that is so.
+    MissingCapability if the function has no FLR.
     """
     methods = reset_methods(host, bdf)
     if "flr" not in methods:
         raise MissingCapability("FLR", f"{bdf} is reset by: {' '.join(methods) or 'nothing'}")
     host.write(_path(bdf), b"flr")
-    return (*WRITE, "1", f"{ROOT}/{bdf}/reset")
+
+
+def reset_between_drivers(node: Node, bdf: str) -> tuple[str, ...]:
+    """argv, for the node's machine, that takes the function from its driver, resets it, and sets
+    its interface up again under the same driver."""
+    address = f"{node.ip}/{PREFIX}"
+    return ("sh", "-c", BETWEEN_DRIVERS, "sh", bdf, node.interface, address)
 
 
 def reset_methods(host: Host, bdf: str) -> tuple[str, ...]:
