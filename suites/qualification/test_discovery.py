@@ -17,6 +17,7 @@ from harness.qualify.interrupts import interrupts, vectors
 from harness.qualify.links import pf_node
 from harness.qualify.placement import iommu_groups, link_limit, numa_nodes
 from harness.qualify.recovery import link_back
+from harness.qualify.reset import OF_ONE_FUNCTION
 from harness.qualify.rig import Rig
 from harness.qualify.vf import vfs
 
@@ -80,15 +81,18 @@ def test_link_width_and_speed(rig: Rig, pf: Survey, evidence: Evidence) -> None:
 def test_capabilities(rig: Rig, pf: Survey, evidence: Evidence) -> None:
     """PF and VF have what SR-IOV into guests needs: MSI-X, FLR and error reporting."""
     with vfs(rig, 1) as (vf,):
-        of_vf = survey(rig.host, vf.bdf).config
-    for name, space in (("PF", pf.config), ("VF", of_vf)):
-        express, msix = space.find(Express), space.find(Msix)
-        assert express is not None and express.flr, f"the {name} has no FLR"
+        of_vf = survey(rig.host, vf.bdf)
+    for name, function in (("PF", pf), ("VF", of_vf)):
+        space, running = function.config, function.running
+        assert space.find(Express) is not None, f"the {name} is no PCI Express function"
+        msix = space.find(Msix)
         assert msix is not None, f"the {name} has no MSI-X"
         assert space.find(ErrorReporting) is not None, f"the {name} has no AER"
         assert space.find(AlternativeRouting) is not None, f"the {name} has no ARI"
+        ways = (running and running.resets) or ()
+        assert set(ways) & set(OF_ONE_FUNCTION), f"the {name} has no FLR, it is reset by: {ways}"
         evidence(f"{name}: {', '.join(each.name for each in space.capabilities)}")
-        evidence(f"{name}: {msix.vectors} MSI-X vectors")
+        evidence(f"{name}: {msix.vectors} MSI-X vectors; reset by {', '.join(ways)}")
 
 
 @pytest.mark.case("driver", needs=("SR-IOV",))
