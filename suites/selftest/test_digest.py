@@ -1,0 +1,91 @@
+"""The digest of a host's state, from what a host really printed and on the nested lab."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import LabError
+from harness.host.digest import State, differences, digest, parse
+from harness.lab.nested import Lab
+from harness.pci.device import Device
+
+DATA = Path(__file__).parent / "data" / "digest"
+
+
+def captured(name: str) -> State:
+    return parse((DATA / f"{name}.txt").read_text())
+
+
+def test_a_digest_tells_what_is_set_and_nothing_that_moves() -> None:
+    clean = captured("clean")
+    assert clean["0000:01:00.0 driver"] == "igb"
+    assert clean["0000:01:00.0 sriov_numvfs"] == "0"
+    assert clean["eth1 flags"] == "BROADCAST MULTICAST UP"
+    assert clean["eth1 link"] == "device 52:54:00:00:01:01"
+    assert clean["eth1 addresses"] == ""
+    assert clean["eth1 -g RX"] == "4096 256", "at most, and now"
+    assert clean["eth1 -k tx-tcp-segmentation"] == "on"
+    assert clean["namespaces"] == ""
+    assert clean["mgmt addresses"] == "10.0.2.15/24"
+    assert not [name for name in clean if "vf 0" in name or name.startswith(("/dev", "process"))]
+
+
+CHANGES = {
+    "0000:01:00.0 sriov_numvfs": ("0", "1"),
+    "0000:01:00.0 sriov_drivers_autoprobe": ("1", "0"),
+    "0000:01:10.0 driver": ("absent", "vfio-pci"),
+    "0000:01:10.0 driver_override": ("absent", "vfio-pci"),
+    "eth1 mtu": ("1500", "4000"),
+    "eth1 addresses": ("", "198.18.0.2/24"),
+    "eth1 flags": ("BROADCAST MULTICAST UP", "BROADCAST MULTICAST PROMISC UP"),
+    "eth1 listens to all": ("0 unicast, 0 multicast", "1 unicast, 0 multicast"),
+    "eth1 -g RX": ("4096 256", "4096 512"),
+    "eth1 -k tx-tcp-segmentation": ("on", "off"),
+    "namespaces": ("", "nicproof-partner"),
+    "eth2 mtu": ("1500", "absent"),
+    "nicproof-partner/eth2 mtu": ("absent", "1500"),
+    "npmacvtap0 mtu": ("absent", "4000"),
+    "process iperf3": ("absent", "1"),
+    "process tcpdump": ("absent", "1"),
+    "/proc/sys/net/ipv4/conf/eth1/arp_ignore": ("0", "1"),
+    "/run/nicproof/g0-1": ("absent", "1"),
+    "/var/lib/nicproof/journal/run-1/000000.json": ("absent", "1"),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_each_change_is_told(name: str) -> None:
+    before, after = CHANGES[name]
+    told = differences(captured("clean"), captured("changed"))
+    assert f"{name}: {before} -> {after}" in told
+
+
+def test_settings_of_a_vf_are_told() -> None:
+    setting = captured("changed")["eth1 vf 0"]
+    assert '"address":"02:6e:00:00:00:01"' in setting
+    assert '"spoofchk":false' in setting and '"vlan":5' in setting
+
+
+def test_no_difference_is_told_between_equals() -> None:
+    assert differences(captured("changed"), captured("changed")) == ()
+    assert differences({"a": "1"}, {}) == ("a: 1 -> absent",)
+
+
+def test_what_is_no_digest_is_refused() -> None:
+    with pytest.raises(LabError, match="not the JSON expected"):
+        parse("\n== addresses\nno such command\n")
+
+
+@pytest.mark.lab
+def test_a_change_on_a_host_is_noticed_and_so_is_its_undoing(lab: Lab) -> None:
+    interface = Device(lab.host, lab.ports.dut).interface
+    before = digest(lab.host)
+    assert differences(before, digest(lab.host)) == ()
+    lab.host.run(("ip", "link", "set", interface, "mtu", "1400"))
+    try:
+        assert differences(before, digest(lab.host)) == (f"{interface} mtu: 1500 -> 1400",)
+    finally:
+        lab.host.run(("ip", "link", "set", interface, "mtu", "1500"))
+    assert differences(before, digest(lab.host)) == ()
