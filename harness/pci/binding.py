@@ -48,6 +48,16 @@ def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]
         yield
 
 
+@contextmanager
+def unbound(host: Host, bdf: str, journal: Journal) -> Iterator[None]:
+    """`bdf` without the driver that it is bound to; afterwards with it, its interface as before."""
+    device = Device(host, bdf)
+    undo = (Write(PROBE, bdf), *_interface_back(device))
+    with journal.change(f"unbound {bdf} from {device.driver}", undo):
+        host.write(f"{device.sysfs}/driver/unbind", bdf.encode())
+        yield
+
+
 def load(host: Host, driver: str) -> None:
     """Load a PCI driver's module; MissingCapability if the kernel has none."""
     if host.exists(f"/sys/bus/pci/drivers/{driver}"):
