@@ -1,0 +1,106 @@
+"""VFs of guests: they come to them, leave them and survive their end."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fixtures.cases import Evidence
+from harness.errors import MissingCapability
+from harness.host.base import Host
+from harness.qualify import guestlife
+from harness.qualify.node import ping
+from harness.qualify.rig import Rig
+from harness.qualify.together import answers_at_once
+from harness.qualify.vf import Vf, for_guest, guest_node, in_guests, on_host, vfs
+
+NEEDS = ("KVM", "IOMMU", "SR-IOV")
+
+TURNS = 3
+"""Times that a VF is plugged into one guest."""
+
+
+def usable(rig: Rig, vf: Vf) -> bool:
+    """Whether the VF, bound to its driver on the host, carries traffic."""
+    with on_host(rig, vf) as node:
+        return ping(node, rig.wire.ip, count=3) == 3
+
+
+@pytest.mark.case("kernel", needs=NEEDS)
+@pytest.mark.parametrize("end", guestlife.ENDS)
+def test_given_back(rig: Rig, end: str, evidence: Evidence) -> None:
+    """A guest that reboots, crashes or is killed in the middle of traffic gives its VF back
+    usable."""
+    with vfs(rig, 1) as (vf,):
+        with in_guests(rig, (vf,), "given-back") as ((guest, node),):
+            assert ping(node, rig.wire.ip, count=3) == 3
+            with rig.host.spawn(rig.wire.argv(("ping", "-q", "-i", "0.05", vf.ip))):
+                guestlife.ENDS[end](guest)
+            if end == "reboot":
+                again = guest_node(guest, vf)
+                again.address()
+                again.await_carrier()
+                assert ping(again, rig.wire.ip, count=3) == 3, "no answer to the rebooted guest"
+        assert usable(rig, vf), f"no answer through the VF on the host after the guest's {end}"
+    evidence(f"after the guest's {end} the VF answered on the host")
+
+
+@pytest.mark.case("qemu", needs=NEEDS)
+def test_hot_plug(rig: Rig, evidence: Evidence) -> None:
+    """A VF is plugged into a running guest and carries traffic, is unplugged, and both go on."""
+    with vfs(rig, 1) as (vf,):
+        with (
+            for_guest(rig, vf) as nic,
+            rig.booted("hot-plug", (), extra_args=guestlife.hotplug_port()) as guest,
+        ):
+            for turn in range(TURNS):
+                guestlife.plug(guest, nic.device_args, "hot0")
+                guest.host.run(("modprobe", nic.driver))  # where no udev does it
+                node = guest_node(guest, vf)
+                node.address()
+                node.await_carrier()
+                assert ping(node, rig.wire.ip, count=3) == 3, f"no answer, plugged {turn + 1} times"
+                guestlife.unplug(guest, "hot0")
+                assert vf.mac not in guest.host.run(("ip", "link")).text, "the guest keeps it"
+        assert usable(rig, vf), "no answer through the VF on the host after it was unplugged"
+    evidence(f"{TURNS} times plugged, answered, unplugged; then it answered on the host")
+
+
+@pytest.mark.case("device", needs=NEEDS)
+def test_two_guests(rig: Rig, evidence: Evidence) -> None:
+    """Two guests on two VFs reach the link partner and each other at the same time."""
+    with vfs(rig, 2) as made, in_guests(rig, made, "two") as ((_, one), (_, two)):
+        with one.host.spawn(("ping", "-q", "-c", "10000", two.ip)) as between:
+            answers = answers_at_once(rig.wire, (one.ip, two.ip))
+            assert between.poll() is None
+        assert set(answers.values()) == {20}, f"answers to the partner: {answers}"
+        assert ping(one, two.ip) == 10, "no answer from guest to guest"
+        assert ping(two, one.ip) == 10, "no answer from guest to guest"
+    evidence(f"20 of 20 answers of each guest to the partner, at once: {answers}")
+
+
+FEWEST = 3
+ROOM_MIB = 128
+"""Memory that QEMU takes for itself beside the guest's, generously."""
+
+
+@pytest.mark.case("device", needs=NEEDS)
+def test_most_guests(rig: Rig, evidence: Evidence) -> None:
+    """As many guests as there can be VFs, or as memory allows, answer the partner at once."""
+    most = int(rig.port.device.attribute("sriov_totalvfs"))
+    room = available_mib(rig.host) // (rig.guest.memory_mib + ROOM_MIB)
+    count = min(most, room)
+    if count < min(FEWEST, most):
+        raise MissingCapability("memory", f"{rig.host.name} has room for {room} guests")
+    with vfs(rig, count) as made, in_guests(rig, made, "most") as found:
+        answers = answers_at_once(rig.wire, [node.ip for _, node in found])
+    assert set(answers.values()) == {20}, f"answers to the partner, of 20: {answers}"
+    evidence(f"{count} guests on {count} of at most {most} VFs, memory for {room}: all answered")
+
+
+def available_mib(host: Host) -> int:
+    """What the host could give to guests without swapping."""
+    found = re.search(r"^MemAvailable: *(\d+) kB", host.read("/proc/meminfo").decode(), re.M)
+    assert found is not None
+    return int(found[1]) // 1024
