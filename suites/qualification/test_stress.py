@@ -1,0 +1,73 @@
+"""Everything at once and for long, and nothing may be left over."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+import pytest
+
+from fixtures.cases import Evidence
+from fixtures.options import QUALIFY_OPTIONS
+from harness.errors import MissingCapability
+from harness.host.digest import differences, digest
+from harness.qualify.leaks import holdings
+from harness.qualify.node import ping
+from harness.qualify.rig import Rig
+from harness.qualify.streams import Stream, carried, longest_silence, streams
+from harness.qualify.vf import Vf, on_host, vfs
+
+EMULATED_PACE = ("--bitrate", "4M")
+"""bit/s of a stream on an emulated port, whose every frame costs the controller's time. Silicon
+is not paced."""
+
+STALL = 3
+"""Seconds of the host's clock for which a stream may be silent: TCP sends again after 1 s at most
+where the round trip is short (RFC 6298), so this is two losses in a row."""
+
+GROWTH_KIB = 8192
+"""What the kernel's caches for frames and connections may keep."""
+
+
+@pytest.fixture
+def soak(request: pytest.FixtureRequest) -> int:
+    """Seconds of the host's clock for which the stress is kept up (--soak)."""
+    return request.config.stash[QUALIFY_OPTIONS].soak
+
+
+@pytest.mark.case("driver", needs=("SR-IOV",))
+def test_soak(rig: Rig, soak: int, evidence: Evidence) -> None:
+    """TCP runs both ways over all VFs but one, which comes and goes beside them; nothing stalls,
+    leaks or stays behind."""
+    state, held = digest(rig.host), holdings(rig.host)
+    most = int(rig.port.device.attribute("sriov_totalvfs"))
+    if most < 2:
+        raise MissingCapability("two VFs", f"{rig.port.bdf} offers {most}")
+    pace = EMULATED_PACE if rig.emulated else ()
+    with vfs(rig, most) as (churned, *busy), ExitStack() as stack:
+        nodes = [stack.enter_context(on_host(rig, vf)) for vf in busy]
+        traffic = stack.enter_context(streams(nodes, rig.wire, soak, *pace))
+        turns = churn(rig, churned, traffic)
+        reports = {stream.node.netns: stream.report() for stream in traffic}
+    silences = {name: longest_silence(report) for name, report in reports.items()}
+    evidence(f"{soak} s over {len(busy)} VFs, one more bound and unbound {turns} times meanwhile")
+    evidence(
+        f"{sum(map(carried, reports.values()))} bytes arrived; longest silence "
+        f"{max(silences.values())} s"
+    )
+    assert max(silences.values()) <= STALL, f"streams stalled, s: {silences}"
+    after = holdings(rig.host)
+    evidence(f"before: {held}; after: {after}")
+    assert after.countable == held.countable, f"{held}, afterwards {after}"
+    assert after.memory_kib - held.memory_kib < GROWTH_KIB, f"{held}, afterwards {after}"
+    assert not differences(state, digest(rig.host))
+
+
+def churn(rig: Rig, vf: Vf, beside: Sequence[Stream]) -> int:
+    """Bind, use and unbind the VF until none of the streams runs any more; how often that was."""
+    turns = 0
+    while any(stream.runs for stream in beside):
+        with on_host(rig, vf) as node:
+            assert ping(node, rig.wire.ip, count=3) == 3, f"no answer when bound {turns + 1} times"
+        turns += 1
+    return turns
