@@ -10,7 +10,8 @@ BENCHMARK = $(VENV)/bin/pytest --progress --capture=no -q $(if $(RUN_DIR),--run-
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench qualify bench-accounting bench-clocks bench-endurance test setup tools check image clean
+.PHONY: help bench qualify bench-accounting bench-clocks bench-endurance drill
+.PHONY: test setup tools check image clean
 
 help:
 	@echo "make bench          compare the network paths in the nested lab, about 14 minutes"
@@ -20,6 +21,7 @@ help:
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
+	@echo "make drill          break the rig amid each family of cases: is the host left as it was found?"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
@@ -40,6 +42,9 @@ bench-clocks: setup
 
 bench-endurance: setup
 	$(BENCHMARK) --clock=virtual suites/benchmarks/test_endurance.py
+
+drill: setup
+	$(BENCHMARK) suites/drill
 
 test: setup check
 	$(VENV)/bin/pytest

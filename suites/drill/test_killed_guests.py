@@ -1,0 +1,116 @@
+"""The rig is broken in the middle of each family of cases, and the host is left as it was found.
+
+Each test runs cases of one family in a pytest session of its own, against the one lab, until a
+guest or a command on the host was killed and that case has come to its end; then the rig is closed.
+A digest of the host from before there was any rig is compared with one from afterwards.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from fixtures.progress import Progress
+from fixtures.qualify import OPENING, opened_rig
+from harness.host.digest import differences, digest
+from harness.lab.nested import Lab
+from harness.options import BenchOptions
+from harness.qualify.record import FAMILIES
+from harness.qualify.rig import Rig
+from harness.qualify.sabotage import Saboteur, Victim, endangered
+from harness.suite import ROOT
+
+SUITE = ROOT / "suites" / "qualification"
+
+BROKEN = (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR)
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(0)]  # each case of the session has its own
+
+
+@dataclass
+class Drill:
+    """A plugin of one session: the rig is in the given lab, and in danger."""
+
+    lab: Lab
+    saboteur: Saboteur
+    cases: int = 0  # that the family has for this victim
+    during: str = ""  # the case that was struck
+    _session: pytest.Session | None = field(default=None, repr=False)
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.stash[OPENING] = self.opened
+
+    @contextmanager
+    def opened(self, config: pytest.Config, progress: Progress) -> Iterator[Rig]:  # noqa: ARG002
+        with opened_rig(self.lab, config) as rig:
+            yield endangered(rig, self.saboteur)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """In a drawn order; only cases that may have a guest, if these are the victims."""
+        self.saboteur.random.shuffle(items)
+        if self.saboteur.victim == "guest":
+            items[:] = filter(speaks_of_guests, items)
+        self.cases = len(items)
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self._session = session
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self) -> Generator[None, None, None]:
+        self.saboteur.armed = True
+        try:
+            return (yield)
+        finally:
+            self.saboteur.armed = False
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        if self.saboteur.struck and self._session is not None:
+            self.during = nodeid.partition("::")[2]
+            self._session.shouldstop = "the saboteur has struck"
+
+
+def speaks_of_guests(item: pytest.Item) -> bool:
+    """Whether the case's module does; none that does not boots one."""
+    module = inspect.getmodule(getattr(item, "function", None))
+    return module is not None and "guest" in inspect.getsource(module)
+
+
+@pytest.mark.parametrize("victim", ["guest", "command"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_host_is_left_as_it_was_found(
+    family: str,
+    victim: Victim,
+    lab: Lab,
+    tmp_path: Path,
+    bench_options: BenchOptions,
+    progress: Progress,
+) -> None:
+    drawn = Random(f"{bench_options.seed} {family} {victim}")
+    drill = Drill(lab, Saboteur(victim, drawn))
+    before = digest(lab.host)
+    run(drill, family, tmp_path)
+    assert not differences(before, digest(lab.host))
+    if not drill.cases or (victim == "guest" and not drill.saboteur.guests):
+        pytest.skip(f"no case of {family} has a {victim}")
+    struck = drill.saboteur.struck
+    assert struck, f"no {victim} lived long enough to be killed, see {tmp_path}"
+    progress.line(f"  {family}: killed {struck}, in {drill.during} (--seed={bench_options.seed})")
+
+
+def run(drill: Drill, family: str, directory: Path) -> None:
+    """The session; what it prints is kept beside its results."""
+    argv = (
+        *(f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}", "-p", "no:cacheprovider"),
+        *(f"--family={family}", f"--run-dir={directory / 'run'}", "--soak=10s"),
+        *("--capture=no", "--progress", "-rN", str(SUITE)),
+    )
+    with (directory / "pytest.log").open("w") as log, redirect_stdout(log):
+        status = pytest.main(list(argv), plugins=[drill])
+    assert status not in BROKEN, f"pytest itself failed, see {directory / 'pytest.log'}"
