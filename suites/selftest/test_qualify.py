@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from fixtures import caselist, cases
+from fixtures.qualify import FIDELITY
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
+from harness.qualify.fidelity import load
 from harness.qualify.record import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,6 +28,12 @@ def test_the_list_of_cases_is_the_one_in_docs() -> None:
     assert listed == (ROOT / "docs" / "cases.md").read_text(), "make docs/cases.md again"
     for family in FAMILIES.values():
         assert f"## {family} (" in listed
+
+
+def test_deviations_are_of_cases_that_there_are() -> None:
+    listed = load(FIDELITY)
+    known = {cases.case_id(item) for item in caselist.collect()}
+    assert listed and not listed.keys() - known
 
 
 @pytest.mark.parametrize(
