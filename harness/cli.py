@@ -145,7 +145,8 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         description="Render a run's report, or a qualification's certificate, again from its "
         "records; no host is needed.",
         epilog="examples:\n  nicproof report results/20261123-101500\n"
-        "  nicproof report results/20261123-101500 --explain sriov",
+        "  nicproof report results/20261123-101500 --explain sriov\n"
+        "  nicproof report results/20261123-101500 --benchstat > new.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument(
@@ -154,12 +155,15 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     report.add_argument(
         "--explain", metavar="PATH", help="print where the time of a packet on this path goes"
     )
+    report.add_argument(
+        "--benchstat", action="store_true", help="only print the run in benchstat's input format"
+    )
     report.set_defaults(handler=_report)
 
 
 def _report(given: argparse.Namespace) -> None:
     explain = [f"--explain={given.explain}"] if given.explain else []
-    become("reports", [given.run_dir, *explain])
+    become("reports", [given.run_dir, *explain, *(["--benchstat"] if given.benchstat else [])])
 
 
 if __name__ == "__main__":

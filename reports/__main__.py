@@ -19,11 +19,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="e.g. results/<run-id>")
     parser.add_argument("--explain", metavar="PATH", help="print where a packet's time goes")
+    parser.add_argument("--benchstat", action="store_true", help="only print benchstat's input")
     arguments = parser.parse_args(argv)
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
-    from reports import certificate, document, explain
+    from reports import benchstat, certificate, document, explain, frames
 
     try:
+        if arguments.benchstat:
+            print(benchstat.text(frames.load(arguments.run_dir)), end="", flush=True)
+            return 0
         if (arguments.run_dir / CASES_FILE).exists():
             page, _ = certificate.render(arguments.run_dir)
         else:

@@ -186,3 +186,18 @@ def _boots(values: np.ndarray) -> object:
     blocks = range(len(values))
     return pd.DataFrame([{**rows, "block": b, "boot": b, "value": v} for b, v in zip(
         blocks, values, strict=True)])  # fmt: skip
+
+
+def test_a_run_converts_to_what_benchstat_reads(tmp_path: Path) -> None:
+    """By the format's own rules: a key, a unit, or a name, a count and pairs of value and unit."""
+    base = run(tmp_path / "a", 1)
+    argv = (sys.executable, "-m", "harness.cli", "report", str(base), "--benchstat")
+    said = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=60).text
+    head, _, body = said.partition("\n\n")
+    assert "Unit throughput better=higher" in head and "Unit rtt_p50 better=lower" in head
+    lines = [line.split() for line in body.splitlines()]
+    assert len(lines) == 6 * len(PATHS) * len(WORKLOADS), "a line a boot and workload"
+    for name, count, *pairs in lines:
+        assert name.startswith("Benchmark") and name[9].isupper() and count == "1"
+        assert len(pairs) % 2 == 0 and all(float(value) >= 0 for value in pairs[::2])
+    assert not (base / "report.html").exists()

@@ -1,0 +1,48 @@
+"""A run in the format that Go's benchstat reads, so that people can check us with their own tool.
+
+The format: https://golang.org/design/14313-benchmark-format, and for what is better, the unit
+metadata of golang.org/x/perf/benchfmt. A line is a boot, which is the sample here; keys that
+describe the run come first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+from harness.measure.record import IDLE
+from reports import frames
+from reports.frames import Run, metric_of
+
+
+def text(run: Run) -> str:
+    """The whole run."""
+    boots = frames.per_boot(frames.measurements(run))
+    return "\n".join([*_head(run, boots), "", *_lines(boots)]) + "\n"
+
+
+def _head(run: Run, boots: pd.DataFrame) -> Iterator[str]:
+    info = run.info
+    yield f"run: {info.run}"
+    yield f"nic: {info.nic}"
+    yield f"fidelity: {info.fidelity}"
+    yield f"clock: {info.clock}"
+    for metric in dict.fromkeys(boots["metric"]):
+        if (better := metric_of(metric).better) != "none":
+            yield f"Unit {metric} better={better}"
+
+
+def _lines(boots: pd.DataFrame) -> Iterator[str]:
+    """`BenchmarkPath/workload=tcp-tx 1 4166 throughput ...`: units are the metrics' names, as
+    benchstat knows of "ns/op" and "B/s" that they may be scaled, and ours may not."""
+    for (path, workload, _, _), group in boots.groupby(["path", "workload", "block", "boot"]):
+        if workload != IDLE:
+            values = zip(group["value"], group["metric"], strict=True)
+            figures = " ".join(f"{value:.9g} {metric}" for value, metric in values)
+            yield f"Benchmark{_name(str(path))}/workload={workload} 1 {figures}"
+
+
+def _name(path: str) -> str:
+    """A benchmark's name begins with a capital letter."""
+    return path[:1].upper() + path[1:]
