@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.errors import LabError
 from harness.host.base import Host
 from harness.pci.device import ROOT
 
@@ -24,7 +25,7 @@ AER = ("aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal")
 LOOK = """
 mark=$1
 shift
-dmesg | awk -v mark="$mark" 'found; index($0, mark) { found = 1 }'
+dmesg | awk -v mark="$mark" 'found; index($0, mark) { found = 1 } END { exit !found }' || exit 1
 echo "$mark"
 grep -H TOTAL "$@" 2>/dev/null
 exit 0
@@ -64,7 +65,13 @@ def complaints(before: Health, bdfs: Sequence[str], allowed: str = "") -> tuple[
 
 def _look(host: Host, bdfs: Sequence[str], mark: str) -> tuple[list[str], dict[str, int]]:
     files = [f"{ROOT}/{bdf}/{name}" for bdf in bdfs for name in AER]
-    text = host.run(("sh", "-c", LOOK, "sh", mark, *files)).text
+    result = host.run(("sh", "-c", LOOK, "sh", mark, *files), check=False)
+    if result.returncode != 0:
+        raise LabError(
+            f"{host.name}: the kernel's log was overwritten since “{mark}”, with what it said",
+            remedy="a longer log: log_buf_len=4M on the kernel's command line",
+        )
+    text = result.text
     log, _, counters = text.rpartition(f"{mark}\n")
     return log.splitlines(), parse_aer(counters)
 
