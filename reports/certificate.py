@@ -95,8 +95,8 @@ def lead(certificate: Certificate) -> list[str]:
         )
     if counts["deviation"]:
         said.append(
-            f"{_cases(counts['deviation'])} failed as is known of the emulation, each with its "
-            "cause below."
+            f"{_cases(counts['deviation'])} failed as is known of this emulation and its drivers, "
+            "each with its cause below."
         )
     if subject.profile == "generic":
         said.append("nicproof has no profile of this model: nothing was expected of its figures.")
