@@ -53,6 +53,11 @@ def test_good(evidence):
 def test_bad():
     assert 1 + 1 == 3, "one and one are two"
 
+@case("kernel")
+def test_not_refused():
+    with pytest.raises(LabError):
+        pass
+
 @case("device")
 def test_known():
     assert not "dropped", "the frame got through"
@@ -90,6 +95,7 @@ def test_twice(way):
 VERDICTS = {
     "good": ("pass", ""),
     "bad": ("fail", "one and one are two"),
+    "not-refused": ("fail", "DID NOT RAISE LabError"),
     "known": ("deviation", "no igb.c"),
     "mended": ("fail", "passes, although it is listed as a deviation: no igb.c"),
     "known-but-rig-fails": ("error", "ssh is gone"),
@@ -158,7 +164,7 @@ def test_certificate_tells_everything(pytester: pytest.Pytester, tmp_path: Path)
     save(subject(), tmp_path)
     result = run(pytester, tmp_path)
     result.stdout.fnmatch_lines(
-        ["The emulated 82576 is not fit to carry VMs: 3 cases failed", "certificate: *"]
+        ["The emulated 82576 is not fit to carry VMs: 4 cases failed", "certificate: *"]
     )
     whole = json.loads((tmp_path / "certificate.json").read_text())
     assert whole["verdict"] == "not fit"
