@@ -143,7 +143,7 @@ def test_link_lost_and_back(rig: Rig, evidence: Evidence) -> None:
         lost, back = [], []
         for turn in range(1, FLAPS + 1):
             calm(rig)
-            gone = cut_off(pf, (*set_wire, "down"))
+            gone = cut_off(pf, (*set_wire, "down"), limit_s=5)
             if gone is None:
                 raise MissingCapability(
                     "a partner that drops the link when set down",
