@@ -18,8 +18,9 @@ from harness.qualify.rig import Rig
 
 Victim = Literal["guest", "command"]
 
-GUEST_LIVES = (0.0, 3.0)
-"""Seconds from a guest's boot to its end: cases do something with it in this while."""
+GUEST_LIFE = 3.0
+"""Seconds from the first guest's boot to its end, at most: cases use it in this while.
+Each guest that gets away shortens the next one's life."""
 
 COMMANDS = (1, 12)
 """How many commands of cases come through before one is killed."""
@@ -62,7 +63,7 @@ class Saboteur:
     def threatens(self, guest: Guest) -> Iterator[None]:
         """Maybe the guest does not live as long as the context."""
         self.guests += 1
-        lives = self.random.uniform(*GUEST_LIVES)
+        lives = self.random.uniform(0.0, GUEST_LIFE / self.guests)
         timer = threading.Timer(lives, self._kill, (guest, lives))
         if self.victim == "guest" and not self.struck:
             timer.start()
