@@ -14,6 +14,7 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import LabError, MissingCapability
 from harness.guest.boot import Guest, StartedGuest, started
+from harness.journal import Run
 from harness.netdev import macvtap
 from harness.paths.base import NicAttachment
 from harness.paths.parts import lacks_module
@@ -132,7 +133,12 @@ def leaving(rig: Rig, attachment: NicAttachment) -> Iterator[Guest]:
     """A guest that can be migrated. It ends with the context, here or elsewhere."""
     chardev = f"socket,id=migration,path={MONITOR},server=on,wait=off"
     monitor = ("-chardev", chardev, "-mon", "chardev=migration,mode=control")
-    with rig.booted("leaving", (attachment,), extra_args=monitor) as guest:
+    # QEMU removes its socket at its end, but not at its SIGKILL.
+    removed = (Run(("rm", "-f", MONITOR)),)
+    with (
+        rig.journal.change(f"had a guest listen at {MONITOR}", removed),
+        rig.booted("leaving", (attachment,), extra_args=monitor) as guest,
+    ):
         yield guest
 
 
