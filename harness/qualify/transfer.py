@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from harness.journal import Run
 from harness.qualify.node import Node, iperf3, iperf3_server
+from harness.qualify.rig import Rig
 
 
 @dataclass(frozen=True)
@@ -19,13 +21,13 @@ class RoundTrip:
     back: str
 
 
-def round_trip(source: Node, target: Node, address: str, *, kib: int) -> RoundTrip:
+def round_trip(rig: Rig, source: Node, target: Node, address: str, *, kib: int) -> RoundTrip:
     """Random bytes from `source` to `target`, listening at `address`, and from there back.
 
     iperf3 carries them, since guests have it: --file is what its client sends and its server
     stores, and the other way round with --reverse. Blocks of 128 KiB: only whole ones are sent.
     """
-    with _directory(source) as here, _directory(target) as there:
+    with _directory(rig, source) as here, _directory(rig, target) as there:
         original, received, returned = f"{here}/original", f"{there}/received", f"{here}/back"
         fill = ("dd", "if=/dev/urandom", f"of={original}", "bs=1k", f"count={kib}")
         source.run(fill)
@@ -39,11 +41,12 @@ def round_trip(source: Node, target: Node, address: str, *, kib: int) -> RoundTr
 
 
 @contextmanager
-def _directory(node: Node) -> Iterator[str]:
-    """A temporary directory on the node's machine."""
+def _directory(rig: Rig, node: Node) -> Iterator[str]:
+    """A temporary directory on the node's machine; a guest's ends with the guest."""
     made = f"/run/nicproof-{uuid.uuid4().hex}"
-    node.host.run(("mkdir", "-m", "0700", made))
-    try:
+    with ExitStack() as stack:
+        if node.host is rig.host:
+            remove = (Run(("rm", "-rf", made)),)
+            stack.enter_context(rig.journal.change(f"made {made}", remove))
+        node.host.run(("mkdir", "-m", "0700", made))
         yield made
-    finally:
-        node.host.run(("rm", "-rf", made))

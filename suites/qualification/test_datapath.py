@@ -70,9 +70,9 @@ def test_neighbours(leg: Leg, version: str, evidence: Evidence) -> None:
 @IP
 @pytest.mark.parametrize("leg", GUEST_LEGS, indirect=True, scope="module")
 @pytest.mark.case("device", needs=NEEDS)
-def test_tcp_of_a_guest(leg: Leg, version: str, evidence: Evidence) -> None:
+def test_tcp_of_a_guest(rig: Rig, leg: Leg, version: str, evidence: Evidence) -> None:
     """A file goes from the guest over TCP to the other end and back, the same at each stop."""
-    trip = round_trip(leg.near, leg.far, address(leg.far, version), kib=512)
+    trip = round_trip(rig, leg.near, leg.far, address(leg.far, version), kib=512)
     assert trip.there == trip.original, f"{leg.far.interface} received other bytes than were sent"
     assert trip.back == trip.original, f"{leg.near.interface} got back other bytes than it sent"
     evidence(f"512 KiB there and back, SHA-256 {trip.original[:16]}... at each stop")
