@@ -11,5 +11,6 @@ pytest_plugins = [
     "fixtures.measure",
     "fixtures.cases",
     "fixtures.certificate",
+    "fixtures.health",
     "fixtures.qualify",
 ]
