@@ -49,4 +49,7 @@ def _qualify(given: argparse.Namespace) -> None:
         os.execv(sys.executable, [sys.executable, "-m", "fixtures.caselist", *wanted.families])
     run_dir = free_run_dir(given.run_dir)
     given.run_dir = str(run_dir)
-    run_suite("qualification", run_dir, [*as_arguments(given, (*OWN, *SHARED)), *given.pytest])
+    arguments = [*as_arguments(given, (*OWN, *SHARED)), *given.pytest]
+    if any(argument.startswith("-n") for argument in given.pytest):
+        arguments.append("--dist=loadfile")  # cases of a file share guests
+    run_suite("qualification", run_dir, arguments)
