@@ -96,15 +96,16 @@ def iperf3_server(node: Node, address: str, *options: str, port: int = 5201) -> 
     """A server at `address` of the node, for as many tests as come."""
     argv = node.argv(("iperf3", "--server", "--bind", address, "--port", str(port), *options))
     with node.host.spawn(argv) as server:
-        hexport = f":{port:04X} "
-        listening = ("grep", "-qi", hexport, "/proc/net/tcp", "/proc/net/tcp6")
+        # State 0A is LISTEN: connections of the server before linger at this port, too.
+        listens = f":{port:04X} [0-9A-F]*:0000 0A "
+        listening = ("grep", "-qi", listens, "/proc/net/tcp", "/proc/net/tcp6")
 
         def ready() -> bool:
             if server.poll() is not None:
                 raise LabError(f"{node.host.name}: iperf3 does not serve {address}:{port}")
             return node.run(listening, check=False).returncode == 0
 
-        Deadline(20.0, f"an iperf3 server at {address}").poll(ready)
+        Deadline(60.0, f"an iperf3 server at {address}").poll(ready)
         yield
 
 
