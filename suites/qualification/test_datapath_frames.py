@@ -125,7 +125,10 @@ def test_broadcast(ends: Ends, rig: Rig, sender: str, evidence: Evidence) -> Non
 @pytest.mark.parametrize("to", ["broadcast", "multicast"])
 @pytest.mark.case("device", needs=NEEDS)
 def test_nothing_comes_back(ends: Ends, rig: Rig, to: str, evidence: Evidence) -> None:
-    """What a VF sends to a group that it belongs to itself does not come back to it."""
+    """What a VF sends to a group that it belongs to itself does not come back to it.
+
+    Whoever hears itself takes its own IPv6 address for a duplicate (RFC 4862, section 5.4).
+    """
     source = ends["VF"]
     # All nodes of the link (RFC 4291): every interface with IPv6 belongs to it.
     target = BROADCAST if to == "broadcast" else "33:33:00:00:00:01"

@@ -11,7 +11,7 @@ from fixtures.cases import Evidence
 from harness.deadline import Deadline
 from harness.errors import CommandFailed, DeadlineExpired
 from harness.netdev import link
-from harness.qualify.isolation import BROADCAST, STRANGER, heard, probe, spoof_events, vf_set
+from harness.qualify.isolation import STRANGER, heard, probe, spoof_events, vf_set
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
 from harness.qualify.vf import on_host, vfs
@@ -113,20 +113,6 @@ def test_unicast_of_others(rig: Rig, nodes: Trio, listening: str, evidence: Evid
     assert "VF to wire" in at[wire], "the VF's frame did not reach the wire"
     assert set(at[eavesdropper]) == {"its own"}, f"it heard {sorted(at[eavesdropper])}"
     evidence("of 6 unicast frames between others it heard none, of 1 to itself 1")
-
-
-@pytest.mark.case("device", needs=("SR-IOV",))
-def test_own_broadcast(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
-    """A VF does not get its own broadcast back, which its neighbour and the wire do get.
-
-    Whoever hears itself takes its own IPv6 address for a duplicate (RFC 4862, section 5.4).
-    """
-    vf, neighbour, _ = nodes
-    at = heard(rig.host, [probe("to all", vf, BROADCAST)], [vf, neighbour, rig.wire])
-    assert "to all" in at[neighbour], "the neighbour did not hear it"
-    assert "to all" in at[rig.wire], "the wire did not hear it"
-    assert not at[vf], "the VF heard it too"
-    evidence("heard by a neighbour and on the wire, not by the VF itself")
 
 
 @pytest.mark.case("driver", needs=("SR-IOV",))
