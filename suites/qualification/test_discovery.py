@@ -145,8 +145,19 @@ def test_numa_node(rig: Rig, pf: Survey, evidence: Evidence) -> None:
     evidence(f"node {node if node in nodes else nodes[0]} of {len(nodes)}")
 
 
-@pytest.mark.case("device")
-@pytest.mark.parametrize("kind", ["online", "offline"])
+TX_TIMEOUT = "NETDEV WATCHDOG|Reset adapter"
+"""The offline test begins with a test of the link, while the port is still in service: a frame that
+the stack then sends may wait until igb's own watchdog resets the port (igb_diag_test in Linux'
+igb_ethtool.c). Seen once in some 40 such tests in the nested lab."""
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param("online", marks=pytest.mark.case("device")),
+        pytest.param("offline", marks=pytest.mark.case("device", provokes=TX_TIMEOUT)),
+    ],
+)
 def test_self_test(rig: Rig, kind: str, evidence: Evidence) -> None:
     """The NIC finds itself sound (ethtool -t), and has its link back afterwards."""
     argv = ("ethtool", "-t", rig.port.interface, kind)
