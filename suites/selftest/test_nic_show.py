@@ -183,3 +183,4 @@ def test_the_labs_nic_and_its_vf(lab: Lab, capsys: pytest.CaptureFixture[str]) -
     unread = replace(whole, config=replace(whole.config, size=64, capabilities=()))
     agrees = {each.what: each.agrees for each in compare(unread, profile_for(*unread.ids))}
     assert agrees["MSI-X vectors"] == "unknown" and agrees["VFs of the driver"] == "yes"
+    journal.close()
