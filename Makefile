@@ -17,7 +17,7 @@ help:
 	@echo "make bench          compare the network paths in the nested lab, about 14 minutes"
 	@echo "make bench QUICK=1  the same with two boots a path, about 5 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
-	@echo "make qualify        is the lab's NIC fit to carry VMs? cases and a certificate"
+	@echo "make qualify        is the lab's NIC fit to carry VMs? cases and a certificate, 13 minutes"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
