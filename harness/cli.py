@@ -17,7 +17,7 @@ EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 _EPILOG = """\
 examples:
-  nicproof bench --quick                          two boots a path, about five minutes
+  nicproof bench --quick                          two boots a path, about six minutes
   nicproof bench --paths sriov,virtio-vhost       only these two, six boots each
   nicproof bench --paths sriov --vfio x-no-mmap=on --quick
   nicproof qualify                                is this NIC fit? cases and a certificate
