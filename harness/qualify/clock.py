@@ -6,15 +6,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from harness.errors import LabError, MissingCapability
 from harness.host.base import CommandResult, Host
 from harness.journal import Journal, Run
 from harness.pci.device import Device
-from harness.qualify.frames import PYTHON
+from harness.qualify.agents import agent, last_words
 from harness.qualify.node import Node
 
 SCALE = 65536 / 1000
@@ -81,7 +79,7 @@ class Clock:
 
     def _argv(self, steps: Sequence[Step]) -> tuple[str, ...]:
         spec = json.dumps({"device": self.device, "steps": steps})
-        return (*PYTHON, _program("clock_agent.py"), spec)
+        return (*agent("clock"), spec)
 
 
 def clock_of(host: Host, bdf: str) -> Clock | None:
@@ -118,7 +116,7 @@ def stamping(node: Node, journal: Journal) -> Iterator[None]:
     with journal.change(f"had {node.interface} stamp frames", (undo,)):
         result = _stamps(node, configure=TX_AND_PTP2)
         if result.returncode != 0:
-            raise MissingCapability("hardware timestamps", _last(result))
+            raise MissingCapability("hardware timestamps", last_words(result))
         yield
 
 
@@ -138,8 +136,8 @@ def stamping_refused(node: Node) -> str:
         _stamps(node, configure=OFF).checked()
         return ""
     if "OSError" not in result.error:
-        raise LabError(f"{node.host.name}: {_last(result)}")
-    return _last(result)
+        raise LabError(f"{node.host.name}: {last_words(result)}")
+    return last_words(result)
 
 
 def _stamps(node: Node, **asked: Any) -> CommandResult:
@@ -156,13 +154,4 @@ def _stamps_argv(
 ) -> tuple[str, ...]:
     spec = {"interface": node.interface, "configure": configure, "device": device}
     text = json.dumps({**spec, "frame": frame, "from": source})
-    return (*PYTHON, _program("stamps_agent.py"), text)
-
-
-def _last(result: CommandResult) -> str:
-    return (result.error.strip().splitlines() or ["it said nothing"])[-1]
-
-
-@cache
-def _program(name: str) -> str:
-    return resources.files("harness.qualify").joinpath(name).read_text()
+    return (*agent("stamps"), text)

@@ -6,15 +6,14 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Literal
 
 from harness.errors import MissingCapability
 from harness.host.base import Host
 from harness.pci.binding import bound
 from harness.pci.device import Device
-from harness.qualify.frames import PYTHON, Frame, heard_during
+from harness.qualify.agents import agent
+from harness.qualify.frames import Frame, heard_during
 from harness.qualify.rig import Rig
 from harness.qualify.vf import Vf
 
@@ -97,7 +96,7 @@ def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Acces
             "registers": registers,
             "send": [[data.hex(), how] for data, how in frames],
         }
-        argv = (*PYTHON, _program(), json.dumps(spec))
+        argv = (*agent("vfio"), json.dumps(spec))
         last = _kernel_log(host).rstrip().rpartition("\n")[2]
         printed, heard = heard_during(host, argv, (rig.wire.place,))
         log = _kernel_log(host).rpartition(last)[2]
@@ -106,8 +105,3 @@ def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Acces
 
 def _kernel_log(host: Host) -> str:
     return host.run(("dmesg",)).text
-
-
-@cache
-def _program() -> str:
-    return resources.files("harness.qualify").joinpath("vfio_agent.py").read_text()

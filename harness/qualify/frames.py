@@ -9,14 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from typing import Any, Literal
 
 from harness.errors import LabError
 from harness.host.base import Host
-
-PYTHON = ("python3", "-I", "-S", "-c")
+from harness.qualify.agents import agent, last_words
 
 QUIET_MS, LIMIT_MS = 300, 5000
 """Nothing that a port or a switch holds back in passing is held for longer."""
@@ -140,11 +137,10 @@ def _heard(
     places = [*listen, *promiscuous]
     spec = {**NOTHING, **wanted, "listen": [[str(each), each in promiscuous] for each in places]}
     result = host.run(
-        (*PYTHON, _program()), timeout=TIMEOUT_S, stdin=json.dumps(spec).encode(), check=False
+        agent("frames"), timeout=TIMEOUT_S, stdin=json.dumps(spec).encode(), check=False
     )
     if result.returncode != 0:
-        last = (result.error.strip().splitlines() or ["it said nothing"])[-1]
-        raise LabError(f"{host.name}: frames could not be sent: {last}")
+        raise LabError(f"{host.name}: frames could not be sent: {last_words(result)}")
     told = json.loads(result.stdout)
     heard = {
         place: tuple(
@@ -159,8 +155,3 @@ def _heard(
 def marked(frames: Sequence[Frame], mark: bytes) -> tuple[Frame, ...]:
     """Those that carry `mark` in their payload."""
     return tuple(frame for frame in frames if mark in frame.data)
-
-
-@cache
-def _program() -> str:
-    return resources.files("harness.qualify").joinpath("frames_agent.py").read_text()

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cache
-from importlib import resources
 from typing import Any
 
 from harness.deadline import Deadline
@@ -19,7 +17,7 @@ from harness.netdev import macvtap
 from harness.paths.base import NicAttachment
 from harness.paths.parts import lacks_module
 from harness.qemu.argv import RUN
-from harness.qualify.frames import PYTHON
+from harness.qualify.agents import agent, last_words
 from harness.qualify.rig import Rig
 
 LIMIT = 120.0
@@ -176,10 +174,11 @@ def migrate(
         "after": AFTER_S,
         "limit": LIMIT,
     }
-    argv = (*PYTHON, _program())
-    result = rig.host.run(argv, stdin=json.dumps(spec).encode(), timeout=LIMIT + 30, check=False)
+    result = rig.host.run(
+        agent("migration"), stdin=json.dumps(spec).encode(), timeout=LIMIT + 30, check=False
+    )
     if result.returncode != 0:
-        last = (result.error.strip().splitlines() or ["it said nothing"])[-1]
+        last = last_words(result)
         raise LabError(f"{rig.host.name}: the guest could not be migrated: {last}")
     found = json.loads(result.stdout)
     told, echoes = found["migration"], parse_echoes(found["beside"], PING_S)
@@ -197,11 +196,6 @@ def _migration(told: dict[str, Any], there: str, echoes: Echoes) -> Migration:
         sent_bytes=told.get("ram", {}).get("transferred", 0),
         echoes=echoes,
     )
-
-
-@cache
-def _program() -> str:
-    return resources.files("harness.qualify").joinpath("migration_agent.py").read_text()
 
 
 def arrived(destination: StartedGuest) -> Guest:

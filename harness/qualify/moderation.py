@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 from harness.errors import MissingCapability
 from harness.journal import Run
-from harness.qualify.frames import PYTHON
+from harness.qualify.agents import agent
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig, supported
 
@@ -55,11 +53,6 @@ def burst(sender: Node, frame: bytes, seconds: float, irqs: Sequence[int]) -> Bu
     """Send a frame again and again, and count: of these interrupts, which are on the sender's
     machine, the one that was raised most."""
     spec = {"interface": sender.interface, "frame": frame.hex(), "seconds": seconds}
-    argv = (*PYTHON, _program(), json.dumps({**spec, "irqs": list(irqs)}))
+    argv = (*agent("burst"), json.dumps({**spec, "irqs": list(irqs)}))
     told = json.loads(sender.run(argv, timeout=120).text)
     return Burst(told["sent"], told["ns"] / 1e9, max(told["interrupts"].values()))
-
-
-@cache
-def _program() -> str:
-    return resources.files("harness.qualify").joinpath("burst_agent.py").read_text()
