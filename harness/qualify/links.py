@@ -31,16 +31,6 @@ def up_afterwards(rig: Rig, node: Node) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def with_mtu(rig: Rig, node: Node, mtu: int) -> Iterator[None]:
-    """The interface takes frames of `mtu` bytes of payload; afterwards as many as before."""
-    change = (*_ip(node), "link", "set", node.interface, "mtu")
-    undo = (Run((*change, str(link_mtu(node))), when=_there(node)),)
-    with rig.journal.change(f"set the MTU of {node.place} to {mtu}", undo):
-        rig.host.run((*change, str(mtu)))
-        yield
-
-
 def link_mtu(node: Node) -> int:
     """The interface's MTU in bytes."""
     return int(node.run(("cat", f"/sys/class/net/{node.interface}/mtu")).text)

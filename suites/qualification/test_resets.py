@@ -8,11 +8,12 @@ from fixtures.cases import Evidence
 from harness.errors import MissingCapability
 from harness.pci.binding import bound
 from harness.qualify.frames import Sent, exchange, marked
-from harness.qualify.links import bdf_of, link_mtu, pf_node, up_afterwards, with_mtu
+from harness.qualify.links import bdf_of, link_mtu, pf_node, up_afterwards
 from harness.qualify.node import Node
 from harness.qualify.recovery import beside, cut_off, link_back, recovery
 from harness.qualify.reset import flr_only, insist_on_flr, reset_between_drivers
 from harness.qualify.rig import Rig, supported
+from harness.qualify.settings import mtu
 from harness.qualify.vf import for_guest, guest_node, on_host, vfs
 
 FLAPS = 3
@@ -162,7 +163,7 @@ def test_link_lost_and_back(rig: Rig, evidence: Evidence) -> None:
 def test_settings_survive(rig: Rig, disturbance: str, evidence: Evidence) -> None:
     """Address, port VLAN and MTU of a VF stay, in name and in effect, when its PF is disturbed."""
     pf, wire = pf_node(rig), rig.wire
-    with vfs(rig, 1) as (vf,), with_mtu(rig, pf, JUMBO), with_mtu(rig, wire, JUMBO):
+    with vfs(rig, 1) as (vf,), mtu(rig, pf, JUMBO), mtu(rig, wire, JUMBO):
         rig.port.set_vf(vf.index, "vlan", str(VLAN))
         with on_host(rig, vf) as node:
             node.run(("ip", "link", "set", node.interface, "mtu", str(JUMBO)))
