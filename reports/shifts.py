@@ -15,11 +15,10 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.stats import Floats
+from reports.stats import Floats, adjusted, bounds
 
 _ALL_UP_TO = 20_000
 _SEED = 20_101_209  # for samples of labellings only; any number would do
-_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,7 @@ def _interval(left: Floats, right: Floats, confidence: float) -> tuple[float, fl
     to_base = ~ways[:, len(left) :]  # new boots that are called base
     to_new = ways[:, : len(left)]
     moved = to_base.sum(axis=1)
-    means = np.sort((to_base @ right - to_new @ left) / moved)
-    rank = math.floor((len(means) + 1) * (1 - confidence) / 2)
-    return (float(means[rank - 1]), float(means[-rank])) if rank else (-math.inf, math.inf)
+    return bounds((to_base @ right - to_new @ left) / moved, confidence)
 
 
 def scaled(base: Sequence[float], new: Sequence[float]) -> tuple[Floats, Callable[[float], float]]:
@@ -132,13 +129,7 @@ def step_down(table: Floats, new: int) -> list[float]:
     )
     # |difference of means|: the centred sums of the two sides are opposite.
     statistic = gaps / np.where(norms > 0, norms, 1.0)[:, None]
-    order = np.argsort(-statistic[:, 0], kind="stable")
-    adjusted, largest = np.empty(len(table)), 0.0
-    for position, index in enumerate(order):
-        rivals = statistic[order[position:]].max(axis=0)
-        largest = max(largest, float(np.mean(rivals >= statistic[index, 0] - _TOLERANCE)))
-        adjusted[index] = largest
-    return [float(p) for p in adjusted]
+    return adjusted(statistic.T)
 
 
 def boots_needed(scale: float, gap: float) -> int:

@@ -68,9 +68,15 @@ def interval(values: Sequence[float], confidence: float = 1 - ALPHA) -> tuple[fl
     data = _floats(values)
     flipped = (signs(len(data)) < 0)[1:]
     flipped = flipped[flipped.any(axis=1)]
-    means = np.sort(flipped @ data / flipped.sum(axis=1))
-    rank = math.floor((len(means) + 1) * (1 - confidence) / 2)
-    return (float(means[rank - 1]), float(means[-rank])) if rank else (-math.inf, math.inf)
+    return bounds(flipped @ data / flipped.sum(axis=1), confidence)
+
+
+def bounds(typical: Floats, confidence: float) -> tuple[float, float]:
+    """The interval whose ends are order statistics of typical values: values between any two of
+    which, in their order, the true one lies with the same probability (Hartigan 1969)."""
+    ordered = np.sort(typical)
+    rank = math.floor((len(ordered) + 1) * (1 - confidence) / 2)
+    return (float(ordered[rank - 1]), float(ordered[-rank])) if rank else (-math.inf, math.inf)
 
 
 def signs(count: int) -> Floats:
@@ -106,15 +112,20 @@ def step_down(family: Sequence[Mapping[int, float]]) -> list[float]:
     norms = np.sqrt((table**2).sum(axis=1, keepdims=True))
     scaled = np.divide(table, norms, out=np.zeros_like(table), where=norms > 0)
     flipped = np.abs(signs(len(blocks)) @ scaled.T)  # row 0 is what was observed
-    order = np.argsort(-flipped[0], kind="stable")
-    adjusted = np.empty(len(family))
+    return adjusted(flipped)
+
+
+def adjusted(statistic: Floats) -> list[float]:
+    """Free step-down adjusted p of each column; a row is a permutation, the observed one first."""
+    order = np.argsort(-statistic[0], kind="stable")
+    found = np.empty(statistic.shape[1])
     largest = 0.0
     for position, index in enumerate(order):
-        rivals = flipped[:, order[position:]].max(axis=1)
-        p = float(np.mean(rivals >= flipped[0, index] - _TOLERANCE))
+        rivals = statistic[:, order[position:]].max(axis=1)
+        p = float(np.mean(rivals >= statistic[0, index] - _TOLERANCE))
         largest = max(largest, p)
-        adjusted[index] = largest
-    return [float(p) for p in adjusted]
+        found[index] = largest
+    return [float(p) for p in found]
 
 
 @dataclass(frozen=True)
