@@ -19,7 +19,7 @@ from harness.qualify.record import (
     load_cases,
     load_subject,
 )
-from reports.document import templates
+from reports.document import templates, write_whole
 from reports.tables import Cell, Table
 
 ALIKE = {"pass": "supported", "fail": "refuted", "error": "refuted"}
@@ -153,7 +153,6 @@ def section_table(name: str, section: dict[str, str]) -> Table:
 
 
 def _write(certificate: Certificate, run_dir: Path) -> Path:
-    """Each file is complete or not there: it is renamed into its place."""
     subject = certificate.subject
     by_family = {
         family: [case for case in certificate.cases if case.family == family] for family in FAMILIES
@@ -173,7 +172,5 @@ def _write(certificate: Certificate, run_dir: Path) -> Path:
         template = templates(run_dir).get_template(f"certificate.{kind}.j2")
         texts[kind] = template.render(**content)
     for kind, text in texts.items():
-        unfinished = run_dir / f".{CERTIFICATE}.{kind}.part"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(run_dir / f"{CERTIFICATE}.{kind}")
+        write_whole(run_dir / f"{CERTIFICATE}.{kind}", text)
     return run_dir / f"{CERTIFICATE}.html"

@@ -91,17 +91,21 @@ def render(run_dir: Path) -> Path:
 
 
 def _write(report: Report, run_dir: Path) -> Path:
-    """Each file is complete or not there: it is renamed into its place."""
     for template, name in (("report.md.j2", MARKDOWN), ("report.html.j2", HTML)):
         text = (
             templates(run_dir)
             .get_template(template)
             .render(report=report, scopes=words.SCOPES, min_blocks=stats.MIN_BLOCKS)
         )
-        unfinished = run_dir / f".{name}.part"
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(run_dir / name)
+        write_whole(run_dir / name, text)
     return run_dir / HTML
+
+
+def write_whole(file: Path, text: str) -> None:
+    """The file is complete or not there: it is renamed into its place."""
+    unfinished = file.with_name(f".{file.name}.part")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(file)
 
 
 def templates(run_dir: Path) -> Environment:

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.errors import ConfigError, LabError
 from harness.units import Clock
 from reports import frames, style
-from reports.document import templates
+from reports.document import templates, write_whole
 from reports.frames import Run, metric_of
 from reports.regression import formats, judge
 from reports.regression.judge import Change, Verdict, exit_changes
@@ -151,7 +151,7 @@ def _facts(run: Run) -> Mapping[str, str]:
 def write(outcome: Outcome, directory: Path) -> Path:
     """Write regression.{html,md,json} and the formats that CI reads; the page's path.
 
-    Each file is complete or not there. LabError if nothing can be written.
+    LabError if nothing can be written.
     """
     primary = [change for change in outcome.changes if change.primary]
     other = [c for c in outcome.changes if not c.primary and c.verdict in KIND]
@@ -176,9 +176,7 @@ def write(outcome: Outcome, directory: Path) -> Path:
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            unfinished = directory / f".{name}.part"
-            unfinished.write_text(text, encoding="utf-8")
-            unfinished.replace(directory / name)
+            write_whole(directory / name, text)
     except OSError as error:
         raise LabError(
             f"{directory}: cannot write the comparison: {error}",
