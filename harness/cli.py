@@ -11,7 +11,7 @@ from harness.errors import ConfigError, HarnessError
 from harness.lab import commands as lab_commands
 from harness.options import BenchOptions
 from harness.qualify import commands as qualify_commands
-from harness.suite import run_suite
+from harness.suite import become, run_suite
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -130,12 +130,6 @@ def _compare(given: argparse.Namespace) -> None:
     arguments += ["--strict"] if given.strict else []
     arguments += [f"--out={given.out}"] if given.out else []
     become("reports.regression", arguments)
-
-
-def become(module: str, arguments: list[str]) -> None:
-    """The harness does not import the reports (and their plot library): it starts them."""
-    sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
