@@ -11,7 +11,7 @@ TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
 .PHONY: help bench qualify bench-accounting bench-clocks bench-endurance drill
-.PHONY: test setup tools check image clean
+.PHONY: test setup tools test-tools check image clean
 
 help:
 	@echo "make bench          compare the network paths in the nested lab, about 17 minutes"
@@ -46,7 +46,7 @@ bench-endurance: setup
 drill: setup
 	$(BENCHMARK) suites/drill
 
-test: setup check
+test: setup check | test-tools
 	$(VENV)/bin/pytest
 
 setup: $(STAMP) image
@@ -62,6 +62,9 @@ image: $(STAMP)
 
 tools:
 	@.ci/tools $(TOOLS) -- $(PACKAGES)
+
+test-tools:
+	@.ci/postgres
 
 $(STAMP): pyproject.toml | tools
 	$(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ from harness.guest.rootfs import LOADER, qemu_through_loader
 from harness.lab.image import LabImage, current_manifest, images, is_built
 from harness.lab.nested import Lab, open_nested_lab
 from harness.options import BenchOptions
+from suites.selftest.postgres_server import PostgresServer, postgres_server, programs
 
 ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
 
@@ -57,3 +58,13 @@ def bench_options(
     """Results of self-tests go where pytest keeps temporary files."""
     run_dir = tmp_path_factory.mktemp("results") / "run"
     return replace(pytestconfig.stash[BENCH_OPTIONS], run_dir=run_dir)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of these tests' own."""
+    found = programs()
+    if found is None:
+        pytest.skip("no PostgreSQL server (Debian package postgresql; `make test` installs it)")
+    with postgres_server(found) as server:
+        yield server

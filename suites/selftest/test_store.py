@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sqlite3
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +11,7 @@ import pytest
 from harness import store
 from harness.errors import ConfigError, StoreFailed
 from harness.measure.record import ExitCount, RunInfo, TrialRecord
+from suites.selftest import writers
 
 INFO = RunInfo(
     run="r",
@@ -106,20 +102,11 @@ def test_kill_9_loses_no_acknowledged_trial(tmp_path: Path) -> None:
     draw = random.Random(5)
     for attempt in range(3):
         directory = tmp_path / str(attempt)
-        writer = subprocess.Popen(
-            [sys.executable, "-c", WRITER, str(directory)],
-            stdout=subprocess.PIPE,
-            cwd=Path(__file__).parents[2],
-        )
-        assert writer.stdout is not None
-        writer.stdout.readline()
-        time.sleep(draw.uniform(0.02, 0.2))
-        os.kill(writer.pid, signal.SIGKILL)
-        acknowledged = [int(line) for line in writer.stdout.read().split(b"\n")[:-1]]
-        writer.wait()
+        writer = writers.start(WRITER, str(directory))
+        acknowledged = set(map(int, writers.acknowledged_before_kill(writer, draw)))
         with store.open_run(directory) as again:
             kept = {record.index for record in again.trials()}
-        assert kept.issuperset({0, *acknowledged})
+        assert kept.issuperset(acknowledged)
 
 
 def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(tmp_path: Path) -> None:
@@ -133,3 +120,33 @@ def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(tmp_path: Path)
                 new.append(trial(index))
     with store.open_run(tmp_path) as again:
         assert trial(0) in again.trials()
+
+
+FILLER = """
+import sys
+from pathlib import Path
+from harness import store
+from harness.errors import StoreFailed
+from suites.selftest.test_store import INFO, trial
+disk = Path(sys.argv[1])
+(disk / "ballast").write_bytes(bytes(100_000))
+with store.create(disk / "run") as new:
+    new.save_info(INFO)
+    try:
+        for index in range(10_000):
+            new.append(trial(index))
+    except StoreFailed as error:
+        print(error)
+    (disk / "ballast").unlink()
+    new.append(trial(index))
+with store.open_run(disk / "run") as again:
+    assert again.trials() == tuple(map(trial, range(index + 1))), "those acknowledged, and no other"
+print(index + 1, "kept")
+"""
+
+
+def test_once_a_full_disk_has_room_again_the_next_write_works(tmp_path: Path) -> None:
+    said = writers.on_small_disk(FILLER, tmp_path / "disk", 400)
+    assert said.count("database or disk is full") == 1
+    assert "remedy: free space on that disk; what was stored before is intact" in said
+    assert int(said.split()[-2]) > 10

@@ -1,0 +1,249 @@
+"""The history of runs: all that were measured, on one machine or by a team, to be found again.
+
+Kept in a database (harness.history_db): a row a run and a row a trial. A run's key is a digest of
+its content, so that one that is added twice is there once, and runs of two machines never collide.
+What the tools printed (`TrialRecord.raw`) stays in the run's own directory: no report reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import TypeVar
+
+import msgspec
+import sqlalchemy as sa
+
+from harness import series
+from harness.errors import ConfigError
+from harness.history_db import META, RUN, TRIAL, Place, connected, telling
+from harness.measure.record import SCHEMA, RunInfo, TrialRecord
+
+T = TypeVar("T")
+
+DIGITS = 8
+"""Hexadecimal digits of a digest that are shown; 6 of them are enough to ask for a run."""
+_DIGEST = re.compile(r"[0-9a-f]{6,64}")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run in a history, without its trials."""
+
+    digest: str  # sha256 of its content
+    run: str  # its id, which another machine's run may have too
+    name: str  # the series it belongs to; "" for none
+    created: str  # UTC, ISO 8601
+    fidelity: str
+    clock: str
+    host: str
+    nic: str
+    cpu: str
+    version: str  # nicproof's
+    boots: int
+    trials: int
+    valid: int  # of the trials
+    finished: bool  # False: interrupted; what is there is still good
+    schema: int  # of its records
+    imported: str  # UTC, ISO 8601
+
+
+class History:
+    """An open history. Make it with `open_history`."""
+
+    def __init__(self, connection: sa.Connection, place: Place) -> None:
+        self._db = connection
+        self._place = place
+
+    @property
+    def where(self) -> str:
+        """For a reader: the file, or the URL without its password."""
+        return str(self._place)
+
+    def add(self, info: RunInfo, trials: Sequence[TrialRecord], name: str = "") -> Entry:
+        """Keep a run; on return it survives a crash. One that is there already stays as it is.
+
+        ConfigError if it has no trial or the name cannot be one; StoreFailed if the disk or the
+        server refuses: then nothing of the run is kept.
+        """
+        if not trials:
+            raise ConfigError(f"{info.run}: no trial was finished in this run: nothing to keep")
+        lean = tuple(map(_lean, trials))
+        entry = _entry(info, lean, series.checked(name))
+        bodies = [
+            {"digest": entry.digest, "index": index, "body": _encode(trial)}
+            for index, trial in enumerate(lean)
+        ]
+        row = {each.name: getattr(entry, each.name) for each in fields(Entry)}
+        try:
+            with self._transaction() as db:
+                db.execute(sa.insert(RUN), row | {"info": _encode(info)})
+                db.execute(sa.insert(TRIAL), bodies)
+        except sa.exc.IntegrityError:  # it is there, perhaps since just now
+            return self.known(entry.digest) or self.add(info, trials, name)
+        return entry
+
+    def known(self, digest: str) -> Entry | None:
+        """The run of this digest, if it is there."""
+        found = self._select(RUN.c.digest == digest)
+        return found[0] if found else None
+
+    def entries(self, name: str | None = None) -> tuple[Entry, ...]:
+        """All runs, or those of one series, the newest first."""
+        return self._select(sa.true() if name is None else RUN.c.name == name)
+
+    def find(self, what: str) -> Entry:
+        """The newest run of the series `what`, else the run of that id, else that whose digest
+        begins so (6 digits at least). ConfigError if there is none, or more than one."""
+        entries = self.entries()
+        named = [entry for entry in entries if entry.name == what]
+        if what and named:
+            return named[0]
+        found = [entry for entry in entries if entry.run == what]
+        if not found and _DIGEST.fullmatch(what):
+            found = [entry for entry in entries if entry.digest.startswith(what)]
+        if len(found) == 1:
+            return found[0]
+        raise self._ambiguous(what, found) if found else self._unknown(what, entries)
+
+    def load(self, entry: Entry) -> tuple[RunInfo, tuple[TrialRecord, ...]]:
+        """A run with its trials, without what the tools printed.
+
+        ConfigError if it is not there any more, or its records are of another schema.
+        """
+        if entry.schema != SCHEMA:
+            raise ConfigError(
+                f"{entry.run}: records of schema version {entry.schema}, this nicproof reads "
+                f"{SCHEMA}",
+                remedy="use the nicproof that made it",
+            )
+        with self._transaction() as db:
+            info = db.scalar(sa.select(RUN.c.info).where(RUN.c.digest == entry.digest))
+            bodies = db.scalars(
+                sa.select(TRIAL.c.body)
+                .where(TRIAL.c.digest == entry.digest)
+                .order_by(TRIAL.c["index"])
+            ).all()
+        if info is None:
+            raise ConfigError(f"{entry.run}: not in {self.where} any more")
+        return self._decode(info, RunInfo), tuple(self._decode(b, TrialRecord) for b in bodies)
+
+    def forget(self, entry: Entry) -> None:
+        """Remove a run and its trials."""
+        with self._transaction() as db:
+            db.execute(sa.delete(RUN).where(RUN.c.digest == entry.digest))
+
+    def ensure_writable(self) -> None:
+        """ConfigError if no run could be added: told by adding none, before one is measured."""
+        nothing = sa.select(META).where(sa.false())
+        with self._transaction() as db:
+            db.execute(sa.insert(META).from_select(["key", "value"], nothing))
+
+    def _select(self, condition: sa.ColumnElement[bool]) -> tuple[Entry, ...]:
+        newest = (RUN.c.created.desc(), RUN.c.run.desc(), RUN.c.digest)
+        query = sa.select(*_COLUMNS).where(condition).order_by(*newest)
+        with self._transaction() as db:
+            return tuple(Entry(*row) for row in db.execute(query))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sa.Connection]:
+        """All or nothing."""
+        with telling(self._place), self._db.begin():
+            yield self._db
+
+    def _decode(self, body: str, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.DecodeError as error:
+            raise ConfigError(f"{self.where}: a record that cannot be read: {error}") from error
+
+    def _unknown(self, what: str, entries: Sequence[Entry]) -> ConfigError:
+        known = {text for entry in entries for text in (entry.name, entry.run) if text}
+        near = get_close_matches(what, sorted(known))
+        return ConfigError(
+            f"{what!r}: no run of this name, id or digest in {self.where}",
+            remedy=f"did you mean {' or '.join(near)}?" if near else "see `nicproof history`",
+        )
+
+    def _ambiguous(self, what: str, found: Sequence[Entry]) -> ConfigError:
+        those = ", ".join(f"{entry.digest[:DIGITS]} ({entry.host})" for entry in found)
+        return ConfigError(
+            f"{what!r}: {len(found)} runs in {self.where}", remedy=f"choose by digest: {those}"
+        )
+
+
+@contextmanager
+def open_history(where: str | None = None) -> Iterator[History]:
+    """The history at `where`: a path, `sqlite:///FILE` or `postgresql://...`; None: what
+    $NICPROOF_HISTORY says, else the user's own file. It is made if there is none.
+
+    Raises what `harness.history_db.connected` does.
+    """
+    place = Place.of(where)
+    with connected(place) as connection:
+        yield History(connection, place)
+
+
+def check_usable(where: str | None) -> None:
+    """ConfigError or StoreFailed if a run could not be added there."""
+    with open_history(where) as history:
+        history.ensure_writable()
+
+
+def digest_of(info: RunInfo, trials: Sequence[TrialRecord]) -> str:
+    """sha256, in hexadecimal, of what a run says: canonical JSON without what tools printed and
+    without fields at their defaults, so that a field which a later version adds changes none."""
+    said = {"info": _said(info), "trials": [_said(_lean(trial)) for trial in trials]}
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+
+
+def _said(value: object) -> object:
+    if isinstance(value, msgspec.Struct):
+        pairs = ((each, getattr(value, each.name)) for each in msgspec.structs.fields(value))
+        return {each.name: _said(part) for each, part in pairs if part != _default(each)}
+    if isinstance(value, tuple):
+        return [_said(part) for part in value]
+    return value
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    if field.default_factory is not msgspec.NODEFAULT:
+        return field.default_factory()
+    return field.default
+
+
+def _lean(trial: TrialRecord) -> TrialRecord:
+    return msgspec.structs.replace(trial, raw={})
+
+
+def _entry(info: RunInfo, trials: Sequence[TrialRecord], name: str) -> Entry:
+    return Entry(
+        digest=digest_of(info, trials),
+        run=info.run,
+        name=name,
+        created=info.created,
+        fidelity=info.fidelity,
+        clock=info.clock,
+        host=info.host,
+        nic=info.nic,
+        cpu=info.environment.get("host", {}).get("CPU", "unknown"),
+        version=info.version,
+        boots=info.boots,
+        trials=len(trials),
+        valid=sum(trial.valid for trial in trials),
+        finished=info.finished,
+        schema=info.schema,
+        imported=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _encode(value: RunInfo | TrialRecord) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+_COLUMNS = tuple(RUN.c[each.name] for each in fields(Entry))

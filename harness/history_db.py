@@ -1,0 +1,272 @@
+"""The database of a history: an SQLite file of the user's own, or PostgreSQL for a team.
+
+One schema for both, by SQLAlchemy Core. Whatever goes wrong is told as ConfigError (yours to mend)
+or StoreFailed (the disk, the server), and never with a password in it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from harness.errors import ConfigError, HarnessError, StoreFailed
+
+SCHEMA = 1
+"""Version of the tables; a history with another one is refused by name."""
+APPLICATION_ID = 0x6E696368  # "nich": SQLite's own mark of who owns a file
+VARIABLE = "NICPROOF_HISTORY"
+PATIENCE = 30
+"""Seconds to wait for another process that writes, or for a server to answer."""
+
+_METADATA = sa.MetaData()
+META = sa.Table(
+    "nicproof_history",  # its name tells in a database of others' that the tables are ours
+    _METADATA,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, nullable=False),
+)
+RUN = sa.Table(
+    "run",
+    _METADATA,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    *(
+        sa.Column(name, sa.Text, nullable=False)
+        for name in ("run", "name", "created", "fidelity", "clock", "host", "nic", "cpu", "version")
+    ),
+    *(sa.Column(name, sa.Integer, nullable=False) for name in ("boots", "trials", "valid")),
+    sa.Column("finished", sa.Boolean, nullable=False),
+    sa.Column("schema", sa.Integer, nullable=False),  # of the records
+    sa.Column("imported", sa.Text, nullable=False),
+    sa.Column("info", sa.Text, nullable=False),
+)
+TRIAL = sa.Table(
+    "trial",
+    _METADATA,
+    sa.Column("digest", sa.ForeignKey(RUN.c.digest, ondelete="CASCADE"), primary_key=True),
+    sa.Column("index", sa.Integer, primary_key=True),
+    sa.Column("body", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a history is. As text it has no password."""
+
+    url: sa.URL
+    file: Path | None  # of SQLite, as the user knows it
+
+    @classmethod
+    def of(cls, where: str | None) -> Place:
+        """A path, an sqlite: or a postgresql: URL; None: $NICPROOF_HISTORY, else the user's own
+        file (XDG Base Directory Specification). ConfigError if it is none of them."""
+        where = where or os.environ.get(VARIABLE) or str(_default())
+        if "://" not in where:
+            return cls.at(Path(where))
+        scheme = where.partition("://")[0]
+        try:
+            url = sa.make_url(where)
+        except (sa.exc.ArgumentError, ValueError):  # whose text has the password in it
+            raise ConfigError(
+                f"--history: this {scheme} URL cannot be read",
+                remedy="write it as postgresql://user@host:port/database; %-encode / and @ in a "
+                "password, or keep that in ~/.pgpass",
+            ) from None
+        if scheme == "sqlite" and url.database not in (None, "", ":memory:"):
+            return cls.at(Path(str(url.database)))
+        if scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+            return cls(url.set(drivername="postgresql+psycopg"), None)
+        raise ConfigError(
+            f"--history: a history cannot be kept at a URL of this kind ({scheme})",
+            remedy="name a file, sqlite:///FILE or postgresql://user@host/database",
+        )
+
+    @classmethod
+    def at(cls, path: Path) -> Place:
+        """The SQLite file at `path`."""
+        file = path.expanduser().absolute()
+        return cls(sa.URL.create("sqlite", database=str(file)), file)
+
+    def __str__(self) -> str:
+        if self.file is not None:
+            return str(self.file)
+        url = self.url
+        plain = sa.URL.create(
+            "postgresql",
+            username=url.username,
+            host=url.host,
+            port=url.port,
+            database=url.database,
+            query={key: value for key, value in url.query.items() if "pass" not in key},
+        )
+        return plain.render_as_string()
+
+
+def _default() -> Path:
+    base = os.environ.get("XDG_DATA_HOME", "")
+    data = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share"
+    return data / "nicproof" / "history.db"
+
+
+@contextmanager
+def connected(place: Place) -> Iterator[sa.Connection]:
+    """A connection to the history at `place`, which is made if there is none.
+
+    ConfigError if it is damaged, somebody else's, of another schema, out of reach or read-only;
+    StoreFailed if there is no room to make it.
+    """
+    if place.file is not None and not os.path.lexists(place.file):
+        _make_file(place.file)
+    with _connected(place) as connection:
+        yield connection
+
+
+@contextmanager
+def _connected(place: Place) -> Iterator[sa.Connection]:
+    engine = _engine(place)
+    try:
+        with telling(place):
+            connection = engine.connect()
+        with closing(connection):
+            with telling(place), connection.begin():
+                _claim(connection, place)
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def _engine(place: Place) -> sa.Engine:
+    if place.file is not None:
+        engine = sa.create_engine(place.url, connect_args={"timeout": PATIENCE})
+        sa.event.listen(engine, "connect", _set_up_sqlite)
+        return engine
+    try:
+        arguments = {"connect_timeout": PATIENCE, "application_name": "nicproof"}
+        return sa.create_engine(place.url, connect_args=arguments)
+    except ImportError as error:
+        raise ConfigError(
+            f"{place}: the PostgreSQL driver is missing: {error}",
+            remedy="pip install 'nicproof[postgres]'",
+        ) from error
+
+
+def _set_up_sqlite(connection: sqlite3.Connection, _: object) -> None:
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+def _make_file(file: Path) -> None:
+    """A new history, for its owner's eyes only. It is made beside its place and linked into it, so
+    it is there whole or not at all, and of two processes that make it at once both find one."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as beside:
+            new = Path(beside) / file.name
+            new.touch(0o600)
+            _fill_file(Place(sa.URL.create("sqlite", database=str(new)), file))
+            with suppress(FileExistsError):
+                os.link(new, file)
+    except OSError as error:
+        raise ConfigError(
+            f"{file}: cannot make a history there: {error.strerror}",
+            remedy=f"name another place by --history or ${VARIABLE}",
+        ) from error
+
+
+def _fill_file(place: Place) -> None:
+    with telling(place), closing(sqlite3.connect(str(place.url.database))) as new:
+        new.execute("PRAGMA journal_mode = WAL")
+        new.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    with _connected(place):
+        pass  # that makes the tables
+
+
+def _claim(connection: sa.Connection, place: Place) -> None:
+    """Make the tables if there are none; ConfigError if those there are not ours to use."""
+    if place.file is not None:
+        owner = connection.exec_driver_sql("PRAGMA application_id").scalar()
+        if owner != APPLICATION_ID:
+            raise _foreign(place)
+    if not sa.inspect(connection).has_table(META.name):
+        if place.file is None:  # two processes may be at it; the second waits here, then finds them
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(APPLICATION_ID)))
+        _make_tables(connection, place)
+    schema = connection.scalar(sa.select(META.c.value).where(META.c.key == "schema"))
+    if schema != str(SCHEMA):
+        raise ConfigError(
+            f"{place}: a history of schema version {schema}, this nicproof reads {SCHEMA}",
+            remedy="use the nicproof that made it, or name another place by --history",
+        )
+
+
+def _make_tables(connection: sa.Connection, place: Place) -> None:
+    there = set(sa.inspect(connection).get_table_names())
+    if META.name in there:
+        return
+    if there & set(_METADATA.tables):
+        raise _foreign(place)
+    _METADATA.create_all(connection)
+    connection.execute(sa.insert(META).values(key="schema", value=str(SCHEMA)))
+
+
+def _foreign(place: Place) -> ConfigError:
+    return ConfigError(
+        f"{place}: a database, but not one of nicproof's histories; it is left as it is",
+        remedy="name another place by --history; in PostgreSQL, a database of its own",
+    )
+
+
+_FULL: tuple[type[HarnessError], str, str] = (
+    StoreFailed, "its disk is full", "free space there; what was stored before is intact",
+)  # fmt: skip
+_READ_ONLY: tuple[type[HarnessError], str, str] = (
+    ConfigError, "it may not be written", "name another place by --history, or --no-history",
+)  # fmt: skip
+_REFUSED: tuple[type[HarnessError], str, str] = (
+    StoreFailed, "it cannot be used", "what was stored before is intact",
+)  # fmt: skip
+_TOLD: dict[str, tuple[type[HarnessError], str, str]] = {
+    "SQLITE_FULL": _FULL,
+    "SQLITE_IOERR": (StoreFailed, "its disk fails, or is full", _FULL[2]),
+    "SQLITE_READONLY": _READ_ONLY,
+    "SQLITE_CANTOPEN": (ConfigError, "it cannot be opened", _READ_ONLY[2]),
+    "SQLITE_BUSY": (StoreFailed, f"another process has kept it locked for {PATIENCE} s",
+                    "try again when that has ended"),
+    "SQLITE_NOTADB": (ConfigError, "this is not a history", "name another place by --history"),
+    "SQLITE_CORRUPT": (ConfigError, "it is damaged", "move it away, and bring the runs back by "
+                       "`nicproof history import results/*`"),
+    "53100": _FULL,
+    "25006": _READ_ONLY,
+    "42501": _READ_ONLY,
+    "unreachable": (ConfigError, "the server cannot be reached, or refuses", "mend the URL, or name"
+                    " another place by --history; a password can be kept in ~/.pgpass"),
+}  # fmt: skip
+"""SQLite's name of an error, or PostgreSQL's SQLSTATE: whose fault, what, how to mend it."""
+
+
+@contextmanager
+def telling(place: Place) -> Iterator[None]:
+    """Errors of the database in our words."""
+    try:
+        yield
+    except sa.exc.IntegrityError:  # no fault of the database
+        raise
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        kind, what, remedy = _TOLD.get(_code(cause), _REFUSED)
+        said = " ".join(str(cause).split())
+        raise kind(f"{place}: {what}: {said}", remedy=remedy) from error
+
+
+def _code(error: Any) -> str:
+    """SQLite's extended names, such as SQLITE_READONLY_DIRECTORY, are cut to the primary ones."""
+    if isinstance(error, sqlite3.Error):
+        return "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
+    return getattr(error, "sqlstate", None) or "unreachable"

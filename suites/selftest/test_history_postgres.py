@@ -1,0 +1,109 @@
+"""What only a PostgreSQL history can go through: servers, rights, passwords."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from harness.errors import ConfigError, StoreFailed
+from harness.history import check_usable, open_history
+from harness.history_db import Place
+from suites.selftest.postgres_server import PostgresServer
+from suites.selftest.test_history import small_run
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        (f"postgresql://me:{SECRET}@127.0.0.1:1/runs", "the server cannot be reached"),
+        (f"postgresql://me@127.0.0.1:1/runs?password={SECRET}", "the server cannot be reached"),
+        (f"postgresql://me:x/{SECRET}@127.0.0.1:1/runs", "the server cannot be reached"),
+        (f"postgresql://me:x@127.0.0.1:{SECRET}/runs", "this postgresql URL cannot be read"),
+        (f"mysql://me:{SECRET}@127.0.0.1/runs", r"of this kind \(mysql\)"),
+        ("sqlite://", r"of this kind \(sqlite\)"),
+    ],
+)
+def test_what_cannot_be_reached_is_told_without_its_password(where: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught, open_history(where):
+        pass
+    assert SECRET not in str(caught.value)
+
+
+def test_a_place_is_shown_without_its_password() -> None:
+    shown = "postgresql://me@db.example:5433/runs"
+    assert str(Place.of(f"postgres://me:{SECRET}@db.example:5433/runs?password={SECRET}")) == shown
+
+
+def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    with (
+        pytest.raises(ConfigError, match=r"pip install 'nicproof\[postgres\]'"),
+        open_history("postgresql://127.0.0.1:1/runs"),
+    ):
+        pass
+
+
+def test_a_database_that_is_not_there(postgres: PostgresServer) -> None:
+    with (
+        pytest.raises(ConfigError, match='database "elsewhere" does not exist'),
+        open_history(postgres.url("elsewhere")),
+    ):
+        pass
+
+
+def test_others_tables_are_left_alone(postgres: PostgresServer) -> None:
+    """Beside tables of other names there is room; a `run` of somebody else's is not ours."""
+    url = postgres.fresh_database()
+    database = str(Place.of(url).url.database)
+    postgres.execute("CREATE TABLE unrelated (a int)", database)
+    check_usable(url)
+    url = postgres.fresh_database()
+    postgres.execute("CREATE TABLE run (a int)", str(Place.of(url).url.database))
+    with pytest.raises(ConfigError, match="not one of nicproof's histories"):
+        check_usable(url)
+
+
+def test_a_history_that_may_only_be_read(postgres: PostgresServer) -> None:
+    url = postgres.fresh_database()
+    database = str(Place.of(url).url.database)
+    with open_history(url) as history:
+        entry = history.add(*small_run(1))
+    postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
+    with open_history(url) as history:
+        assert history.entries() == (entry,)
+        with pytest.raises(ConfigError, match="it may not be written"):
+            history.ensure_writable()
+        with pytest.raises(ConfigError, match="it may not be written"):
+            history.add(*small_run(2))
+
+
+def test_a_user_without_rights(postgres: PostgresServer) -> None:
+    url = postgres.fresh_database()
+    check_usable(url)
+    database = str(Place.of(url).url.database)
+    postgres.execute("CREATE ROLE guest LOGIN", database)
+    guest = url.replace("//nicproof@", "//guest@")
+    with pytest.raises(ConfigError, match=r"it may not be written.*permission denied"):
+        check_usable(guest)
+    postgres.execute("GRANT SELECT ON nicproof_history, run, trial TO guest", database)
+    with open_history(guest) as history:
+        assert history.entries() == ()
+        with pytest.raises(ConfigError, match=r"it may not be written.*permission denied"):
+            history.ensure_writable()
+
+
+def test_a_server_that_goes_away_is_told_and_the_next_try_works(postgres: PostgresServer) -> None:
+    url = postgres.fresh_database()
+    with open_history(url) as history:
+        first = history.add(*small_run(1))
+        postgres.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            f"WHERE datname = '{Place.of(url).url.database}'"
+        )
+        with pytest.raises(StoreFailed, match="what was stored before is intact"):
+            history.add(*small_run(2))
+        second = history.add(*small_run(2))
+        assert history.entries() == (second, first)
