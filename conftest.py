@@ -5,6 +5,7 @@ pytest_plugins = [
     "fixtures.options",
     "fixtures.progress",
     "fixtures.errors",
+    "fixtures.history",
     "fixtures.artifacts",
     "fixtures.lab",
     "fixtures.path",

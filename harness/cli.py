@@ -89,6 +89,10 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _bench(given: argparse.Namespace) -> None:
     checked = BenchOptions.of(given)  # a wrong option is told here, before pytest starts
+    if checked.kept:
+        from harness.history import check_usable  # late: SQLAlchemy takes a while
+
+        check_usable(checked.history)
     given.run_dir = str(checked.run_dir)
     run_suite("comparison", checked.run_dir, [*options.as_arguments(given), *given.pytest])
 

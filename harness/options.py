@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
-from harness import paths, store, workloads
+from harness import paths, series, store, workloads
 from harness.errors import ConfigError
 from harness.paths.base import PathOptions
 from harness.qualify.record import CASES_FILE
@@ -56,6 +56,14 @@ OPTIONS = (
     ),
     _option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
     _option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
+    _option("--name", "the series that this run belongs to in the history, e.g. main", default=""),
+    _option(
+        "--history",
+        "where the history of runs is kept: a file, or postgresql://user@host/database (default "
+        "$NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
+        metavar="WHERE",
+    ),
+    _option("--no-history", "keep this run out of the history", action="store_true"),
     _option(
         "--udp-rate", "rate of the udp workload in Mbit/s (default 2)", type=float, metavar="MBITS"
     ),
@@ -87,6 +95,9 @@ class _Namespace(Protocol):
     udp_rate: float | None
     clock: ClockChoice
     explain: str | None
+    name: str
+    history: str | None
+    no_history: bool
 
 
 @dataclass(frozen=True)
@@ -105,6 +116,9 @@ class BenchOptions:
     udp_rate: int | None  # bit/s; None: the workload's own
     clock: ClockChoice
     explain: str  # a path, or none
+    name: str  # of the series in the history; "" for none
+    history: str | None  # where that is; None: the default
+    kept: bool  # there, at the end
 
     @classmethod
     def of(cls, given: _Namespace) -> BenchOptions:
@@ -128,6 +142,9 @@ class BenchOptions:
             udp_rate=_udp_rate(given.udp_rate),
             clock=given.clock,
             explain=_explain(given.explain, given.paths),
+            name=series.checked(given.name),
+            history=given.history,
+            kept=_kept(given),
         )
 
     def recorded(self) -> dict[str, str]:
@@ -181,6 +198,13 @@ def _explain(path: str | None, chosen: str) -> str:
             f"--explain {path}: not one of the run's paths", remedy=f"choose from {chosen}"
         )
     return path or ""
+
+
+def _kept(given: _Namespace) -> bool:
+    for flag, value in (("--name", given.name), ("--history", given.history)):
+        if given.no_history and value:
+            raise ConfigError(f"--no-history and {flag} {value}: one or the other")
+    return not given.no_history
 
 
 def _udp_rate(mbits: float | None) -> int | None:

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
+from harness.history import open_history
 from harness.host.local import LocalHost
 from reports import frames
 
@@ -30,11 +31,17 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def bench(run_dir: Path, *options: str) -> str:
     """What `nicproof bench` says; it has to end well."""
     argv = (sys.executable, "-m", "harness.cli", "bench", "--seed=1", f"--run-dir={run_dir}")
+    argv += (f"--history={history_of(run_dir)}", "--name=end-to-end")
     result = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(
         (*argv, *options), timeout=500, check=False
     )
     assert result.returncode == 0, result.text + result.error
     return result.text
+
+
+def history_of(run_dir: Path) -> Path:
+    """A history of the tests' own, never the user's."""
+    return run_dir.with_name("history.db")
 
 
 def per_packet(run_dir: Path, path: str, metric: str) -> pd.Series[float]:
@@ -49,6 +56,8 @@ def test_a_run_leaves_everything_that_is_promised(run_dir: Path) -> None:
     assert {path.suffix for path in (run_dir / "figures").iterdir()} == {".png", ".svg"}
     suite = ElementTree.parse(run_dir / "junit.xml").getroot()[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "0", "0")
+    with open_history(str(history_of(run_dir))) as history:
+        assert history.load(history.find("end-to-end"))[0] == frames.load(run_dir).info
     for path in ("e1000e", "sriov"):
         assert (run_dir / "logs" / f"b0-{path}.serial.log").exists()
 
@@ -92,12 +101,12 @@ def test_a_full_disk_is_one_clear_error_and_the_records_are_kept(tmp_path: Path)
 
     In a CI job, where pytest repeats every message in its summary.
     """
-    full, copy = tmp_path / "full", tmp_path / "copy"
+    full, copy, history = tmp_path / "full", tmp_path / "copy", tmp_path / "history.db"
     full.mkdir()
     argv = (sys.executable, "-m", "harness.cli", "bench", "--paths=native", "--workloads=latency")
     script = (
         f"mount -t tmpfs -o size=160k full {full} || exit 99; "
-        f"{shlex.join(argv)} --boots=12 --seed=1 --run-dir={full}/run; "
+        f"{shlex.join(argv)} --boots=12 --seed=1 --run-dir={full}/run --history={history}; "
         f"status=$?; cp -r {full}/run {copy}; exit $status"
     )
     result = LocalHost(env={"PYTHONPATH": str(ROOT), "CI": "true"}).run(
