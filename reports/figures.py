@@ -37,7 +37,7 @@ _GROUNDS: dict[Grounds, str] = {
     "software": ", virtual clock: evidence for the software path",
     "lab": ": not evidence for silicon",
 }
-_RC: dict[Any, Any] = {  # matplotlib types its keys one by one
+RC: dict[Any, Any] = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
     "axes.edgecolor": style.GREY,
@@ -72,19 +72,28 @@ def draw_all(data: Data, directory: Path) -> list[Drawn]:
     """Draw every figure there is data for. OSError if a file cannot be written."""
     directory.mkdir(parents=True, exist_ok=True)
     drawn = []
-    with mpl.rc_context(_RC):
+    with mpl.rc_context(RC):
         for draw in _FIGURES:
             made = draw(data)
             if made is None:
                 continue
             figure, entry = made
-            FigureCanvasAgg(figure)
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # laid out once is enough for both files
-            figure.savefig(directory / f"{entry.name}.png", dpi=200, metadata={"Software": None})
-            figure.savefig(directory / f"{entry.name}.svg", metadata={"Date": None})
+            save(figure, *(directory / f"{entry.name}{suffix}" for suffix in _WITHOUT))
             drawn.append(entry)
     return drawn
+
+
+_WITHOUT = {".png": "Software", ".svg": "Date"}
+"""What a file says of its making, and would differ each time."""
+
+
+def save(figure: Figure, *files: Path) -> None:
+    """Write a figure as .png or .svg, the same each time. OSError if that cannot be done."""
+    FigureCanvasAgg(figure)
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once is enough for all files
+    for file in files:
+        figure.savefig(file, dpi=200, metadata={_WITHOUT[file.suffix]: None})
 
 
 Made = tuple[Figure, Drawn] | None
@@ -199,7 +208,7 @@ def latency(data: Data) -> Made:
     axes.yaxis.set_minor_locator(mpl.ticker.NullLocator())
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,g}"))
     axes.grid(True, color=style.RULE, linewidth=0.6)
-    _plain(axes)
+    plain(axes)
     _legend(figure, axes.get_legend_handles_labels())
     caption = (
         "Each line gives, for a time x, the share of round trips that took at least that long. "
@@ -327,10 +336,11 @@ def _rows(axes: Axes, name: str, paths: Sequence[str]) -> None:
     axes.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda x, _: f"{x:,.10g}"))
     axes.grid(True, axis="x", color=style.RULE, linewidth=0.6)
     axes.tick_params(axis="y", length=0)
-    _plain(axes)
+    plain(axes)
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Without a box around, and with the grid behind."""
     axes.set_axisbelow(True)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)

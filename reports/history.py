@@ -1,0 +1,76 @@
+"""`python -m reports.history METRIC`: a metric over the runs of the history, drawn and told."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.errors import ConfigError, HarnessError
+from harness.history import History, open_history
+from harness.units import METRICS
+
+if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not wait for them
+    from reports.frames import Run
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Exit status 0 and the figure's path on stdout; 2 for a ConfigError, 1 for another error."""
+    parser = argparse.ArgumentParser(prog="python -m reports.history")
+    parser.add_argument("metric", metavar="METRIC")
+    for flag in ("--history", "--name", "--path", "--workload"):
+        parser.add_argument(flag)
+    parser.add_argument("--out", type=Path, metavar="FILE")
+    given = parser.parse_args(argv)
+    try:
+        _check(given.metric)
+        out = _file(given.out or Path(f"history-{given.metric}.png"))
+        with open_history(given.history) as history:
+            plot(history, given, out)
+    except HarnessError as error:
+        print(f"nicproof: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    return 0
+
+
+def plot(history: History, given: argparse.Namespace, out: Path) -> None:
+    """Draw what was asked for into `out`, and print what changed. ConfigError if there is none."""
+    from reports import trend, trendfigure
+
+    runs = _runs(history, given.name)
+    panels = trend.panels(runs, given.metric, given.path, given.workload)
+    if not panels:
+        chosen = {"of series": given.name, "on path": given.path, "of workload": given.workload}
+        said = "".join(f" {what} {value}" for what, value in chosen.items() if value)
+        raise ConfigError(f"{history.where}: no run{said} has a figure of {given.metric}")
+    trendfigure.draw(panels, given.metric, out)
+    for line in trend.told(panels, given.metric):
+        print(line)
+    print(f"figure: {out}")
+
+
+def _runs(history: History, name: str | None) -> Iterator[Run]:
+    """Oldest first, one at a time."""
+    from reports.frames import Run
+
+    for entry in reversed(history.entries(name)):
+        yield Run(*history.load(entry))
+
+
+def _check(metric: str) -> None:
+    if metric not in METRICS:
+        near = get_close_matches(metric, METRICS) or METRICS
+        raise ConfigError(f"{metric!r} is no metric", remedy=f"choose from {', '.join(near)}")
+
+
+def _file(out: Path) -> Path:
+    if out.suffix not in (".png", ".svg"):
+        raise ConfigError(f"--out {out}: neither .png nor .svg")
+    return out
+
+
+if __name__ == "__main__":
+    sys.exit(main())
