@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from harness import __version__, doctor, nic, options
+from harness import __version__, doctor, history_commands, nic, options
 from harness.errors import ConfigError, HarnessError
 from harness.lab import commands as lab_commands
 from harness.options import BenchOptions
@@ -23,6 +23,7 @@ examples:
   nicproof qualify                                is this NIC fit? cases and a certificate
   nicproof compare results/base results/new       is the new run worse?
   nicproof report results/20261123-101500         render a run again, without any host
+  nicproof history                                the runs that were made, newest first
   nicproof lab shell                              look around inside the nested lab
   nicproof doctor                                 what this machine can and cannot do
   sudo nicproof nic show 0000:01:00.0             a NIC, held against its model's profile
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     qualify_commands.add_parser(commands)
     _add_compare(commands)
     _add_report(commands)
+    history_commands.add_parser(commands)
     lab_commands.add_parser(commands)
     doctor.add_parser(commands)
     nic.add_parser(commands)

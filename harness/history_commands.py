@@ -1,0 +1,229 @@
+"""`nicproof history`: the runs that were made: list, plot, take in, give out, forget."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness import series
+from harness.errors import ConfigError
+from harness.qualify.record import CASES_FILE
+from harness.suite import become
+
+if TYPE_CHECKING:  # SQLAlchemy takes a while, which `nicproof --help` need not wait for
+    from harness.history import Entry, History
+
+EXAMPLES = """\
+examples:
+  nicproof history                                all runs, the newest first
+  nicproof history list --name main --json
+  nicproof history plot throughput --name main    a metric over time, and where it changed
+  nicproof history plot rtt_p50 --path sriov --out rtt.svg
+  nicproof history import results/*               runs from their directories
+  nicproof history export all.jsonl.gz            to take to another machine, and import there
+  nicproof history export two.jsonl main 3f9a1c07
+  nicproof history forget 20261123-101500
+
+A run is named by its series (its newest run is meant), its id, or the beginning of its digest.
+WHERE is a file or postgresql://user@host/database. exit status: 0 well, 1 the disk or the server
+failed, 2 wrong usage
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `nicproof history`."""
+    parser = _parser(
+        commands, "history", "the runs that were made: list, plot, import, export, forget"
+    )
+    _add_common(parser, list_runs, default=None)
+    parser.add_argument("--name", metavar="NAME", help="only runs of this series")
+    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
+    listing = _verb(verbs, "list", "the runs, newest first", list_runs)
+    _add_name(listing, "only runs of this series")
+    listing.add_argument(
+        "--json", action="store_true", default=argparse.SUPPRESS, help="print the list as JSON"
+    )
+    _add_plot(verbs)
+    importing = _verb(verbs, "import", "take runs in", import_runs)
+    importing.add_argument(
+        "paths", nargs="+", metavar="PATH", help="a run's directory, or a file that export made"
+    )
+    _add_name(importing, "the series they shall belong to, instead of their own")
+    exporting = _verb(verbs, "export", "write runs into a file of JSON lines", export_runs)
+    exporting.add_argument("file", metavar="FILE", help="compressed if it ends in .gz")
+    exporting.add_argument("what", nargs="*", metavar="WHAT", help="the runs (default: all)")
+    forgetting = _verb(verbs, "forget", "remove a run; its directory stays", forget_run)
+    forgetting.add_argument("what", metavar="WHAT", help="the run")
+
+
+def _add_plot(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    plot = _verb(verbs, "plot", "draw a metric over time, and say where it changed", plot_metric)
+    plot.add_argument("metric", metavar="METRIC", help="e.g. throughput, rtt_p50, exits_per_packet")
+    plot.add_argument("--path", metavar="PATH", help="only this path")
+    plot.add_argument("--workload", metavar="WORKLOAD", help="only this workload")
+    _add_name(plot, "only runs of this series")
+    plot.add_argument(
+        "--out", metavar="FILE", help="a .png or .svg (default history-METRIC.png, here)"
+    )
+
+
+def _verb(
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    help: str,
+    handler: Callable[[argparse.Namespace], int],
+) -> argparse.ArgumentParser:
+    parser = _parser(verbs, name, help)
+    _add_common(parser, handler, default=argparse.SUPPRESS)  # what stands before the verb holds
+    return parser
+
+
+def _parser(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help: str
+) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=help,
+        description=f"{help[0].upper()}{help[1:]}.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _add_common(
+    parser: argparse.ArgumentParser, handler: Callable[[argparse.Namespace], int], default: Any
+) -> None:
+    parser.add_argument(
+        "--history",
+        metavar="WHERE",
+        default=default,
+        help="where it is (default $NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
+    )
+    parser.set_defaults(handler=handler)
+
+
+def _add_name(parser: argparse.ArgumentParser, help: str) -> None:
+    parser.add_argument("--name", metavar="NAME", default=argparse.SUPPRESS, help=help)
+
+
+def list_runs(given: argparse.Namespace) -> int:
+    """Handler of `history list`."""
+    from harness.history import open_history
+
+    with open_history(given.history) as history:
+        entries = history.entries(given.name)
+    if given.json:
+        print(msgspec.json.format(msgspec.json.encode(entries), indent=2).decode())
+    elif entries:
+        _print(entries)
+    else:
+        series_of = f" of series {given.name}" if given.name else ""
+        print(f"no run{series_of} in {history.where}; `nicproof bench` adds one")
+    return 0
+
+
+def _print(entries: tuple[Entry, ...]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from harness.history import DIGITS
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("name", "run", "digest", "fidelity", "host", "NIC", "boots", "valid", ""):
+        table.add_column(heading, overflow="fold")
+    for entry in entries:
+        table.add_row(
+            entry.name or "-",
+            entry.run,
+            entry.digest[:DIGITS],
+            f"{entry.fidelity}, {entry.clock}",
+            entry.host,
+            entry.nic.split()[0],
+            str(entry.boots),
+            f"{entry.valid}/{entry.trials}",
+            "" if entry.finished else "unfinished",
+        )
+    width = None if sys.stdout.isatty() else 200  # no folding in what another program reads
+    Console(markup=False, highlight=False, width=width).print(table)
+
+
+def plot_metric(given: argparse.Namespace) -> int:
+    """Handler of `history plot`."""
+    options = {
+        "--history": given.history, "--path": given.path, "--workload": given.workload,
+        "--name": given.name, "--out": given.out,
+    }  # fmt: skip
+    arguments = [f"{flag}={value}" for flag, value in options.items() if value is not None]
+    become("reports.history", [given.metric, *arguments])
+
+
+def import_runs(given: argparse.Namespace) -> int:
+    """Handler of `history import`: one path that is no good does not keep the others out."""
+    from harness.history import open_history
+
+    name = None if given.name is None else series.checked(given.name)
+    status = 0
+    with open_history(given.history) as history:
+        for path in map(Path, given.paths):
+            if (path / CASES_FILE).exists():
+                print(f"{'left out':<14}{path}: a qualification, not a comparison")
+                continue
+            try:
+                for line in _take_in(history, path, name):
+                    print(line, flush=True)
+            except ConfigError as error:
+                print(f"nicproof: {error}", file=sys.stderr)
+                status = 2
+    return status
+
+
+def _take_in(history: History, path: Path, name: str | None) -> Iterator[str]:
+    """Add the runs of a path, and say of each what became of it."""
+    from harness import history_file
+    from harness.history import digest_of
+
+    for line in history_file.read(path):
+        there = history.known(digest_of(line.info, line.trials))
+        try:
+            series_of = line.name if name is None else name
+            entry = there or history.add(line.info, line.trials, series_of)
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error.message}", remedy=error.remedy) from error
+        yield f"{'there already' if there else 'new':<14}{label(entry)}"
+
+
+def export_runs(given: argparse.Namespace) -> int:
+    """Handler of `history export`."""
+    from harness import history_file
+    from harness.history import open_history
+
+    with open_history(given.history) as history:
+        chosen = [history.find(what) for what in given.what] or history.entries()[::-1]
+        history_file.write(Path(given.file), history, chosen)
+    print(f"{given.file}: {len(chosen)} run{'' if len(chosen) == 1 else 's'}")
+    return 0
+
+
+def forget_run(given: argparse.Namespace) -> int:
+    """Handler of `history forget`."""
+    from harness.history import open_history
+
+    with open_history(given.history) as history:
+        entry = history.find(given.what)
+        history.forget(entry)
+    print(f"forgotten: {label(entry)}")
+    return 0
+
+
+def label(entry: Entry) -> str:
+    """A run in a line: "20261123-101500 as main, 3f9a1c07"."""
+    from harness.history import DIGITS
+
+    named = f" as {entry.name}" if entry.name else ""
+    return f"{entry.run}{named}, {entry.digest[:DIGITS]}"

@@ -1,0 +1,100 @@
+"""Runs on their way into and out of a history: run directories, and files of JSON lines."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from harness.errors import ConfigError, StoreFailed
+from harness.history import Entry, History, digest_of
+from harness.measure.record import SCHEMA, RunInfo, TrialRecord
+from harness.store import open_run
+
+_GZIP = b"\x1f\x8b"
+
+
+class _Version(msgspec.Struct):
+    """What of a line has to be known before the rest can be read."""
+
+    schema: int
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of such a file: one run with its trials."""
+
+    schema: int = SCHEMA
+    digest: str = ""  # harness.history.digest_of; "" for a run that comes from its directory
+    name: str = ""
+    info: RunInfo
+    trials: tuple[TrialRecord, ...]
+
+
+def write(file: Path, history: History, entries: Iterable[Entry]) -> None:
+    """Write runs into `file`, compressed if its name ends in .gz; whole, or not at all.
+
+    StoreFailed if the disk refuses.
+    """
+    unfinished = file.with_name(f".{file.name}.part")
+    try:
+        with unfinished.open("wb") as raw:
+            with _packed(raw) if file.suffix == ".gz" else nullcontext(raw) as out:
+                for entry in entries:
+                    info, trials = history.load(entry)
+                    line = Line(digest=entry.digest, name=entry.name, info=info, trials=trials)
+                    out.write(msgspec.json.encode(line) + b"\n")
+            raw.flush()
+            os.fsync(raw.fileno())
+        unfinished.replace(file)
+    except OSError as error:
+        raise StoreFailed(
+            f"{file}: cannot write it: {error.strerror}", remedy="free space, or name another file"
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _packed(raw: BinaryIO) -> gzip.GzipFile:
+    return gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0)
+
+
+def read(path: Path) -> Iterator[Line]:
+    """The run in a run's directory, or the runs in a file that `write` made.
+
+    ConfigError says what cannot be read, and where.
+    """
+    if path.is_dir():
+        with open_run(path) as store:
+            yield Line(info=store.info(), trials=store.trials())
+        return
+    try:
+        with path.open("rb") as raw:
+            packed = raw.peek(2).startswith(_GZIP)
+            with gzip.GzipFile(fileobj=raw) if packed else nullcontext(raw) as lines:
+                for number, text in enumerate(lines, 1):
+                    yield _line(text, f"{path}, line {number}")
+    except (OSError, EOFError, zlib.error) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise ConfigError(f"{path}: cannot read it: {why}") from error
+
+
+def _line(text: bytes, where: str) -> Line:
+    try:
+        version = msgspec.json.decode(text, type=_Version).schema
+        if version != SCHEMA:
+            raise ValueError(f"schema version {version}, this nicproof reads {SCHEMA}")
+        line = msgspec.json.decode(text, type=Line)
+        if digest_of(line.info, line.trials) != line.digest:
+            raise ValueError("its digest is another: it was changed, or damaged on its way")
+    except (msgspec.DecodeError, ValueError) as error:
+        raise ConfigError(
+            f"{where}: not a run that `nicproof history export` wrote: {error}",
+            remedy="export it again; the runs before it are whole",
+        ) from error
+    return line

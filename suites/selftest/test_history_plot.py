@@ -1,0 +1,142 @@
+"""A metric over the runs of the history: change points that are there, and none that are not."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+
+from harness.history import open_history
+from harness.host.base import CommandResult
+from harness.host.local import LocalHost
+from reports import trend
+from reports.frames import Run
+from reports.trend import FEWEST, change_points
+from suites.selftest.synthetic_run import CHARACTERS, make_run
+
+ROOT = Path(__file__).resolve().parents[2]
+NOISE = 0.015
+
+
+def series(
+    random: np.random.Generator, count: int = 30, step: float = 0.0, at: int = 0
+) -> list[float]:
+    """Runs with 1.5 % noise, and a step before the run `at`."""
+    levels = np.where(np.arange(count) < at, 0.0, np.log1p(step))
+    return list(900 * np.exp(levels + random.normal(0, NOISE, count)))
+
+
+def test_flat_series_seldom_show_a_change() -> None:
+    random = np.random.default_rng(3)
+    alarms = sum(bool(change_points(series(random))) for _ in range(1000))
+    assert alarms <= 40
+
+
+@pytest.mark.parametrize(("step", "least"), [(-0.05, 95), (0.10, 99), (-0.10, 99)])
+def test_a_step_is_found_where_it_is(step: float, least: int) -> None:
+    random = np.random.default_rng(4)
+    found = 0
+    for _ in range(100):
+        at = int(random.integers(8, 23))
+        points = change_points(series(random, step=step, at=at))
+        found += any(abs(point - at) <= 1 for point in points)
+    assert found >= least
+
+
+def test_one_run_that_is_off_is_no_change() -> None:
+    values = series(np.random.default_rng(5))
+    values[12] *= 1.3
+    assert change_points(values) == ()
+
+
+def test_figures_that_repeat_exactly_show_steps_only() -> None:
+    assert change_points([100.0] * 10 + [100.1] * 10) == ()
+    assert change_points([100.0] * 10 + [103.0] * 10) == (10,)
+    assert change_points([0.0] * 20) == ()
+    assert change_points([0.0] * 10 + [0.8] * 10) == (10,), "zero has no logarithm"
+
+
+def test_too_few_runs_show_nothing() -> None:
+    values = [100.0] * (FEWEST // 2) + [200.0] * (FEWEST // 2)
+    assert change_points(values) == (FEWEST // 2,)
+    assert change_points(values[1:]) == ()
+
+
+def synthetic(day: int, **changes: object) -> Run:
+    """A small run of the given day of January."""
+    info, trials = make_run(2, paths=("virtio", "sriov"), workloads=("tcp-tx",), seed=day)
+    named = {"run": f"202601{day:02}-080000", "created": f"2026-01-{day:02}T08:00:00+00:00"}
+    return Run(msgspec.structs.replace(info, **named, **changes), trials)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
+    """20 runs, oldest first; from the 12th on sriov is slower by 40 per cent."""
+    made = [synthetic(day) for day in range(1, 12)]
+    slower = replace(CHARACTERS["sriov"], mbit=CHARACTERS["sriov"].mbit * 0.6)
+    monkeypatch.setitem(CHARACTERS, "sriov", slower)
+    yield made + [synthetic(day) for day in range(12, 21)]
+
+
+def test_runs_of_another_kind_are_named_and_never_mixed_in(runs: list[Run]) -> None:
+    other = synthetic(9, options={"virtio": "packed=on"})
+    faster = synthetic(10, fidelity="nested-kvm")
+    panels = trend.panels([*runs[:8], other, faster, *runs[10:]], "throughput")
+    assert [(panel.path, len(panel.points)) for panel in panels] == [("virtio", 18), ("sriov", 18)]
+    for panel in panels:
+        assert panel.left_out == {
+            other.info.run: ("options",),
+            faster.info.run: ("fidelity",),
+        }
+    assert list(trend.left_out(panels)) == [
+        "2 runs are left out, being unlike the newest in options, fidelity"
+    ]
+
+
+def test_a_run_with_fewer_workloads_is_of_the_same_kind() -> None:
+    info, trials = make_run(2, paths=("sriov",), workloads=("tcp-tx", "tcp-rx"), seed=1)
+    (panel,) = trend.panels([Run(info, trials), synthetic(2)], "throughput", "sriov", "tcp-tx")
+    assert len(panel.points) == 2 and not panel.left_out
+
+
+def plot(where: Path, *arguments: str) -> CommandResult:
+    argv = (sys.executable, "-m", "harness.cli", "history", f"--history={where}", "plot")
+    host = LocalHost(env={"PYTHONPATH": str(ROOT)})
+    return host.run((*argv, *arguments), timeout=120, check=False)
+
+
+def test_a_metric_is_drawn_and_its_changes_are_told(runs: list[Run], tmp_path: Path) -> None:
+    where, png = tmp_path / "history.db", tmp_path / "out.png"
+    with open_history(str(where)) as history:
+        for run in runs:
+            history.add(run.info, run.trials, "main")
+    result = plot(where, "throughput", "--name=main", f"--out={png}")
+    assert result.returncode == 0, result.error
+    flat, changed, figure = result.text.splitlines()
+    assert changed.startswith("sriov, tcp-tx: Throughput -")
+    assert " with 20260112-080000: " in changed
+    assert flat == "virtio, tcp-tx: Throughput: no change over 20 runs"
+    assert figure == f"figure: {png}"
+    assert png.read_bytes().startswith(b"\x89PNG")
+    svg = tmp_path / "out.svg"
+    assert plot(where, "throughput", "--path=sriov", f"--out={svg}").returncode == 0
+    assert svg.read_text().startswith("<?xml")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("througput",), "'througput' is no metric\n  remedy: choose from throughput"),
+        (("throughput", "--out=a.pdf"), "--out a.pdf: neither .png nor .svg"),
+        (("throughput", "--name=none"), "no run of series none has a figure of throughput"),
+    ],
+)
+def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+    result = plot(tmp_path / "history.db", *arguments)
+    assert result.returncode == 2
+    assert said in result.error
