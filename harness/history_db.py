@@ -153,7 +153,7 @@ def _engine(place: Place) -> sa.Engine:
     except ImportError as error:
         raise ConfigError(
             f"{place}: the PostgreSQL driver is missing: {error}",
-            remedy="pip install 'nicproof[postgres]'",
+            remedy="pip install 'psycopg[binary]>=3.2'",
         ) from error
 
 

@@ -36,8 +36,14 @@ def describe_controller() -> Section:
         "kernel": platform.release(),
         "CPUs": str(os.cpu_count()),
         "load average (1 min) at start": f"{os.getloadavg()[0]:.2f}",
-        "command": " ".join(sys.argv),
+        "command": _masked(" ".join(sys.argv)),
     }
+
+
+def _masked(command: str) -> str:
+    """Without the passwords of URLs, since a report is there to be shown."""
+    command = re.sub(r"(://[^\s:@/]*):\S*@", r"\1:***@", command)
+    return re.sub(r"(password=)[^\s&]*", r"\1***", command)
 
 
 def describe_host(host: Host) -> Section:

@@ -9,6 +9,7 @@ import pytest
 from harness.errors import ConfigError, StoreFailed
 from harness.history import check_usable, open_history
 from harness.history_db import Place
+from harness.measure.environment import describe_controller
 from suites.selftest.postgres_server import PostgresServer
 from suites.selftest.test_history import small_run
 
@@ -37,10 +38,19 @@ def test_a_place_is_shown_without_its_password() -> None:
     assert str(Place.of(f"postgres://me:{SECRET}@db.example:5433/runs?password={SECRET}")) == shown
 
 
+def test_a_record_of_the_command_is_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    urls = (f"postgresql://me:a/{SECRET}@db/runs", f"postgresql://me@db/runs?password={SECRET}&x=1")
+    monkeypatch.setattr(sys, "argv", ["pytest", *(f"--history={url}" for url in urls), "--name=m"])
+    assert describe_controller()["command"] == (
+        "pytest --history=postgresql://me:***@db/runs "
+        "--history=postgresql://me@db/runs?password=***&x=1 --name=m"
+    )
+
+
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with (
-        pytest.raises(ConfigError, match=r"pip install 'nicproof\[postgres\]'"),
+        pytest.raises(ConfigError, match=r"pip install 'psycopg\[binary\]"),
         open_history("postgresql://127.0.0.1:1/runs"),
     ):
         pass
