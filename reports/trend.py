@@ -92,7 +92,7 @@ class Panel:
     unit: str  # by the clock of its runs
     points: tuple[Point, ...]
     levels: tuple[Level, ...]
-    left_out: Mapping[str, tuple[str, ...]]  # run of another kind -> in what it differs
+    left_out: Mapping[int, tuple[str, ...]]  # place of a run of another kind -> what differs
 
     @property
     def changes(self) -> tuple[tuple[Level, Level], ...]:
@@ -105,7 +105,7 @@ def panels(
 ) -> tuple[Panel, ...]:
     """The metric over `runs`, oldest first, for each path and workload that has it.
 
-    Only runs of the newest one's kind make a panel; others are named, and never mixed in.
+    Only runs of the newest one's kind make a panel; others are left out, never mixed in.
     """
     found: dict[tuple[str, str], list[_Found]] = {}
     paths: dict[str, None] = {}
@@ -137,7 +137,7 @@ class _Found:
 def kind(run: Run, workload: str) -> dict[str, str]:
     """What must be the same in two runs for their figures of a workload to make one series."""
     own = Run(run.info, tuple(trial for trial in run.trials if trial.workload == workload))
-    chosen = {key: value for key, value in run.info.options.items() if key != "quick"}
+    chosen = sorted((key, value) for key, value in run.info.options.items() if key != "quick")
     return fingerprint(own) | {"options": str(chosen)}
 
 
@@ -145,7 +145,7 @@ def _panel(path: str, workload: str, found: Sequence[_Found]) -> Panel:
     newest = found[-1]
     points = tuple(each.point for each in found if each.kind == newest.kind)
     left_out = {
-        each.point.run: tuple(key for key in newest.kind if each.kind[key] != newest.kind[key])
+        each.point.place: tuple(key for key in newest.kind if each.kind[key] != newest.kind[key])
         for each in found
         if each.kind != newest.kind
     }
@@ -186,7 +186,7 @@ def percent(before: Level, after: Level) -> str:
 
 def left_out(panels: Sequence[Panel]) -> Iterator[str]:
     """A line on the runs that do not belong with the others, if there are any."""
-    runs = {run for panel in panels for run in panel.left_out}
+    runs = {place for panel in panels for place in panel.left_out}
     keys = {key: None for panel in panels for each in panel.left_out.values() for key in each}
     if runs:
         count = f"{len(runs)} run{' is' if len(runs) == 1 else 's are'}"
