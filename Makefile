@@ -46,7 +46,7 @@ bench-endurance: setup
 drill: setup
 	$(BENCHMARK) suites/drill
 
-test: setup check | test-tools
+test: test-tools setup check
 	$(VENV)/bin/pytest
 
 setup: $(STAMP) image

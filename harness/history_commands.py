@@ -30,8 +30,9 @@ examples:
   nicproof history forget 20261123-101500
 
 A run is named by its series (its newest run is meant), its id, or the beginning of its digest.
-WHERE is a file or postgresql://user@host/database. exit status: 0 well, 1 the disk or the server
-failed, 2 wrong usage
+WHERE is a file or postgresql://user@host/database.
+
+exit status: 0 all went well, 1 the disk or the server failed, 2 wrong usage
 """
 
 

@@ -78,7 +78,7 @@ def test_a_history_that_cannot_be_used_is_told_before_the_lab_starts(tmp_path: P
 
 
 def test_what_is_no_comparison_adds_nothing(tmp_path: Path) -> None:
-    suites = [str(ROOT / "suites" / name) for name in ("qualification", "benchmarks", "selftest")]
+    suites = [str(ROOT / "suites" / name) for name in ("qualification", "benchmarks")]
     options = (f"--run-dir={tmp_path}/run", f"--history={tmp_path}/history.db", "-pwithout_lab")
     result = without_lab(tmp_path, "pytest", *suites, *options)
     assert "report: " in result.text, result.text + result.error
