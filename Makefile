@@ -10,7 +10,7 @@ BENCHMARK = $(VENV)/bin/pytest --progress --capture=no -q $(if $(RUN_DIR),--run-
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench qualify bench-accounting bench-clocks bench-endurance drill
+.PHONY: help bench qualify bench-accounting bench-calibration bench-clocks bench-endurance drill
 .PHONY: test setup tools test-tools check image clean
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make qualify        is the lab's NIC fit to carry VMs? cases and a certificate, 13 minutes"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
+	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 90 minutes"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
 	@echo "make drill          break the rig amid each family of cases: is the host left as it was found?"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
@@ -39,6 +40,11 @@ bench-clocks: RUN_DIR ?= results/clocks
 bench-clocks: setup
 	$(BENCHMARK) suites/benchmarks/test_clocks.py
 	$(VENV)/bin/python -m suites.benchmarks.clocks $(RUN_DIR)
+
+bench-calibration: RUN_DIR ?= results/calibration
+bench-calibration: setup
+	$(BENCHMARK) suites/benchmarks/test_calibration.py
+	$(VENV)/bin/python -m suites.benchmarks.calibration $(RUN_DIR)
 
 bench-endurance: setup
 	$(BENCHMARK) --clock=virtual suites/benchmarks/test_endurance.py

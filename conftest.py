@@ -10,6 +10,7 @@ pytest_plugins = [
     "fixtures.lab",
     "fixtures.path",
     "fixtures.measure",
+    "fixtures.pairs",
     "fixtures.cases",
     "fixtures.certificate",
     "fixtures.health",

@@ -6,12 +6,14 @@ import argparse
 import os
 import sys
 
-from harness import __version__, doctor, history_commands, nic, options
+from harness import __version__, doctor, gate, history_commands, nic, options
 from harness.errors import ConfigError, HarnessError
+from harness.flags import add_to, as_arguments
 from harness.lab import commands as lab_commands
 from harness.options import BenchOptions
 from harness.qualify import commands as qualify_commands
 from harness.suite import become, run_suite
+from harness.variant import CONFIGURATION
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -21,6 +23,8 @@ examples:
   nicproof bench --paths sriov,virtio-vhost       only these two, six boots each
   nicproof bench --paths sriov --vfio x-no-mmap=on --quick
   nicproof qualify                                is this NIC fit? cases and a certificate
+  nicproof bench --against main --confirm         is this worse than the runs named main?
+  nicproof ab --b='--vfio x-no-mmap=on'           what does this option cost? boots interleaved
   nicproof compare results/base results/new       is the new run worse?
   nicproof report results/20261123-101500         render a run again, without any host
   nicproof history                                the runs that were made, newest first
@@ -63,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_bench(commands)
     qualify_commands.add_parser(commands)
-    _add_compare(commands)
+    gate.add_parsers(commands)
     _add_report(commands)
     history_commands.add_parser(commands)
     lab_commands.add_parser(commands)
@@ -81,61 +85,28 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "follows -- goes to pytest.",
         epilog="examples:\n  nicproof bench --quick\n"
         "  nicproof bench --paths native,sriov --workloads latency --boots 10\n"
+        "  nicproof bench --name main                       # a run of the series main\n"
+        "  nicproof bench --against main --confirm\n"
         "  nicproof bench --quick -- -x --junit-xml=junit.xml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    options.add_to(bench.add_argument)
+    bench.set_defaults(**dict.fromkeys(each.name for each in options.PAIR))
+    add_to(bench.add_argument, (*options.RUN, *options.SINGLE, *CONFIGURATION, *gate.AGAINST))
     bench.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
     bench.set_defaults(handler=_bench)
 
 
-def _bench(given: argparse.Namespace) -> None:
+def _bench(given: argparse.Namespace) -> int | None:
     checked = BenchOptions.of(given)  # a wrong option is told here, before pytest starts
     if checked.kept:
         from harness.history import check_usable  # late: SQLAlchemy takes a while
 
         check_usable(checked.history)
     given.run_dir = str(checked.run_dir)
-    run_suite("comparison", checked.run_dir, [*options.as_arguments(given), *given.pytest])
-
-
-def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    compare = commands.add_parser(
-        "compare",
-        help="is a run worse than another? a verdict, an exit status, a report",
-        description="Judge a run against another, figure by figure: regression, improvement, no "
-        "change, or undecided. Writes regression.html, .md, .json, JUnit XML, OpenMetrics text and "
-        "what github-action-benchmark and Bencher read; with $GITHUB_STEP_SUMMARY set, the summary "
-        "of the job too.",
-        epilog="examples:\n  nicproof compare results/base results/new\n"
-        "  nicproof compare results/tcg results/kvm --across fidelity\n\n"
-        "exit status: 0 no regression, 1 a regression, 2 the runs cannot be compared, "
-        "3 undecided (with --strict)",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    compare.add_argument("base", metavar="BASE", help="directory of the run to compare with")
-    compare.add_argument("new", metavar="NEW", help="directory of the run to judge")
-    compare.add_argument(
-        "--across",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="a key in which the runs may differ, since that is the point of the comparison",
-    )
-    compare.add_argument(
-        "--strict", action="store_true", help="exit status 3 if a figure is undecided"
-    )
-    compare.add_argument(
-        "--out", metavar="DIR", help="where the report goes (default NEW/against-BASE)"
-    )
-    compare.set_defaults(handler=_compare)
-
-
-def _compare(given: argparse.Namespace) -> None:
-    arguments = [given.base, given.new, *(f"--across={key}" for key in given.across)]
-    arguments += ["--strict"] if given.strict else []
-    arguments += [f"--out={given.out}"] if given.out else []
-    become("reports.regression", arguments)
+    arguments = [*as_arguments(given, options.OPTIONS), *given.pytest]
+    if given.against:
+        return gate.bench_against(given, checked, arguments)
+    return run_suite("comparison", checked.run_dir, arguments)
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

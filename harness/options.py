@@ -3,115 +3,138 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, get_args
 
-from harness import paths, series, store, workloads
+from harness import ablation, paths, series, store, workloads
 from harness.errors import ConfigError
-from harness.paths.base import PathOptions
+from harness.flags import names, option
+from harness.measure.record import DECIDING
 from harness.qualify.record import CASES_FILE
 from harness.units import ClockChoice
+from harness.variant import CONFIGURATION, Variant, affected, parse
 
-BOOTS, QUICK_BOOTS = 6, 2
-"""Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6)."""
+BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
+"""Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
+ten blocks a change of one figure among nine is told."""
 
-
-@dataclass(frozen=True)
-class Option:
-    """One command-line option; `keywords` as argparse's add_argument takes them."""
-
-    flag: str
-    help: str
-    keywords: dict[str, Any]
+PAIR_WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
+"""Fewer figures are decided by fewer blocks."""
 
 
-def _option(flag: str, help: str, **keywords: Any) -> Option:
-    return Option(flag, help, keywords)
+MAX_BLOCKS_OPTION = option(
+    "--max-blocks",
+    "of two configurations that are interleaved: stop after so many boots of each, decided or not "
+    f"(default {MAX_BLOCKS})",
+    type=int,
+    metavar="N",
+)
 
-
-OPTIONS = (
-    _option(
+RUN = (
+    option(
         "--paths",
         f"comma-separated network paths; of {', '.join(path.name for path in paths.ALL)}",
-        default=",".join(paths.DEFAULT),
         metavar="NAMES",
     ),
-    _option(
+    option(
         "--workloads",
         f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
-        default=",".join(workloads.NAMES),
         metavar="NAMES",
     ),
-    _option("--boots", f"boots of each path (default {BOOTS})", type=int, metavar="N"),
-    _option("--quick", f"{QUICK_BOOTS} boots; figures are indicative only", action="store_true"),
-    _option(
+    option(
         "--clock",
         "virtual: 1 ns an instruction, so that times repeat on any machine (nested lab only); "
         "wall: the world's; auto (default): virtual where the lab is emulated, else wall",
         default="auto",
         choices=get_args(ClockChoice),
     ),
-    _option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
-    _option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
-    _option("--name", "the series that this run belongs to in the history, e.g. main", default=""),
-    _option(
+    option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
+    option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
+    option("--name", "the series that this run belongs to in the history, e.g. main", default=""),
+    option(
         "--history",
         "where the history of runs is kept: a file, or postgresql://user@host/database (default "
         "$NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
         metavar="WHERE",
     ),
-    _option("--no-history", "keep this run out of the history", action="store_true"),
-    _option(
+    option("--no-history", "keep this run out of the history", action="store_true"),
+    option(
         "--udp-rate", "rate of the udp workload in Mbit/s (default 2)", type=float, metavar="MBITS"
     ),
-    _option(
+)
+"""Of every run."""
+
+SINGLE = (
+    option("--boots", f"boots of each path (default {BOOTS})", type=int, metavar="N"),
+    option("--quick", f"{QUICK_BOOTS} boots; figures are indicative only", action="store_true"),
+    option(
         "--explain",
         "print at the end where the time of a packet on this path goes: guest, exits, vhost, QEMU",
         metavar="PATH",
     ),
-    _option("--vfio", "further properties of vfio-pci, e.g. x-no-mmap=on", default=""),
-    _option("--virtio", "further properties of virtio-net-pci, e.g. packed=on", default=""),
-    _option(
-        "--guest-image",
-        "a disk image with qemu-guest-agent to boot instead of the micro guest",
-        metavar="FILE",
+)
+"""Of a run of one configuration."""
+
+PAIR = (
+    option("--a", "the one configuration, as options in one argument", metavar="OPTIONS"),
+    option("--b", "the other one", metavar="OPTIONS"),
+    option(
+        "--ablate",
+        f"a feature to be taken away in b; of {', '.join(ablation.NAMES)}",
+        metavar="NAME",
+        choices=ablation.NAMES,
+    ),
+    MAX_BLOCKS_OPTION,
+    option(
+        "--decide",
+        "only these figures decide, e.g. sriov/tcp-tx/throughput,sriov/latency/rtt_p50 (default: "
+        "throughput, median RTT and exits per packet of all)",
+        metavar="FIGURES",
     ),
 )
+"""Of a run of two."""
+
+OPTIONS = (*RUN, *SINGLE, *CONFIGURATION, *PAIR)
 
 
 class _Namespace(Protocol):
-    paths: str
-    workloads: str
+    """What the options leave in a namespace, those of CONFIGURATION apart."""
+
+    paths: str | None
+    workloads: str | None
     boots: int | None
     quick: bool
     seed: int | None
     run_dir: str | None
-    vfio: str
-    virtio: str
-    guest_image: str | None
     udp_rate: float | None
     clock: ClockChoice
     explain: str | None
     name: str
     history: str | None
     no_history: bool
+    a: str | None
+    b: str | None
+    ablate: str | None
+    max_blocks: int | None
+    decide: str | None
 
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """A comparison run as asked for, checked."""
+    """A run as asked for, checked: of one configuration, named "", or of two, "a" and "b"."""
 
     run: str
     run_dir: Path
     paths: tuple[str, ...]
     workloads: tuple[str, ...]
-    boots: int
+    boots: int  # of two configurations: at most
     seed: int
-    path_options: PathOptions
-    guest_image: Path | None
+    variants: Mapping[str, Variant]
+    ablation: str  # a name in harness.ablation, or none
+    deciding: tuple[str, ...]  # figures, or none: all that may
     quick: bool
     udp_rate: int | None  # bit/s; None: the workload's own
     clock: ClockChoice
@@ -123,45 +146,93 @@ class BenchOptions:
     @classmethod
     def of(cls, given: _Namespace) -> BenchOptions:
         """From parsed options; ConfigError names the option that cannot be."""
-        boots = given.boots or (QUICK_BOOTS if given.quick else BOOTS)
-        if boots < 1:
-            raise ConfigError(f"--boots {boots}: at least one boot of each path is needed")
-        image = Path(given.guest_image).resolve() if given.guest_image else None
-        if image is not None and not image.is_file():
-            raise ConfigError(f"--guest-image {given.guest_image}: no such file")
+        variants = _variants(given)
+        chosen = _paths(given, variants)
+        usual = PAIR_WORKLOADS if _pair(given) else workloads.NAMES
+        named = names(given.workloads) if given.workloads else usual
         return cls(
             run=new_run(),
             run_dir=free_run_dir(given.run_dir),
-            paths=tuple(path.name for path in paths.select(_names(given.paths))),
-            workloads=workloads.select(_names(given.workloads)),
-            boots=boots,
+            paths=chosen,
+            workloads=workloads.select(named),
+            boots=_boots(given),
             seed=random.SystemRandom().randrange(1 << 31) if given.seed is None else given.seed,
-            path_options=PathOptions(vfio=given.vfio, virtio=given.virtio),
-            guest_image=image,
-            quick=given.quick,
+            variants=variants,
+            ablation=given.ablate or "",
+            deciding=names(given.decide or ""),
+            quick=bool(given.quick),
             udp_rate=_udp_rate(given.udp_rate),
             clock=given.clock,
-            explain=_explain(given.explain, given.paths),
+            explain=_explain(given.explain, chosen),
             name=series.checked(given.name),
             history=given.history,
             kept=_kept(given),
         )
 
+    @property
+    def pair(self) -> bool:
+        """Are two configurations interleaved?"""
+        return len(self.variants) > 1
+
     def recorded(self) -> dict[str, str]:
-        """What was varied, for RunInfo.options."""
+        """What was varied, for RunInfo.options; of two configurations, what they share."""
+        each = [variant.recorded() for variant in self.variants.values()]
+        shared = {key: value for key, value in each[0].items() if all(
+            other.get(key) == value for other in each)}  # fmt: skip
         chosen = {
-            "vfio": self.path_options.vfio,
-            "virtio": self.path_options.virtio,
-            "guest image": str(self.guest_image or ""),
+            "ablation": self.ablation,
+            DECIDING: ",".join(self.deciding),
             "quick": "yes" if self.quick else "",
         }
-        return {key: value for key, value in chosen.items() if value}
+        return shared | {key: value for key, value in chosen.items() if value}
+
+    def recorded_variants(self) -> dict[str, dict[str, str]]:
+        """What the two do not share, for RunInfo.variants; empty where there is but one."""
+        shared = self.recorded()
+        return {
+            name: {k: v for k, v in variant.recorded().items() if k not in shared}
+            for name, variant in self.variants.items()
+            if self.pair
+        }
 
 
-def add_to(add: Callable[..., Any], options: Iterable[Option] = OPTIONS) -> None:
-    """Register options with argparse's or pytest's adding function."""
-    for option in options:
-        add(option.flag, help=option.help, **option.keywords)
+def _pair(given: _Namespace) -> bool:
+    return any(each is not None for each in (given.a, given.b, given.ablate))
+
+
+def _variants(given: Any) -> dict[str, Variant]:
+    if not _pair(given):
+        return {"": Variant.of(given)}
+    a, b = given.a, given.b
+    if given.ablate:
+        if a is not None or b is not None:
+            raise ConfigError("--ablate: describes both configurations; leave out --a and --b")
+        feature = ablation.BY_NAME[given.ablate]
+        a, b = feature.a, feature.b
+    return {"a": parse("a", a or "", given), "b": parse("b", b or "", given)}
+
+
+def _paths(given: _Namespace, variants: Mapping[str, Variant]) -> tuple[str, ...]:
+    """Those asked for, or those that the run is about."""
+    if given.ablate:
+        usual = ablation.BY_NAME[given.ablate].paths
+    elif _pair(given):
+        usual = affected(variants["a"], variants["b"])
+    else:
+        usual = paths.DEFAULT
+    return tuple(path.name for path in paths.select(names(given.paths) if given.paths else usual))
+
+
+def _boots(given: _Namespace) -> int:
+    if _pair(given):
+        blocks = MAX_BLOCKS if given.max_blocks is None else given.max_blocks
+        if blocks < 1:
+            raise ConfigError(f"--max-blocks {blocks}: at least one block is needed")
+        return blocks
+    boots = given.boots or (QUICK_BOOTS if given.quick else BOOTS)
+    if boots < 1:
+        raise ConfigError(f"--boots {boots}: at least one boot of each path is needed")
+    return boots
 
 
 def new_run() -> str:
@@ -180,22 +251,11 @@ def free_run_dir(asked: str | None) -> Path:
     return run_dir
 
 
-def as_arguments(given: object, options: Iterable[Option] = OPTIONS) -> list[str]:
-    """Parsed options as pytest takes them: only those that were given a value."""
-    arguments = []
-    for option in options:
-        value = getattr(given, option.flag.strip("-").replace("-", "_"))
-        if value is True:
-            arguments.append(option.flag)
-        elif value not in (None, False, ""):
-            arguments.append(f"{option.flag}={value}")
-    return arguments
-
-
-def _explain(path: str | None, chosen: str) -> str:
-    if path and path not in _names(chosen):
+def _explain(path: str | None, chosen: tuple[str, ...]) -> str:
+    if path and path not in chosen:
         raise ConfigError(
-            f"--explain {path}: not one of the run's paths", remedy=f"choose from {chosen}"
+            f"--explain {path}: not one of the run's paths",
+            remedy=f"choose from {', '.join(chosen)}",
         )
     return path or ""
 
@@ -213,7 +273,3 @@ def _udp_rate(mbits: float | None) -> int | None:
     if not 0 < mbits < 1e6:
         raise ConfigError(f"--udp-rate {mbits:g}: a rate in Mbit/s above 0 is needed")
     return round(mbits * 1e6)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

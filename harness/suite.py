@@ -1,11 +1,12 @@
 """Starting a suite or the reports, for the commands that are thin doors to them.
 
-The harness imports neither pytest nor a plot library: it becomes them.
+The harness imports neither pytest nor a plot library: it becomes them, or waits for them.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,15 +16,38 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def run_suite(name: str, run_dir: Path, arguments: Sequence[str]) -> NoReturn:
-    """Become pytest on suites/`name`, with a line a result; junit.xml goes to `run_dir`."""
-    options = [f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
+    """Become pytest on suites/`name`."""
+    sys.stdout.flush()
+    os.execv(sys.executable, suite_argv(name, run_dir, arguments))
+
+
+def suite_argv(name: str, run_dir: Path, arguments: Sequence[str]) -> list[str]:
+    """pytest on suites/`name`, with a line a result; junit.xml goes to `run_dir`."""
+    argv = [sys.executable, "-m", "pytest", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
     shown = ["--progress", "--capture=no", "--quiet"]
     # pytest's summary would tell each error again, whole where $CI is set.
     shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]
-    become("pytest", [*options, str(ROOT / "suites" / name), *shown, *arguments])
+    return [*argv, str(ROOT / "suites" / name), *shown, *arguments]
 
 
 def become(module: str, arguments: Sequence[str]) -> NoReturn:
     """Become `python -m module`."""
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+
+
+def run_to_its_end(argv: list[str]) -> int:
+    """Start a program on this terminal and wait for it; its exit status.
+
+    Ctrl-C reaches it as well, and it is the one that has to clean up; SIGTERM is handed on.
+    """
+    sys.stdout.flush()
+    pid = os.posix_spawn(argv[0], argv, os.environ)
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    terminate = signal.signal(signal.SIGTERM, lambda number, _: os.kill(pid, number))
+    try:
+        _, status = os.waitpid(pid, 0)
+    finally:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, terminate)
+    return os.waitstatus_to_exitcode(status)

@@ -23,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
     from reports import benchstat, certificate, document, explain, frames
+    from reports.regression import document as pairs
 
     try:
         if arguments.benchstat:
@@ -30,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if (arguments.run_dir / CASES_FILE).exists():
             page, _ = certificate.render(arguments.run_dir)
+        elif frames.load(arguments.run_dir).info.variants:
+            page, _ = pairs.render(arguments.run_dir)
         else:
             page = document.render(arguments.run_dir)
         if arguments.explain:

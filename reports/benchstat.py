@@ -36,13 +36,16 @@ def _head(run: Run, boots: pd.DataFrame) -> Iterator[str]:
 def _lines(boots: pd.DataFrame) -> Iterator[str]:
     """`BenchmarkPath/workload=tcp-tx 1 4166 throughput ...`: units are the metrics' names, as
     benchstat knows of "ns/op" and "B/s" that they may be scaled, and ours may not."""
-    for (path, workload, _, _), group in boots.groupby(["path", "workload", "block", "boot"]):
+    keys = ["path", "workload", "variant", "block", "boot"]
+    for (path, workload, variant, _, _), group in boots.groupby(keys):
         if workload != IDLE:
             values = zip(group["value"], group["metric"], strict=True)
             figures = " ".join(f"{value:.9g} {metric}" for value, metric in values)
-            yield f"Benchmark{_name(str(path))}/workload={workload} 1 {figures}"
+            yield f"{_name(str(path), str(workload), str(variant))} 1 {figures}"
 
 
-def _name(path: str) -> str:
-    """A benchmark's name begins with a capital letter."""
-    return path[:1].upper() + path[1:]
+def _name(path: str, workload: str, variant: str) -> str:
+    """A benchmark's name begins with a capital letter; benchstat splits by what follows a slash
+    (`-col /variant`)."""
+    name = f"Benchmark{path[:1].upper()}{path[1:]}/workload={workload}"
+    return f"{name}/variant={variant}" if variant else name

@@ -24,11 +24,11 @@ from harness.units import (
 
 MEASUREMENT_COLUMNS = (
     "run", "fidelity", "host", "nic", "path", "workload", "metric", "unit", "better", "boot",
-    "trial", "warmup", "valid", "reason", "value",
+    "trial", "warmup", "valid", "reason", "value", "variant",
 )  # fmt: skip
 EXIT_COLUMNS = (
     "run", "path", "workload", "boot", "trial", "reason", "count", "time_ns", "window_ns",
-    "packets",
+    "packets", "variant",
 )  # fmt: skip
 
 _BITS_PER_GBIT = 8 / 1e9  # Gbit in a byte
@@ -70,14 +70,25 @@ class Run:
 def load(directory: Path) -> Run:
     """Read a run. ConfigError if it holds nothing, or trials that must not be compared."""
     with open_run(directory) as store:
-        run = Run(store.info(), store.trials())
+        return checked(Run(store.info(), store.trials()), str(directory))
+
+
+def checked(run: Run, place: str) -> Run:
+    """The run. ConfigError, with its place, if it holds nothing, or what must not be compared."""
     if not (run.trials or run.info.missing or run.info.failures):
-        raise ConfigError(f"{directory}: no trial was finished in this run")
+        raise ConfigError(f"{place}: no trial was finished in this run")
     kinds = {(t.fidelity, t.clock) for t in run.trials} | {(run.info.fidelity, run.info.clock)}
     if len(kinds) > 1:
         found = ", ".join(sorted(f"{fidelity} ({clock} clock)" for fidelity, clock in kinds))
-        raise ConfigError(f"{directory}: trials of different fidelity in one run: {found}")
+        raise ConfigError(f"{place}: trials of different fidelity in one run: {found}")
     return run
+
+
+def of_variant(run: Run, name: str) -> Run:
+    """The half of a run of two configurations that belongs to one of them."""
+    options = {**run.info.options, **run.info.variants[name]}
+    info = msgspec.structs.replace(run.info, options=options, variants={})
+    return Run(info, tuple(trial for trial in run.trials if trial.variant == name))
 
 
 def metric_of(name: str) -> Metric:
@@ -165,7 +176,7 @@ def measurements(run: Run) -> pd.DataFrame:
             "workload": t.workload, "metric": name, "unit": run.unit(name),
             "better": metric_of(name).better, "boot": t.boot, "trial": t.trial,
             "warmup": t.warmup, "valid": t.valid, "reason": "; ".join(t.reasons),
-            "value": float(value), "block": t.block,
+            "value": float(value), "variant": t.variant, "block": t.block,
         }
         for t in run.trials
         for name, value in values_of(t).items()
@@ -183,7 +194,7 @@ def exits(run: Run) -> pd.DataFrame:
     reasons = _union((), (e.reason for _, found in counted for e in found))
     rows = [
         (t.run, t.path, t.workload, t.boot, t.trial, reason, by_reason[reason][0],
-         by_reason[reason][1], t.window_ns, packets_of(t))
+         by_reason[reason][1], t.window_ns, packets_of(t), t.variant)
         for t, found in counted
         for by_reason in [_by_reason(found, reasons)]
         for reason in reasons
@@ -195,10 +206,10 @@ def exits(run: Run) -> pd.DataFrame:
 def per_boot(measured: pd.DataFrame) -> pd.DataFrame:
     """The sampling units: a boot's value is the median over its valid trials, warm-ups apart.
 
-    Columns: path, workload, metric, block, boot, value.
+    Columns: path, workload, metric, variant, block, boot, value.
     """
     kept = measured[measured["valid"].astype(bool) & ~measured["warmup"].astype(bool)]
-    keys = ["path", "workload", "metric", "block", "boot"]
+    keys = ["path", "workload", "metric", "variant", "block", "boot"]
     return kept.groupby(keys, as_index=False, sort=True)[["value"]].median()
 
 

@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.stats import Floats, adjusted, bounds
+from reports.stats import Floats, adjusted, bounds, ratio_of_log, ratio_of_relative
 
 _ALL_UP_TO = 20_000
 _SEED = 20_101_209  # for samples of labellings only; any number would do
@@ -23,12 +23,12 @@ _SEED = 20_101_209  # for samples of labellings only; any number would do
 
 @dataclass(frozen=True)
 class Shift:
-    """`ratio` is new / base, with the interval that the exchange test does not reject."""
+    """`ratio` is new / base, with the interval that the test at hand does not reject."""
 
     ratio: float
     low: float
     high: float
-    scale: float  # standard deviation of a boot around its side's centre, as a log ratio
+    scale: float  # standard deviation of what is compared (a boot, a pair, a run), as a log ratio
     boots: tuple[int, int]
 
 
@@ -89,18 +89,9 @@ def scaled(base: Sequence[float], new: Sequence[float]) -> tuple[Floats, Callabl
     if not base or not new or (data < 0).any():
         raise ValueError(f"nothing to compare in {base} and {new}")
     if (data > 0).all():
-        return np.log(data), _exp
+        return np.log(data), ratio_of_log
     middle = (np.mean(base) + np.mean(new)) / 2
-    return data / (middle or 1.0), _ratio
-
-
-def _exp(difference: float) -> float:
-    return math.exp(difference) if difference < 700 else math.inf
-
-
-def _ratio(difference: float) -> float:
-    half = difference / 2
-    return math.inf if half >= 1 else (1 + half) / (1 - half) if half > -1 else 0.0
+    return data / (middle or 1.0), lambda difference: ratio_of_relative(difference / 2)
 
 
 def step_down(table: Floats, new: int) -> list[float]:

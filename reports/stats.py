@@ -9,7 +9,7 @@ a seeded sample of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,6 +136,7 @@ class Paired:
     ratio: float
     low: float
     high: float
+    back: Callable[[float], float]  # from a difference to a ratio
 
 
 def paired(left: Mapping[int, float], right: Mapping[int, float], bound: float = 1.0) -> Paired:
@@ -151,15 +152,20 @@ def paired(left: Mapping[int, float], right: Mapping[int, float], bound: float =
     if not pairs or any(value < 0 for pair in pairs for value in pair):
         raise ValueError(f"nothing to compare in {pairs}")
     positive = all(value > 0 for pair in pairs for value in pair)
-    measure, back = (_log_ratio, math.exp) if positive else (_relative, _ratio_of_relative)
+    measure, unmeasure = (_log_ratio, ratio_of_log) if positive else (_relative, ratio_of_relative)
     differences = [measure(a, b) for a, b in pairs]
     few = len(differences) < MIN_BLOCKS
     low, high = (min(differences), max(differences)) if few else interval(differences)
+
+    def back(difference: float) -> float:
+        return unmeasure(difference) * bound
+
     return Paired(
         differences=dict(zip(blocks, differences, strict=True)),
-        ratio=back(hodges_lehmann(differences)) * bound,
-        low=back(low) * bound,
-        high=back(high) * bound,
+        ratio=back(hodges_lehmann(differences)),
+        low=back(low),
+        high=back(high),
+        back=back,
     )
 
 
@@ -171,8 +177,15 @@ def _relative(a: float, b: float) -> float:
     return (a - b) / (a + b) if a + b else 0.0
 
 
-def _ratio_of_relative(difference: float) -> float:
-    return (1 + difference) / (1 - difference) if difference < 1 else math.inf
+def ratio_of_log(difference: float) -> float:
+    return math.exp(difference) if difference < 700 else math.inf
+
+
+def ratio_of_relative(difference: float) -> float:
+    """a / b of (a - b) / (a + b)."""
+    if difference >= 1:
+        return math.inf
+    return (1 + difference) / (1 - difference) if difference > -1 else 0.0
 
 
 def _floats(values: Sequence[float]) -> Floats:

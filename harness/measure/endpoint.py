@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.errors import ConfigError, LabError
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.inventory import LinkPlan
@@ -31,6 +31,20 @@ class Endpoint:
     driver: str  # what is really bound
     offloads: dict[str, bool]
     guest: Guest | None = None
+
+    def moderate(self, usecs: int) -> None:
+        """Set the interface's interrupt moderation; it ends with the guest, or with native's VF.
+
+        ConfigError if the driver has none.
+        """
+        argv = ("ethtool", "-C", self.interface, "rx-usecs", str(usecs))
+        said = self.host.run(argv, check=False)
+        if said.returncode:
+            raise ConfigError(
+                f"--rx-usecs {usecs}: {self.driver} on {self.attachment.path} refuses it: "
+                f"{said.error.strip()}",
+                remedy="choose paths whose driver has interrupt moderation, such as sriov",
+            )
 
     def snapshot(self) -> dict[str, int]:
         """Counters of the endpoint, absolute; see `parse_snapshot`. One command."""

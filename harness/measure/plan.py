@@ -5,30 +5,36 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 
 @dataclass(frozen=True)
 class Visit:
-    """One boot of one path. `boot` counts this path's boots, `block` the rounds over all."""
+    """One boot of one path in one configuration. `boot` counts its boots, `block` the rounds over
+    all."""
 
     block: int
     path: str
     boot: int
+    variant: str = ""  # of two configurations: which; "" where there is one
 
     @property
     def id(self) -> str:
-        return f"b{self.block}-{self.path}"
+        return "-".join(part for part in (f"b{self.block}", self.path, self.variant) if part)
 
 
-def interleave(paths: Sequence[str], boots: int, seed: int) -> tuple[Visit, ...]:
-    """`boots` blocks; in each every path comes once, in an order drawn from `seed`.
+def interleave(
+    paths: Sequence[str], boots: int, seed: int, variants: Sequence[str] = ("",)
+) -> tuple[Visit, ...]:
+    """`boots` blocks; in each every path comes once in every configuration, in an order drawn from
+    `seed`.
 
     Drift of the machine then hits all paths alike, and differences within a block are pairs.
     """
     draw = random.Random(seed)
     visits: list[Visit] = []
     for block in range(boots):
-        order = list(paths)
+        order = list(product(paths, variants))
         draw.shuffle(order)
-        visits.extend(Visit(block, path, block) for path in order)
+        visits.extend(Visit(block, path, block, variant) for path, variant in order)
     return tuple(visits)

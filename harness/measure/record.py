@@ -16,6 +16,10 @@ IDLE = "idle"
 """The workload that is none: a window without traffic, the baseline of a guest."""
 
 
+DECIDING = "deciding"
+"""RunInfo.options: the figures that decide a comparison, "path/workload/metric" with commas."""
+
+
 class ExitCount(msgspec.Struct, frozen=True, kw_only=True):
     """Exits of one reason, by one guest's vCPU threads, inside one window."""
 
@@ -50,6 +54,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     nic: str  # model and BDF, e.g. "82576 0000:01:00.0"
     path: str
+    variant: str = ""  # of two configurations that were interleaved: which one
     workload: str  # "tcp-tx", "tcp-rx", "tcp-bidir", "udp", "latency", "idle": guest's view
     block: int  # the randomised block; in each, every path is booted once
     boot: int  # boot of this path's guest, from 0
@@ -112,6 +117,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]  # asked for, in the order of the request
     workloads: tuple[str, ...]
     options: dict[str, str] = {}  # e.g. {"vfio": "x-no-mmap=on", "quick": "yes"}
+    variants: dict[str, dict[str, str]] = {}  # name -> its own options, of `nicproof ab`
     environment: dict[str, dict[str, str]] = {}  # section -> key -> value
     floor_ns: tuple[int, ...] = ()  # the prober's own round trips over a veth pair
     missing: tuple[MissingPath, ...] = ()

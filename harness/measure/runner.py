@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_plain
@@ -45,8 +45,17 @@ from harness.workloads.base import Outcome, Target, Workload
 
 
 @dataclass(frozen=True)
+class Setup:
+    """A configuration, as this host can boot it."""
+
+    guest: GuestConfig
+    options: PathOptions
+    rx_usecs: int | None = None  # interrupt moderation where the traffic ends, microseconds
+
+
+@dataclass(frozen=True)
 class Bench:
-    """What stays the same over a run: the rig, the partner, the store, the guest's shape."""
+    """What stays the same over a run: the rig, the partner, the store, the configurations."""
 
     host: Host
     ports: PortPair
@@ -55,8 +64,7 @@ class Bench:
     journal: Journal
     store: RunStore
     info: RunInfo
-    guest: GuestConfig
-    options: PathOptions
+    setups: Mapping[str, Setup]  # by the variant's name; {"": ...} where there is but one
     logs: Path
     boot_limit: float = 60.0  # seconds to a guest's agent
     accounting: bool = True  # count exits; off only to measure what counting costs
@@ -174,6 +182,7 @@ class Station:
             host=info.host,
             nic=info.nic,
             path=self.visit.path,
+            variant=self.visit.variant,
             workload=workload.name,
             block=self.visit.block,
             boot=self.visit.boot,
@@ -203,6 +212,7 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
     Raises MissingCapability if the host cannot have this path, LabError if the rig fails.
     """
     (path,) = select((visit.path,))
+    setup = bench.setups[visit.variant]
     if visit.path not in bench.possible:
         lack = path.missing(bench.host, bench.ports)
         if lack is not None:
@@ -210,7 +220,7 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
         bench.possible.add(visit.path)
     with ExitStack() as stack:
         attachment = stack.enter_context(
-            path.provision(bench.host, bench.ports, bench.journal, bench.options)
+            path.provision(bench.host, bench.ports, bench.journal, setup.options)
         )
         guest: Guest | None = None
         machine = bench.host
@@ -218,7 +228,7 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
             guest = stack.enter_context(
                 boot(
                     bench.host,
-                    replace_plain(bench.guest, name=visit.id),
+                    replace_plain(setup.guest, name=visit.id),
                     (attachment,),
                     journal=bench.journal,
                     log_dir=bench.logs,
@@ -227,6 +237,8 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
             )
             machine = guest.host
         end = stack.enter_context(endpoint(machine, attachment, bench.link, guest))
+        if setup.rx_usecs is not None:
+            end.moderate(setup.rx_usecs)
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
         probes = stack.enter_context(_probes(bench, attachment, guest))

@@ -32,10 +32,13 @@ class NicAttachment:
 
 @dataclass(frozen=True)
 class PathOptions:
-    """What a user may vary on a path: QEMU device properties, by kind of device."""
+    """What a user may vary on a path: QEMU device properties, by kind of device, and how virtio
+    is served."""
 
     vfio: str = ""  # extra properties of vfio-pci, e.g. "x-no-mmap=on"
     virtio: str = ""  # extra properties of virtio-net-pci, e.g. "packed=on"
+    vhost: bool | None = None  # virtio-net: served by the host's kernel? None: as the path says
+    queues: int = 1  # of virtio-net, pairs
 
 
 class NetworkPath(Protocol):

@@ -47,17 +47,27 @@ class Tapped:
                 mac=mac,
                 driver=self.driver,
                 device_args=self.device_args(mac, options),
-                fds=(tap.device,),
+                fds=(tap.device,) * self.queues(options),  # a queue each time it is opened
                 host_interface=port,
                 host_carries=True,
             )
 
+    def queues(self, options: PathOptions) -> int:
+        """Pairs of queues; only virtio-net has more than one."""
+        return options.queues if self.driver == "virtio_net" else 1
+
     def device_args(self, mac: str, options: PathOptions) -> tuple[str, ...]:
         """QEMU's arguments; descriptor 3 is the first that it inherits."""
-        netdev = "tap,id=net0,fd=3" + (",vhost=on" if self.vhost else "")
+        queues = self.queues(options)
+        fds = ":".join(str(3 + number) for number in range(queues))
+        netdev = f"tap,id=net0,{'fds' if queues > 1 else 'fd'}={fds}"
         device = f"{self.model},netdev=net0,mac={mac},romfile="
-        if self.driver == "virtio_net" and options.virtio:
-            device += f",{options.virtio}"
+        if self.driver == "virtio_net":
+            if self.vhost if options.vhost is None else options.vhost:
+                netdev += ",vhost=on"
+            if queues > 1:  # a vector for each queue, one for the configuration, one to control
+                device += f",mq=on,vectors={2 * queues + 2}"
+            device += f",{options.virtio}" if options.virtio else ""
         return ("-netdev", netdev, "-device", device)
 
 

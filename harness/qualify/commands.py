@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 
-from harness.options import add_to, as_arguments, free_run_dir
+from harness.flags import add_to, as_arguments
+from harness.options import free_run_dir
 from harness.qualify.options import OWN, SHARED, QualifyOptions
 from harness.suite import run_suite
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.errors import ConfigError
-from harness.options import OPTIONS, Option
+from harness.flags import Option, names
+from harness.options import OPTIONS
 from harness.pci.address import Address
 from harness.qualify.record import FAMILIES
 
@@ -60,14 +61,14 @@ class QualifyOptions:
 
 
 def _families(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",") if name.strip())
-    for name in names:
+    chosen = names(text)
+    for name in chosen:
         if name not in FAMILIES:
             raise ConfigError(
                 f"--family: {name!r} is no family of cases",
                 remedy=f"choose from {', '.join(FAMILIES)}",
             )
-    return names or tuple(FAMILIES)
+    return chosen or tuple(FAMILIES)
 
 
 def _seconds(text: str) -> int:

@@ -1,4 +1,9 @@
-"""`python -m reports.regression BASE NEW`: judge a run against another; the exit status says it."""
+"""`python -m reports.regression`: judge one configuration beside another; the exit status says it.
+
+BASE NEW              two runs
+--against NAME RUN    a run beside the series NAME of the history
+RUN                   the two configurations that RUN interleaved
+"""
 
 from __future__ import annotations
 
@@ -6,40 +11,65 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from reports.regression.outcome import Outcome
 
 OK, WORSE, CANNOT, UNDECIDED = 0, 1, 2, 3
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0: no regression; 1: one at least; 2: the runs cannot be compared; 3: undecided, --strict."""
+    """0: no regression; 1: one at least; 2: they cannot be compared; 3: undecided, --strict."""
     given = _parser().parse_args(argv)
     from reports.regression import document  # late: pandas and scipy take seconds
 
     try:
-        outcome = document.compare(given.base, given.new, given.across)
-        page = document.write(outcome, given.out or given.new / f"against-{outcome.base.info.run}")
+        outcome, beside = _outcome(given)
+        page = document.write(outcome, given.out or beside)
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return CANNOT
-    for change in outcome.primary:
-        marked = document.sentence(change)
-        print(f"{change.verdict:<12} {marked}{f' ({change.why})' if change.why else ''}")
-    print(f"\n{document.headline(outcome)}\nreport: {page}")
+    print("\n".join((*document.lines(outcome), "", document.headline(outcome), f"report: {page}")))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(page.with_suffix(".md").read_text(encoding="utf-8"))
-    if outcome.count("regression"):
+    if outcome.failed:
         return WORSE
     return UNDECIDED if given.strict and outcome.count("undecided") else OK
 
 
+def _outcome(given: argparse.Namespace) -> tuple[Outcome, Path]:
+    """What is said, and the directory for it if none was named."""
+    from reports import sources
+    from reports.regression import outcome
+
+    runs = [sources.load(what, given.history) for what in given.runs]
+    if given.against:
+        series = sources.series(given.against, given.history)
+        found = outcome.against(series, runs[0], given.against, given.across)
+        label = given.against
+    elif len(runs) == 2:
+        found = outcome.compare(runs[0], runs[1], given.across)
+        label = runs[0].info.run
+    else:
+        return outcome.compare_variants(runs[0]), _place(given.runs[0])
+    return found, _place(given.runs[-1]) / f"against-{label.replace('/', '-')}"
+
+
+def _place(what: str) -> Path:
+    """Beside the run; a run of the history has no directory, so then here."""
+    return Path(what) if Path(what).exists() else Path("results") / what.replace("/", "-")
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m reports.regression")
-    parser.add_argument("base", type=Path, metavar="BASE")
-    parser.add_argument("new", type=Path, metavar="NEW")
+    parser.add_argument("runs", nargs="+", metavar="RUN")
+    parser.add_argument("--against", metavar="NAME")
+    parser.add_argument("--history", metavar="WHERE")
     parser.add_argument("--across", action="append", default=[], metavar="KEY")
     parser.add_argument("--strict", action="store_true")
     parser.add_argument("--out", type=Path, metavar="DIR")

@@ -2,71 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-import pandas as pd
-
-from harness.errors import ConfigError, LabError
-from harness.units import Clock
+from harness.errors import LabError
 from reports import frames, style
 from reports.document import templates, write_whole
 from reports.frames import Run, metric_of
-from reports.regression import formats, judge
-from reports.regression.judge import Change, Verdict, exit_changes
+from reports.regression import formats
+from reports.regression.outcome import PREDICTED, Outcome, compare_variants
+from reports.regression.verdict import MARGINS, RANK, Change, Verdict
 from reports.tables import Cell, Table
 
 KIND: dict[Verdict, str] = {"regression": "refuted", "improvement": "supported"}
 """Verdicts that look as those on claims do in the comparison's report."""
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """Two runs, compared."""
-
-    base: Run
-    new: Run
-    changes: tuple[Change, ...]
-
-    @property
-    def primary(self) -> tuple[Change, ...]:
-        """The figures that decide."""
-        return tuple(change for change in self.changes if change.primary)
-
-    def count(self, verdict: Verdict) -> int:
-        return sum(change.verdict == verdict for change in self.primary)
-
-    @property
-    def clock(self) -> Clock:
-        return self.new.info.clock
-
-
-def compare(base_dir: Path, new_dir: Path, across: Sequence[str] = ()) -> Outcome:
-    """The run in `new_dir` judged against the one in `base_dir`.
-
-    ConfigError if a directory holds no run, the runs cannot be compared, or have nothing in common.
-    """
-    base, new = frames.load(base_dir), frames.load(new_dir)
-    judge.check_comparable(base, new, across)
-    boots = [frames.per_boot(frames.measurements(run)) for run in (base, new)]
-    changes = judge.judge(boots[0], boots[1])
-    if not any(change.primary for change in changes):
-        raise ConfigError(f"{base_dir} and {new_dir} have no figure in common")
-    counted = frames.exits(base), frames.exits(new)
-    return Outcome(base, new, tuple(_explained(change, *counted) for change in changes))
-
-
-def _explained(change: Change, base: pd.DataFrame, new: pd.DataFrame) -> Change:
-    """A figure that changed, with what changed in the exits of its path."""
-    if change.verdict not in KIND:
-        return change
-    return replace(change, exits=tuple(exit_changes(base, new, change.path, change.workload)))
-
-
 def headline(outcome: Outcome) -> str:
     """The verdict in one sentence."""
+    if outcome.expectations:
+        return _expected_headline(outcome)
     total = len(outcome.primary)
     worse, better = outcome.count("regression"), outcome.count("improvement")
     if worse:
@@ -83,6 +38,22 @@ def headline(outcome: Outcome) -> str:
     return f"No change in any of {total} figures"
 
 
+def _expected_headline(outcome: Outcome) -> str:
+    """Of an ablation: did it do what was expected?"""
+    every = outcome.expectations
+    met = sum(each.verdict == "it did" for each in every)
+    name, first = outcome.new.info.options["ablation"], sentence(every[0].change)
+    return f"{name}: {met} of {len(every)} figures did what was expected; {first}"
+
+
+def lines(outcome: Outcome) -> list[str]:
+    """A line a figure that decides, for a terminal."""
+    return [
+        f"{change.verdict:<12} {sentence(change)}{f' ({change.why})' if change.why else ''}"
+        for change in outcome.primary
+    ]
+
+
 def sentence(change: Change) -> str:
     """A change with what explains it: "sriov, tcp-tx: Throughput -12 %: npf exits ... "."""
     metric = metric_of(change.metric)
@@ -95,7 +66,7 @@ def percent(change: Change) -> str:
 
 
 def _percent(ratio: float) -> str:
-    if not math.isfinite(ratio):
+    if ratio > 1e9:  # a limit of a search, where the base has none
         return "from none"
     if ratio >= 3:
         return f"x {ratio:.3g}"
@@ -105,14 +76,15 @@ def _percent(ratio: float) -> str:
 def change_table(changes: Sequence[Change], outcome: Outcome, title: str) -> Table:
     """The changes, a row each."""
     head = (
-        ("figure",), ("verdict",), ("change", "[99 %]"), ("base",), ("new",), ("p adjusted",),
-        ("exits that changed, or why undecided",),
+        ("figure",), ("verdict",), ("change", f"[{outcome.method.interval}]"), ("base",), ("new",),
+        ("p adjusted",), ("exits that changed, or why undecided",),
     )  # fmt: skip
     rows = tuple(_row(change, outcome) for change in changes)
     return Table(head, rows, title=title, text=True)
 
 
 def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
+    sampled = "runs" if outcome.method is PREDICTED else "boots"
     unit = style.unit(metric_of(change.metric).unit_by(outcome.clock))
     low, high = _percent(change.shift.low), _percent(change.shift.high)
     boots = change.shift.boots
@@ -120,11 +92,39 @@ def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
         Cell(f"{change.path}, {change.workload}", metric_of(change.metric).label),
         Cell(change.verdict, kind=KIND.get(change.verdict, "")),
         Cell(percent(change), f"[{low}, {high}]"),
-        Cell(f"{style.number(change.base)} {unit}", f"{boots[0]} boots"),
-        Cell(f"{style.number(change.new)} {unit}", f"{boots[1]} boots"),
+        Cell(f"{style.number(change.base)} {unit}", f"{boots[0]} {sampled}"),
+        Cell(f"{style.number(change.new)} {unit}", f"{boots[1]} {sampled}"),
         Cell(f"{change.p:.2g}"),
         Cell(change.why or "; ".join(change.exits[:3])),
     )
+
+
+def expected_table(outcome: Outcome) -> Table | None:
+    """What the ablated feature was expected to do, and whether it did; None without one."""
+    kinds = {"it did": "supported", "it did not": "refuted", "undecided": ""}
+    rows = tuple(
+        (
+            Cell(
+                f"{each.change.path}, {each.change.workload}", metric_of(each.change.metric).label
+            ),
+            Cell(each.expected.direction, each.expected.why),
+            Cell(each.verdict, kind=kinds[each.verdict]),
+            Cell(percent(each.change)),
+            Cell(f"{style.number(each.change.base)} -> {style.number(each.change.new)}"),
+        )
+        for each in outcome.expectations
+    )
+    head = (("figure",), ("expected",), ("seen",), ("change",), ("base -> new",))
+    return Table(head, rows, text=True) if rows else None
+
+
+def causes(outcome: Outcome) -> dict[str, tuple[str, ...]]:
+    """Path -> what the rise of its exits points to, each cause once."""
+    found: dict[str, dict[str, None]] = {}
+    for change in outcome.changes:
+        if change.primary and change.verdict == "regression":
+            found.setdefault(change.path, {}).update(dict.fromkeys(change.causes))
+    return {path: tuple(named) for path, named in found.items() if named}
 
 
 def differences(outcome: Outcome) -> Table:
@@ -148,6 +148,17 @@ def _facts(run: Run) -> Mapping[str, str]:
     return facts
 
 
+def render(run_dir: Path) -> tuple[Path, Outcome]:
+    """The report on the two configurations that a run interleaved, written beside its records.
+
+    ConfigError if there are not two, or they have nothing in common.
+    """
+    run = frames.load(run_dir)
+    frames.export(run, frames.measurements(run), frames.exits(run), run_dir)
+    outcome = compare_variants(run)
+    return write(outcome, run_dir), outcome
+
+
 def write(outcome: Outcome, directory: Path) -> Path:
     """Write regression.{html,md,json} and the formats that CI reads; the page's path.
 
@@ -160,11 +171,12 @@ def write(outcome: Outcome, directory: Path) -> Path:
         "headline": headline(outcome),
         "table": change_table(primary, outcome, ""),
         "others": change_table(other, outcome, "") if other else None,
+        "expected": expected_table(outcome),
+        "causes": causes(outcome),
         "differences": differences(outcome),
-        "counts": {verdict: outcome.count(verdict) for verdict in judge.RANK},
+        "counts": {verdict: outcome.count(verdict) for verdict in RANK},
         "kinds": KIND,
-        "level": judge.LEVEL,
-        "margins": {metric_of(name).label: 100 * m for name, m in judge.MARGINS.items()},
+        "margins": {metric_of(name).label: 100 * m for name, m in MARGINS.items()},
     }
     texts = {
         f"regression.{kind}": templates(directory)
@@ -172,7 +184,7 @@ def write(outcome: Outcome, directory: Path) -> Path:
         .render(**content)
         for kind in ("html", "md")
     }
-    texts |= formats.every(outcome.changes, outcome.base.info.run, outcome.new.info.run)
+    texts |= formats.every(outcome)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from xml.etree import ElementTree
 
 from reports.frames import metric_of
-from reports.regression.judge import Change
+from reports.regression.outcome import Outcome
+from reports.regression.verdict import Change
 
 
-def every(changes: Sequence[Change], base: str, new: str) -> dict[str, str]:
+def every(outcome: Outcome) -> dict[str, str]:
     """File name -> content."""
+    changes = outcome.changes
     return {
-        "regression.json": as_json(changes, base, new),
+        "regression.json": as_json(outcome),
         "regression-junit.xml": as_junit(changes),
         "benchmark-bigger-is-better.json": as_github_benchmark(changes, "higher"),
         "benchmark-smaller-is-better.json": as_github_benchmark(changes, "lower"),
@@ -23,16 +25,12 @@ def every(changes: Sequence[Change], base: str, new: str) -> dict[str, str]:
     }
 
 
-def name_of(change: Change) -> str:
-    return f"{change.path}/{change.workload}/{change.metric}"
-
-
 def _finite(value: float) -> float | None:
     """JSON has no infinity."""
     return value if math.isfinite(value) else None
 
 
-def as_json(changes: Iterable[Change], base: str, new: str) -> str:
+def as_json(outcome: Outcome) -> str:
     """Everything, for a program of one's own."""
     rows = [
         {
@@ -50,10 +48,20 @@ def as_json(changes: Iterable[Change], base: str, new: str) -> str:
             "p": change.p,
             "boots": change.shift.boots,
             "exits": change.exits,
+            "causes": change.causes,
         }
-        for change in changes
+        for change in outcome.changes
     ]
-    return json.dumps({"base": base, "new": new, "changes": rows}, indent=1) + "\n"
+    whole = {
+        "base": outcome.base_name,
+        "new": outcome.new_name,
+        "base_options": outcome.base.info.options,
+        "new_options": outcome.new.info.options,
+        "method": outcome.method.name,
+        "level": outcome.method.level,
+        "changes": rows,
+    }
+    return json.dumps(whole, indent=1) + "\n"
 
 
 def as_junit(changes: Iterable[Change]) -> str:
@@ -85,7 +93,7 @@ def as_github_benchmark(changes: Iterable[Change], better: str) -> str:
     """The custom formats of github-action-benchmark, which wants a file for each direction."""
     rows = [
         {
-            "name": name_of(change),
+            "name": change.name,
             "unit": metric_of(change.metric).unit,
             "value": change.new,
             "range": f"± {100 * change.shift.scale:.2g} %",

@@ -30,7 +30,11 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def bench(run_dir: Path, *options: str) -> str:
     """What `nicproof bench` says; it has to end well."""
-    argv = (sys.executable, "-m", "harness.cli", "bench", "--seed=1", f"--run-dir={run_dir}")
+    return nicproof("bench", run_dir, *options)
+
+
+def nicproof(command: str, run_dir: Path, *options: str) -> str:
+    argv = (sys.executable, "-m", "harness.cli", command, "--seed=1", f"--run-dir={run_dir}")
     argv += (f"--history={history_of(run_dir)}", "--name=end-to-end")
     result = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(
         (*argv, *options), timeout=500, check=False
@@ -94,6 +98,22 @@ def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(tmp_path: P
     first, second = warmup.metrics["throughput"], trial.metrics["throughput"]
     assert second == pytest.approx(first, rel=0.2)
     assert sum(exit_.count for exit_ in trial.exits or () if exit_.reason == "npf") == 0
+
+
+def test_two_configurations_are_interleaved_until_they_are_told_apart(tmp_path: Path) -> None:
+    """Without the BAR's mapping a VF costs MMIO exits; six blocks are enough to say so."""
+    run_dir = tmp_path / "run"
+    said = nicproof("ab", run_dir, "--ablate=x-no-mmap", "--workloads=tcp-tx")
+    assert "block 5: undecided: sriov tcp-tx mmio_exits_per_packet" in said
+    assert "block 6: all figures are decided" in said
+    assert "x-no-mmap: 1 of 1 figures did what was expected" in said
+    run = frames.load(run_dir)
+    assert run.info.finished and run.info.variants == {"a": {}, "b": {"vfio": "x-no-mmap=on"}}
+    mapped, trapped = (frames.of_variant(run, name) for name in ("a", "b"))
+    assert [len(each.counted) for each in (mapped, trapped)] == [12, 12]  # and the idle ones
+    assert {e.reason for t in mapped.counted for e in t.exits or ()}.isdisjoint({"npf"})
+    page = (run_dir / "regression.html").read_text()
+    assert "a BAR is trapped" in page
 
 
 def test_a_full_disk_is_one_clear_error_and_the_records_are_kept(tmp_path: Path) -> None:

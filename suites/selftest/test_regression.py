@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import math
+import signal
 import sys
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,11 +19,19 @@ import msgspec
 import numpy as np
 import pytest
 
+from harness.errors import ConfigError
+from harness.flags import add_to
+from harness.gate import Suspicion
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
+from harness.options import OPTIONS, BenchOptions
+from harness.suite import run_to_its_end
 from reports import shifts
-from reports.regression import document, judge
+from reports.frames import load
+from reports.regression import judge
+from reports.regression.exits import ExitChange, likely_causes
+from reports.regression.outcome import compare as compared
 from suites.selftest import synthetic_run
 from suites.selftest.synthetic_run import CHARACTERS, make_run, write_run
 
@@ -162,7 +172,8 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
 
 
 def test_too_few_boots_are_undecided_with_advice(tmp_path: Path) -> None:
-    outcome = document.compare(run(tmp_path / "a", 1, boots=2), run(tmp_path / "b", 2, boots=2))
+    sides = [load(run(tmp_path / name, seed, boots=2)) for seed, name in enumerate("ab", 1)]
+    outcome = compared(*sides)
     assert {change.verdict for change in outcome.primary} == {"undecided"}
     assert all("would decide it" in c.why or "too noisy" in c.why for c in outcome.primary)
 
@@ -182,7 +193,7 @@ def test_known_shifts_are_judged_as_they_are() -> None:
 def _boots(values: np.ndarray) -> object:
     import pandas as pd
 
-    rows = {"path": "sriov", "workload": "tcp-tx", "metric": "throughput"}
+    rows = {"path": "sriov", "workload": "tcp-tx", "metric": "throughput", "variant": ""}
     blocks = range(len(values))
     return pd.DataFrame([{**rows, "block": b, "boot": b, "value": v} for b, v in zip(
         blocks, values, strict=True)])  # fmt: skip
@@ -201,3 +212,47 @@ def test_a_run_converts_to_what_benchstat_reads(tmp_path: Path) -> None:
         assert name.startswith("Benchmark") and name[9].isupper() and count == "1"
         assert len(pairs) % 2 == 0 and all(float(value) >= 0 for value in pairs[::2])
     assert not (base / "report.html").exists()
+
+
+def test_a_suspicion_is_confirmed_on_its_own_figures_alone(tmp_path: Path) -> None:
+    change = {"path": "sriov", "workload": "latency", "metric": "rtt_p50", "primary": True}
+    found = {
+        "changes": [
+            {**change, "verdict": "regression"},
+            {**change, "path": "virtio", "verdict": "undecided"},
+            {**change, "path": "virtio", "verdict": "regression", "primary": False},
+        ],
+        "base_options": {"quick": "yes"},
+        "new_options": {"vfio": "x-no-mmap=on", "guest-append": "nox2apic quiet"},
+    }
+    file = tmp_path / "regression.json"
+    file.write_text(json.dumps(found))
+    given = Namespace(**{each.name: each.keywords.get("default") for each in OPTIONS})
+    given.clock, given.max_blocks = "wall", 30
+    arguments = Suspicion.read(file).arguments(given, tmp_path / "confirm")
+    parser = ArgumentParser()
+    add_to(parser.add_argument, OPTIONS)
+    run = BenchOptions.of(parser.parse_args(arguments))
+    assert run.pair and run.paths == ("sriov",) and run.workloads == ("latency",)
+    assert run.deciding == ("sriov/latency/rtt_p50",)
+    assert (run.boots, run.clock, run.run_dir) == (30, "wall", tmp_path / "confirm")
+    assert run.variants["b"].guest_append == "nox2apic quiet"
+    file.write_text(json.dumps({**found, "new_options": {}}))
+    with pytest.raises(ConfigError, match="nothing to interleave"):
+        Suspicion.read(file).arguments(given, tmp_path / "confirm")
+
+
+def test_exits_that_rose_point_to_a_cause() -> None:
+    rose = (ExitChange("npf", 0.0, 2.0), ExitChange("msr", 0.1, 0.3), ExitChange("io", 0.5, 0.1))
+    causes = list(likely_causes("sriov", rose))
+    assert len(causes) == 2 and causes[0].startswith("a BAR is trapped")
+    assert "doorbells" in next(likely_causes("virtio-vhost", rose))
+    assert not list(likely_causes("sriov", rose[2:])), "io fell"
+
+
+def test_a_program_is_waited_for_and_its_end_is_told() -> None:
+    assert run_to_its_end([sys.executable, "-c", "raise SystemExit(3)"]) == 3
+    before = signal.getsignal(signal.SIGTERM)
+    script = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
+    assert run_to_its_end([sys.executable, "-c", script]) == -signal.SIGTERM, "it was handed on"
+    assert signal.getsignal(signal.SIGTERM) is before

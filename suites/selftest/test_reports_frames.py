@@ -136,14 +136,15 @@ def test_exported_files_have_the_agreed_columns(tmp_path: Path) -> None:
     with (tmp_path / "measurements.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert ",".join(rows[0]) == (
-        "run,fidelity,host,nic,path,workload,metric,unit,better,boot,trial,warmup,valid,reason,value"
+        "run,fidelity,host,nic,path,workload,metric,unit,better,boot,trial,warmup,valid,reason,value,"
+        "variant"
     )
     assert {row["warmup"] for row in rows} == {"True", "False"}
     invalid = [row for row in rows if row["valid"] == "False"]
     assert invalid and all("differ by 14 %" in row["reason"] for row in invalid)
     with (tmp_path / "exits.csv").open() as file:
         head = file.readline().strip()
-    assert head == "run,path,workload,boot,trial,reason,count,time_ns,window_ns,packets"
+    assert head == "run,path,workload,boot,trial,reason,count,time_ns,window_ns,packets,variant"
     lines = (tmp_path / "trials.jsonl").read_text().splitlines()
     assert [msgspec.json.decode(line, type=TrialRecord) for line in lines] == list(records)
     assert json.loads(lines[0])["index"] == 0

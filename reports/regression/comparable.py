@@ -1,0 +1,81 @@
+"""May two runs be compared at all? What must be the same in both, and the refusal that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from harness.errors import ConfigError
+from harness.measure.record import IDLE
+from reports.frames import Run
+
+KEYS = ("fidelity", "clock", "NIC model", "CPU", "workload parameters")
+"""What must be the same in two runs for a comparison to mean anything."""
+
+
+def fingerprint(run: Run) -> dict[str, str]:
+    """KEYS of a run, in words."""
+    parameters = sorted(
+        {
+            f"{trial.workload}: {' '.join(f'{k}={v}' for k, v in sorted(trial.parameters.items()))}"
+            for trial in run.counted
+            if trial.workload != IDLE
+        }
+    )
+    values = (
+        run.info.fidelity,
+        run.info.clock,
+        run.info.nic.split()[0],
+        run.info.environment.get("host", {}).get("CPU", "unknown"),
+        "; ".join(parameters),
+    )
+    return dict(zip(KEYS, values, strict=True))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key that two runs do not share, with its value in each."""
+
+    key: str
+    base: str
+    new: str
+
+
+def difference(base: Run, new: Run, across: Iterable[str] = ()) -> Difference | None:
+    """The first key, other than those in `across`, in which two runs differ.
+
+    ConfigError for a key that there is not.
+    """
+    allowed = set(across)
+    if unknown := allowed - set(KEYS):
+        raise ConfigError(
+            f"--across {', '.join(sorted(unknown))}: not a key of a run",
+            remedy=f"choose from {', '.join(KEYS)}",
+        )
+    sides = _of_common_workloads(fingerprint(base), fingerprint(new))
+    for key in KEYS:
+        if sides[0][key] != sides[1][key] and key not in allowed:
+            return Difference(key, sides[0][key], sides[1][key])
+    return None
+
+
+def check(base: Run, new: Run, across: Iterable[str] = ()) -> None:
+    """ConfigError, with the difference named, if two runs must not be compared."""
+    if found := difference(base, new, across):
+        raise ConfigError(
+            f"{base.info.run} and {new.info.run} differ in {found.key}: {found.base!r}, "
+            f"{found.new!r}",
+            remedy=f"if that is the point of the comparison: --across {found.key!r}",
+        )
+
+
+def _of_common_workloads(
+    base: dict[str, str], new: dict[str, str]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Workloads that only one of the runs has are not compared, so they cannot differ."""
+    key = "workload parameters"
+    lines = [side[key].split("; ") for side in (base, new)]
+    names = [{line.partition(":")[0] for line in each} for each in lines]
+    common = names[0] & names[1]
+    kept = ["; ".join(x for x in each if x.partition(":")[0] in common) for each in lines]
+    return {**base, key: kept[0]}, {**new, key: kept[1]}

@@ -1,0 +1,114 @@
+"""What changed in the exits of a path, since that is what explains a change of its speed, and what
+is likely to have caused it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from harness.units import MMIO_REASONS
+from reports.frames import exits_per_boot
+
+LEAST = 0.01
+"""Exits per packet: a change below this is none."""
+
+
+@dataclass(frozen=True)
+class ExitChange:
+    """Exits per packet of one reason, medians over boots."""
+
+    reason: str
+    before: float
+    after: float
+
+    @property
+    def rise(self) -> float:
+        return self.after - self.before
+
+    def __str__(self) -> str:
+        return f"{self.reason} exits per packet {self.before:.3g} -> {self.after:.3g}"
+
+
+def exit_changes(
+    base: pd.DataFrame, new: pd.DataFrame, path: str, workload: str
+) -> tuple[ExitChange, ...]:
+    """What changed in a path's exits under a workload, the largest change first; the frames are
+    frames.exits of the two sides."""
+    sides = []
+    for counted in (base, new):
+        per_boot = exits_per_boot(counted)
+        here = per_boot[(per_boot["path"] == path) & (per_boot["workload"] == workload)]
+        sides.append(here.groupby("reason")["per_packet"].median().to_dict())
+    changes = [
+        ExitChange(str(reason), sides[0].get(reason, 0.0), sides[1].get(reason, 0.0))
+        for reason in {**sides[0], **sides[1]}
+    ]
+    kept = [change for change in changes if abs(change.rise) >= LEAST]
+    return tuple(sorted(kept, key=lambda change: -abs(change.rise)))
+
+
+@dataclass(frozen=True)
+class _Fingerprint:
+    """A rise of these reasons on these paths points to this cause."""
+
+    paths: tuple[str, ...]  # none: any
+    reasons: frozenset[str]
+    cause: str
+
+
+_VFIO = ("sriov", "passthrough")
+_VIRTIO = ("virtio", "virtio-vhost")
+
+_FINGERPRINTS = (
+    _Fingerprint(
+        _VFIO, MMIO_REASONS,
+        "a BAR is trapped, often the one with the MSI-X table: x-no-mmap, a BAR smaller than a "
+        "page, or a page that it shares with the table; or the guest's APIC is not in x2APIC mode",
+    ),
+    _Fingerprint(
+        _VIRTIO, MMIO_REASONS,
+        "more doorbells: event_idx is off, or batches are smaller since the device keeps up",
+    ),
+    _Fingerprint(
+        (), MMIO_REASONS,
+        "the driver touches more of the emulated NIC's registers a packet",
+    ),
+    _Fingerprint(
+        (), frozenset({"msr", "msr_write", "write_msr", "msr_read", "read_msr", "apic_write"}),
+        "more interrupts or timers: each end of interrupt is an MSR write, and none is virtualised "
+        "(AVIC, APICv)",
+    ),
+    _Fingerprint(
+        (), frozenset({"interrupt", "external_interrupt", "intr"}),
+        "more host interrupts on the guest's CPU: interrupts are not posted, or less moderated",
+    ),
+    _Fingerprint(
+        (), frozenset({"vintr", "interrupt_window", "pending_interrupt"}),
+        "interrupts reach the guest while it has them disabled, and wait for a window",
+    ),
+    _Fingerprint(
+        (), frozenset({"io", "io_instruction"}),
+        "port I/O: the guest polls an emulated timer, or its driver a device in I/O space",
+    ),
+    _Fingerprint(
+        (), frozenset({"pause", "pause_instruction"}),
+        "the guest spins: a virtual CPU that holds a lock does not run",
+    ),
+)  # fmt: skip
+
+
+def likely_causes(path: str, changes: Sequence[ExitChange]) -> Iterator[str]:
+    """What the reasons that rose point to, the largest rise first; each cause once."""
+    seen: set[str] = set()
+    for change in changes:
+        for known in _FINGERPRINTS:
+            fits = change.reason.lower() in known.reasons and (
+                path in known.paths or not known.paths
+            )
+            if change.rise > 0 and fits:
+                if known.cause not in seen:
+                    seen.add(known.cause)
+                    yield known.cause
+                break

@@ -1,0 +1,185 @@
+"""The gate's record on real trials: `python -m suites.benchmarks.calibration DIR` reads blocks.csv
+in DIR, as test_calibration.py made it, and writes calibration.md beside it.
+
+The same data is judged by our tests, by benchstat's (Mann-Whitney at 5 %, each figure for itself)
+and by a fixed threshold of 5 % between medians.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import mannwhitneyu
+
+from harness.options import MAX_BLOCKS
+from reports.regression import judge, paired
+from reports.regression.verdict import worsening
+
+FILENAME = "blocks.csv"
+COLUMNS = ("condition", "comparison", "block", "variant", "path", "workload", "metric", "value")
+EQUAL = "equal"
+DRAWN = 200
+"""Comparisons drawn from blocks of equal configurations."""
+
+SHIFTS = (0.01, 0.03, 0.05, 0.10)
+_SEED = 20_261_126
+
+Frame = pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Sides:
+    """A comparison: one row a block and figure on each side, as frames.per_boot gives them."""
+
+    base: Frame
+    new: Frame
+
+    def first(self, blocks: int) -> Sides:
+        kept = sorted(set(self.base["block"]))[:blocks]
+        return Sides(*(side[side["block"].isin(kept)] for side in (self.base, self.new)))
+
+
+def by_pairs(sides: Sides) -> int | None:
+    """Blocks after which `ab` stops, and tells a regression; None if it tells none."""
+    for blocks in range(1, MAX_BLOCKS + 1):
+        changes = [c for c in paired.judge(*_both(sides.first(blocks))) if c.primary]
+        if all(change.verdict != "undecided" for change in changes):
+            break
+    return blocks if any(change.verdict == "regression" for change in changes) else None
+
+
+def by_exchange(sides: Sides) -> int | None:
+    """`compare`, on the same boots as two runs."""
+    found = [c for c in judge.judge(*_both(sides)) if c.primary and c.verdict == "regression"]
+    return MAX_BLOCKS if found else None
+
+
+def by_mann_whitney(sides: Sides) -> int | None:
+    """benchstat's method: each figure for itself, unpaired, at 5 %."""
+    return MAX_BLOCKS if any(p < 0.05 and worse > 0 for worse, p in _tested(sides)) else None
+
+
+def by_threshold(sides: Sides) -> int | None:
+    """Medians that are 5 % worse."""
+    return MAX_BLOCKS if any(worse > np.log(1.05) for worse, _ in _tested(sides)) else None
+
+
+def _tested(sides: Sides) -> Iterator[tuple[float, float]]:
+    """Of each figure: how much worse its median is, as a log ratio, and Mann and Whitney's p."""
+    keys = ["path", "workload", "metric"]
+    base, new = (side.groupby(keys)["value"] for side in _both(sides))
+    for key, values in base:
+        other = new.get_group(key)
+        yield (
+            worsening(key[2], float(other.median() / values.median())),
+            float(mannwhitneyu(values, other).pvalue),
+        )
+
+
+def _both(sides: Sides) -> tuple[Frame, Frame]:
+    return sides.base, sides.new
+
+
+METHODS: dict[str, Callable[[Sides], int | None]] = {
+    "nicproof ab (pairs)": by_pairs,
+    "nicproof compare (exchange)": by_exchange,
+    "benchstat's (Mann-Whitney, 5 %)": by_mann_whitney,
+    "fixed threshold, 5 %": by_threshold,
+}
+
+
+def drawn(equal: Frame, count: int, worse: float = 0.0) -> Iterator[Sides]:
+    """Comparisons of MAX_BLOCKS blocks each, drawn from real ones of equal configurations, the
+    sides of each block exchanged or not by lot; every figure of the second is then so much worse.
+    """
+    random = np.random.default_rng(_SEED)
+    pool = equal["comparison"].unique()
+    halves = {
+        (number, side): frame for (number, side), frame in equal.groupby(["comparison", "variant"])
+    }
+    whole = [n for n in pool if (n, "a") in halves and (n, "b") in halves]
+    for _ in range(count):
+        chosen = random.choice(whole, MAX_BLOCKS, replace=False)
+        sides: tuple[list[Frame], list[Frame]] = ([], [])
+        for block, number in enumerate(chosen):
+            order = "ab" if random.random() < 0.5 else "ba"
+            for side, variant in zip(sides, order, strict=True):
+                side.append(halves[number, variant].assign(block=block))
+        base, new = (pd.concat(side) for side in sides)
+        yield Sides(base, _worsened(new, worse))
+
+
+def _worsened(frame: Frame, by: float) -> Frame:
+    factor = [np.exp(by * np.sign(worsening(metric, 2.0))) for metric in frame["metric"]]
+    return frame.assign(value=frame["value"] * factor)
+
+
+def injected(blocks: Frame, condition: str) -> list[Sides]:
+    """The comparisons of a real slowdown, as they were measured."""
+    here = blocks[blocks["condition"] == condition]
+    return [
+        Sides(frame[frame["variant"] == "a"], frame[frame["variant"] == "b"])
+        for _, frame in here.groupby("comparison")
+    ]
+
+
+def table(blocks: Frame) -> str:
+    """Regressions that each method tells, of how many comparisons, as Markdown."""
+    equal = blocks[blocks["condition"] == EQUAL]
+    rows: list[tuple[str, Sequence[Sides]]] = [
+        ("equal configurations", list(drawn(equal, DRAWN))),
+        *(
+            (f"all figures {100 * by:.0f} % worse (synthetic)", list(drawn(equal, DRAWN, by)))
+            for by in SHIFTS
+        ),
+        *((name, injected(blocks, name)) for name in _others(blocks)),
+    ]
+    lines = [
+        f"| of so many comparisons | {' | '.join(METHODS)} | blocks that ab took |",
+        f"| --- |{' ---: |' * (len(METHODS) + 1)}",
+    ]
+    for name, comparisons in rows:
+        found = {method: [tell(sides) for sides in comparisons] for method, tell in METHODS.items()}
+        counts = [f"{sum(each is not None for each in told)}" for told in found.values()]
+        took = [each for each in found["nicproof ab (pairs)"] if each is not None]
+        span = f"{min(took)} to {max(took)}, median {np.median(took):g}" if took else ""
+        lines.append(f"| {name}, {len(comparisons)} | {' | '.join(counts)} | {span} |")
+    return "\n".join(lines) + "\n"
+
+
+def sizes(blocks: Frame) -> str:
+    """What the slowdowns really did, and how much a boot varies: a row a figure."""
+    keys = ["condition", "path", "workload", "metric"]
+    lines = [
+        "| condition | figure | a, median | CV of a boot | change of b |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    for key, frame in blocks.groupby(keys, sort=False):
+        sides = frame.groupby("variant")["value"]
+        medians, spread = sides.median(), sides.std() / sides.mean()
+        change = 100 * (medians["b"] / medians["a"] - 1) if medians["a"] else float("nan")
+        lines.append(
+            f"| {key[0]} | {', '.join(map(str, key[1:]))} | {medians['a']:.4g} | "
+            f"{100 * spread['a']:.2f} % | {change:+.1f} % |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _others(blocks: Frame) -> list[str]:
+    return [str(name) for name in blocks["condition"].unique() if name != EQUAL]
+
+
+def main(directory: Path) -> None:
+    blocks = pd.read_csv(directory / FILENAME).assign(boot=0)
+    text = f"{table(blocks)}\n{sizes(blocks)}"
+    (directory / "calibration.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

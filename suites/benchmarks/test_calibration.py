@@ -1,0 +1,137 @@
+"""How often does the gate cry wolf, and does it hear one? Real trials, of equal configurations and
+of slowdowns that are known.
+
+Run by `make bench-calibration`. A block boots one path twice, as `a` and as `b`; nothing is
+asserted about the figures: they go to blocks.csv, for `python -m suites.benchmarks.calibration`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from fixtures.lab import opened_bench, opened_lab
+from fixtures.progress import Progress
+from harness.errors import LabError, RunOver
+from harness.measure.plan import Visit, interleave
+from harness.measure.record import TrialRecord
+from harness.measure.runner import Bench, station
+from harness.options import MAX_BLOCKS, BenchOptions
+from harness.variant import Variant
+from harness.workloads import fitted
+from reports.frames import values_of
+from reports.regression.verdict import MARGINS
+from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME
+
+WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
+COMPARISONS = 10
+EQUAL_BLOCKS = 60
+"""Blocks of equal configurations, from which comparisons are drawn."""
+
+DELAY = 0.05
+"""What netem adds to a path's median round trip."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What is slower in `b`."""
+
+    name: str
+    path: str
+    b: Variant
+    delayed: bool = False
+
+
+CONDITIONS = (
+    Condition(EQUAL, "sriov", Variant()),
+    Condition("x-no-mmap=on", "sriov", Variant(vfio="x-no-mmap=on")),
+    Condition("netem +5 %", "sriov", Variant(), delayed=True),
+    Condition("vhost=off", "virtio-vhost", Variant(vhost="off")),
+)
+
+
+@pytest.mark.timeout(3 * 3600)
+@pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)
+def test_blocks(condition: Condition, bench_options: BenchOptions, progress: Progress) -> None:
+    comparisons, blocks = (
+        (EQUAL_BLOCKS, 1) if condition.name == EQUAL else (COMPARISONS, MAX_BLOCKS)
+    )
+    run_dir = bench_options.run_dir / condition.name.partition("=")[0].replace(" ", "-")
+    options = replace(
+        bench_options,
+        run_dir=run_dir,
+        paths=(condition.path,),
+        workloads=WORKLOADS,
+        variants={"a": Variant(), "b": condition.b},
+    )
+    with opened_lab(options, progress) as lab, opened_bench(lab, options, progress) as bench:
+        delay = _delay(bench, condition, progress) if condition.delayed else 0
+        for comparison in range(comparisons):
+            for visit in interleave(options.paths, blocks, comparison, ("a", "b")):
+                progress.say(f"{condition.name}: comparison {comparison + 1}, {visit.id}")
+                slowed = _delayed(bench, delay) if visit.variant == "b" and delay else nullcontext()
+                records = _measure(bench, visit, slowed, progress)
+                _write(
+                    bench_options.run_dir / FILENAME, _rows(condition, comparison, visit, records)
+                )
+
+
+def _measure(
+    bench: Bench, visit: Visit, slowed: AbstractContextManager[None], progress: Progress
+) -> list[TrialRecord]:
+    """A trial of each workload, after a warm-up; a guest that is lost takes only its own along."""
+    records = []
+    try:
+        with station(bench, visit) as place, slowed:
+            place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
+            for name in WORKLOADS:
+                records.append(place.trial(fitted(name, bench.info.clock)))
+                progress.trial(records[-1])
+    except RunOver:
+        raise
+    except LabError as error:
+        progress.line(f"  {visit.id}: {error.message}")
+    return [record for record in records if record.valid]
+
+
+def _delay(bench: Bench, condition: Condition, progress: Progress) -> int:
+    """Nanoseconds that are DELAY of the path's median round trip, as it is seen once."""
+    records = _measure(bench, Visit(0, condition.path, 0, "a"), nullcontext(), progress)
+    (latency,) = (record for record in records if record.workload == "latency")
+    return round(1000 * DELAY * latency.metrics["rtt_p50"])
+
+
+@contextmanager
+def _delayed(bench: Bench, ns: int) -> Iterator[None]:
+    """What the partner sends leaves so much later."""
+    device = ("dev", bench.partner.interface, "root")
+    bench.partner.run(("tc", "qdisc", "add", *device, "netem", "delay", f"{ns}ns"))
+    try:
+        yield
+    finally:
+        bench.partner.run(("tc", "qdisc", "del", *device))
+
+
+def _rows(
+    condition: Condition, comparison: int, visit: Visit, records: list[TrialRecord]
+) -> list[tuple[object, ...]]:
+    """A row a primary figure: COLUMNS."""
+    key = (condition.name, comparison, visit.block, visit.variant, visit.path)
+    return [
+        (*key, record.workload, metric, values[metric])
+        for record in records
+        for values in [values_of(record)]
+        for metric in MARGINS
+        if metric in values
+    ]
+
+
+def _write(file: Path, rows: list[tuple[object, ...]]) -> None:
+    new = not file.exists()
+    with file.open("a", newline="") as out:
+        csv.writer(out).writerows(([COLUMNS] if new else []) + rows)
