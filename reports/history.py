@@ -53,11 +53,13 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
 
 
 def _runs(history: History, name: str | None) -> Iterator[Run]:
-    """Oldest first, one at a time."""
+    """Oldest first, one at a time; not those of two configurations, which would be two series."""
     from reports.frames import Run
 
     for entry in reversed(history.entries(name)):
-        yield Run(*history.load(entry))
+        run = Run(*history.load(entry))
+        if not run.info.variants:
+            yield run
 
 
 def _check(metric: str) -> None:

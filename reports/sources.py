@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.history import open_history
-
 from harness.errors import ConfigError
+from harness.history import open_history
 from reports import frames
 from reports.frames import Run
 

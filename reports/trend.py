@@ -14,7 +14,7 @@ from scipy.ndimage import median_filter
 
 from reports import style
 from reports.frames import Run, measurements, metric_of, per_boot
-from reports.regression.judge import fingerprint
+from reports.regression.comparable import fingerprint
 
 SHORTEST = 3
 """Runs that a level lasts at least: one run, or two, that are off are no new level."""
