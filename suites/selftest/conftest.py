@@ -12,12 +12,21 @@ import pytest
 
 from fixtures.options import BENCH_OPTIONS
 from harness.guest.rootfs import LOADER, qemu_through_loader
+from harness.history_db import VARIABLE
 from harness.lab.image import LabImage, current_manifest, images, is_built
 from harness.lab.nested import Lab, open_nested_lab
 from harness.options import BenchOptions
 from suites.selftest.postgres_server import PostgresServer, postgres_server, programs
 
 ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test looks into the user's own history, or adds to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("history") / "history.db"))
+        yield
 
 
 @pytest.fixture(scope="session")
