@@ -28,7 +28,8 @@ from harness.exits.model import (
     parse_vcpus,
 )
 from harness.host.base import Host
-from harness.measure.window import PYTHON, Probe, Reading, WindowResult
+from harness.host.program import PYTHON
+from harness.measure.window import Probe, Reading, WindowResult
 
 FORMAT = "/sys/kernel/tracing/events/kvm/kvm_exit/format"
 BPFFS = "/sys/fs/bpf"

@@ -19,6 +19,7 @@ import msgspec
 
 from harness.errors import LabError
 from harness.host.base import Host
+from harness.host.program import PYTHON
 from harness.measure.counters import (
     STATISTICS,
     cpu_times,
@@ -29,9 +30,6 @@ from harness.measure.counters import (
 )
 from harness.measure.record import ExitCount, WireSample
 from harness.units import NS_PER_S
-
-PYTHON = ("python3", "-I", "-S")
-"""Isolated and without site: half the start-up time, and nothing of the host's to trip over."""
 
 OVERHEAD_S = 30.0
 """Granted beyond the command's own timeout: python's start, reads, the way back."""

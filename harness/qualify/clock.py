@@ -10,9 +10,10 @@ from typing import Any
 
 from harness.errors import LabError, MissingCapability
 from harness.host.base import CommandResult, Host
+from harness.host.program import last_words
 from harness.journal import Journal, Run
 from harness.pci.device import Device
-from harness.qualify.agents import agent, last_words
+from harness.qualify.agents import agent
 from harness.qualify.node import Node
 
 SCALE = 65536 / 1000

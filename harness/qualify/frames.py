@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from harness.errors import LabError
 from harness.host.base import Host
-from harness.qualify.agents import agent, last_words
+from harness.host.program import last_words
+from harness.qualify.agents import agent
 
 QUIET_MS, LIMIT_MS = 300, 5000
 """Nothing that a port or a switch holds back in passing is held for longer."""

@@ -12,12 +12,13 @@ from typing import Any
 from harness.deadline import Deadline
 from harness.errors import LabError, MissingCapability
 from harness.guest.boot import Guest, StartedGuest, started
+from harness.host.program import last_words
 from harness.journal import Run
 from harness.netdev import macvtap
 from harness.paths.base import NicAttachment
 from harness.paths.parts import lacks_module
 from harness.qemu.argv import RUN
-from harness.qualify.agents import agent, last_words
+from harness.qualify.agents import agent
 from harness.qualify.rig import Rig
 
 LIMIT = 120.0

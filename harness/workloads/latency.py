@@ -18,7 +18,8 @@ import msgspec
 
 from harness.errors import ConfigError, LabError
 from harness.host.base import Host
-from harness.measure.window import PYTHON, Command, WindowSpec, run_window
+from harness.host.program import PYTHON
+from harness.measure.window import Command, WindowSpec, run_window
 from harness.workloads.base import Outcome, Target, describe, require_positive
 
 QUANTILES = {"rtt_p50": 0.5, "rtt_p90": 0.9, "rtt_p99": 0.99, "rtt_p999": 0.999}

@@ -15,6 +15,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.local import LocalHost
+from harness.host.program import PYTHON
 from harness.measure import window
 from harness.measure.window import Command, Probe, Reading, WindowSpec, run_window
 
@@ -158,9 +159,7 @@ def test_a_window_that_is_told_to_stop_ends_its_command(
     spec = WindowSpec(("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"))
     pid = tmp_path / "pid"
     program = f"{window._agent_source()}\nmain({window._encode(spec)})\n".encode()
-    with subprocess.Popen(
-        [*window.PYTHON, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as agent:
+    with subprocess.Popen([*PYTHON, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
         assert agent.stdin is not None and agent.stdout is not None
         agent.stdin.write(program)
         agent.stdin.close()
