@@ -1,4 +1,4 @@
-"""Frozen specifications of what the harness may work with."""
+"""The ports and the addresses of one measured link."""
 
 from __future__ import annotations
 

@@ -1,0 +1,118 @@
+"""Locks of ports, taken for real on this machine."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.errors import ConfigError, DeadlineExpired, LabError
+from harness.host.local import LocalHost
+from harness.inventory import lock
+from harness.inventory.lock import Owner, port_lock
+
+BDF = "0000:01:00.0"
+ONE = Owner("run-1", "ada@alpha", "2026-11-26T20:00:00+00:00")
+TWO = Owner("run-2", "bob@beta", "2026-11-26T21:00:00+00:00")
+
+
+def taken(directory: Path, owner: Owner, bdf: str = BDF) -> None:
+    with port_lock(LocalHost(), bdf, owner, directory=str(directory)):
+        pass
+
+
+def test_a_second_taker_is_told_who_has_the_port(tmp_path: Path) -> None:
+    locks = tmp_path / "locks"
+    with port_lock(LocalHost("alpha"), BDF, ONE, directory=str(locks)):
+        with pytest.raises(ConfigError) as refused:
+            taken(locks, TWO)
+        assert "0000:01:00.0 is in use by run run-1 of ada@alpha, since 2026-11-26T20" in str(
+            refused.value
+        )
+        with pytest.raises(ConfigError):
+            taken(locks, ONE)
+        taken(locks, TWO, "0000:02:00.0")
+    taken(locks, TWO)
+    assert msgspec.json.decode((locks / BDF).read_bytes())["run"] == "run-2"
+
+
+def test_locks_are_their_owners_business(tmp_path: Path) -> None:
+    taken(tmp_path / "locks", ONE)
+    assert (tmp_path / "locks").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "locks" / BDF).stat().st_mode & 0o777 == 0o600
+
+
+def test_links_that_somebody_laid_are_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    (locks / BDF).symlink_to(victim)
+    with pytest.raises(LabError, match="cannot be locked"):
+        taken(locks, ONE)
+    (tmp_path / "link").symlink_to(locks)
+    with pytest.raises(LabError, match="cannot be locked"):
+        taken(tmp_path / "link", ONE, "0000:02:00.0")
+    assert victim.read_text() == "precious"
+
+
+def test_a_directory_of_somebody_else_is_no_place_for_locks(tmp_path: Path) -> None:
+    if os.getuid() != 0:
+        pytest.skip("giving a directory away needs root")
+    os.chown(tmp_path, 12345, 12345)
+    with pytest.raises(LabError, match="belongs to somebody else"):
+        taken(tmp_path, ONE)
+
+
+def test_a_host_without_python_cannot_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "program", lambda *_: ("false",))
+    with pytest.raises(LabError, match="cannot be locked: it said nothing"):
+        taken(tmp_path / "locks", ONE)
+
+
+HOLD = """
+import sys
+from harness.host.local import LocalHost
+from harness.inventory.lock import Owner, port_lock
+with port_lock(LocalHost(), sys.argv[1], Owner("run-0", "eve@gamma", "now"), directory=sys.argv[2]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+def test_the_lock_ends_with_a_holder_that_is_killed(tmp_path: Path, death: signal.Signals) -> None:
+    locks = tmp_path / "locks"
+    argv = (sys.executable, "-c", HOLD, BDF, str(locks))
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+        with pytest.raises(ConfigError, match="run-0 of eve@gamma"):
+            taken(locks, TWO)
+        holder.send_signal(death)
+        holder.wait(5)
+        _soon(locks)
+
+
+def _soon(locks: Path) -> None:
+    """The holder's program notices the death of its parent, at once but not in no time."""
+    end = time.monotonic() + 5
+    while True:
+        try:
+            return taken(locks, TWO)
+        except ConfigError:
+            assert time.monotonic() < end, "the lock outlived its holder"
+            time.sleep(0.05)
+
+
+def test_a_wait_for_the_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    idle = (sys.executable, "-c", "import time; time.sleep(60)")
+    monkeypatch.setattr(lock, "program", lambda *_: idle)
+    monkeypatch.setattr(lock, "LIMIT", 0.2)
+    with pytest.raises(DeadlineExpired, match=r"the lock of 0000:01:00\.0"):
+        taken(tmp_path / "locks", ONE)
