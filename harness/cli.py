@@ -9,6 +9,7 @@ import sys
 from harness import __version__, doctor, gate, history_commands, nic, options
 from harness.errors import ConfigError, HarnessError
 from harness.flags import add_to, as_arguments
+from harness.inventory import commands as inventory_commands
 from harness.lab import commands as lab_commands
 from harness.options import BenchOptions
 from harness.qualify import commands as qualify_commands
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     history_commands.add_parser(commands)
     lab_commands.add_parser(commands)
+    inventory_commands.add_parser(commands)
     doctor.add_parser(commands)
     nic.add_parser(commands)
     return parser

@@ -1,0 +1,69 @@
+"""What no single value of an inventory can show: values that contradict one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from harness.inventory.lines import KeyPath
+from harness.inventory.spec import HostSpec, PortRef, nearest
+
+Contradiction = tuple[KeyPath, str, str]
+"""Where it shows, what is wrong, how to mend it."""
+
+
+def contradictions(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
+    """All that contradicts itself in hosts that are well-formed each by itself."""
+    yield from _one_machine_twice(hosts)
+    yield from _one_port_twice(hosts)
+    yield from _partners(hosts)
+
+
+def _one_machine_twice(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
+    """Two names for one machine would let two runs share its CPUs unawares."""
+    names: dict[tuple[object, ...], str] = {}
+    for host in hosts:
+        reached = (host.address, host.jump, host.ssh_port)
+        first = names.setdefault(reached, host.name)
+        if first != host.name:
+            what = f"it is reached as host {first} is: one machine under two names"
+            yield ("host", host.name, "address"), what, f"list all its ports under {first}"
+
+
+def _one_port_twice(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
+    for host in hosts:
+        seen: set[str] = set()
+        for index, port in enumerate(host.ports):
+            if port.bdf in seen:
+                what = f"{port.bdf} is listed twice on {host.name}"
+                yield _at(host, index, "bdf"), what, "keep one of the two"
+            seen.add(port.bdf)
+
+
+def _partners(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
+    """A cable has two ends, and both tell the same of it."""
+    listed = {PortRef(host.name, port.bdf): port.partner for host in hosts for port in host.ports}
+    names = [host.name for host in hosts]
+    claimed: dict[PortRef, PortRef] = {}
+    for host in hosts:
+        for index, port in enumerate(host.ports):
+            if port.partner is None:
+                continue
+            here, there = PortRef(host.name, port.bdf), port.partner
+            at = _at(host, index, "partner")
+            if there == here:
+                yield at, "it is its own partner", "name the port at the other end of its cable"
+            elif there.host not in names:
+                yield at, f"there is no host {there.host}", nearest(there.host, names)
+            elif there.host != host.name and there not in listed:
+                what = f"{there.host} lists no port {there.bdf}"
+                yield at, what, f"only what [[host.{there.host}.port]] lists may be touched there"
+            elif listed.get(there) not in (None, here):
+                what = f"{there} names {listed[there]} as its partner, not {here}"
+                yield at, what, "make the two name one another"
+            elif claimed.setdefault(there, here) != here:
+                what = f"{there} is the partner of {claimed[there]} already"
+                yield at, what, "a cable has two ends"
+
+
+def _at(host: HostSpec, index: int, key: str) -> KeyPath:
+    return ("host", host.name, "port", index, key)

@@ -1,0 +1,153 @@
+"""`nicproof inventory`: check an inventory of hosts, or write a first one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import uuid
+from pathlib import Path
+
+from harness.errors import ConfigError
+from harness.host.base import Host
+from harness.inventory import discover, fields, reading
+from harness.inventory.cabling import cables
+from harness.inventory.lock import Owner
+from harness.inventory.reach import inventory_at, reached
+from harness.inventory.spec import LOCAL, HostSpec
+from harness.journal import Journal
+
+EXAMPLES = """\
+examples:
+  nicproof inventory check                        ./lab.toml, else ~/.config/nicproof/lab.toml
+  nicproof inventory check rack12.toml
+  nicproof inventory discover alpha.lab           print a first inventory of a host
+  nicproof inventory discover local --probe --out lab.toml
+  nicproof inventory discover alpha --jump bastion --user root
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `nicproof inventory`."""
+    parser = commands.add_parser(
+        "inventory",
+        help="the hosts and ports that nicproof may work with",
+        description="The hosts and ports that nicproof may work with, in a file: lab.toml.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_check(verbs)
+    _add_discover(verbs)
+
+
+def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    check = verbs.add_parser(
+        "check",
+        help="read an inventory and say what it says, or all that is wrong with it",
+        description="Read an inventory without touching a host. Exit status 0: it can be used; "
+        "2: it cannot, and everything that is wrong is told with its line.",
+    )
+    check.add_argument("file", nargs="?", metavar="FILE", help=f"default: {reading.NAME}")
+    check.set_defaults(handler=_check)
+
+
+def _add_discover(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = verbs.add_parser(
+        "discover",
+        help="write a first inventory of a host",
+        description="Look at a host and write a first inventory of it: known NICs, which of them "
+        "are in use and by what, the CPUs next to them. Nothing is changed without --probe.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("host", metavar="HOST", help='"local" or a destination of ssh')
+    parser.add_argument("--name", help="what to call it (default: from HOST)")
+    add_ssh_options(parser)
+    parser.add_argument(
+        "--probe",
+        action="store_true",
+        help="find the cabling: set free ports up for some seconds and send frames between them",
+    )
+    parser.add_argument("--out", metavar="FILE", help="write to a file, which must not exist yet")
+    parser.set_defaults(handler=_discover)
+
+
+def add_ssh_options(parser: argparse.ArgumentParser) -> None:
+    """How a host is reached, where the user's ssh configuration does not say it."""
+    parser.add_argument("--jump", metavar="HOST", help="a host to go through, as for ssh -J")
+    parser.add_argument("--user", help="the user to log in as")
+    parser.add_argument("--ssh-port", type=int, metavar="N", help="TCP port of its sshd")
+    parser.add_argument("--identity", metavar="FILE", help="a private key")
+    parser.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
+    parser.add_argument(
+        "--known-hosts", metavar="FILE", help="a file of its own for the host's key"
+    )
+
+
+def spec_of(given: argparse.Namespace, name: str) -> HostSpec:
+    """The host that the options describe; ConfigError if one of them is wrong."""
+    keys = ("jump", "user", "ssh_port", "identity", "ssh_config", "known_hosts")
+    options = {key: fields.HOST[key](value) for key in keys if (value := getattr(given, key))}
+    return HostSpec(name=name, address=fields.destination(given.host), **options)
+
+
+def _check(given: argparse.Namespace) -> None:
+    from harness.inventory import view
+
+    inventory = inventory_at(given.file)
+    if inventory is None:
+        raise ConfigError(
+            f"there is no {reading.NAME} here, nor one of yours in ~/.config/nicproof",
+            remedy="write a first one: nicproof inventory discover HOST --out lab.toml",
+        )
+    view.print_inventory(inventory)
+
+
+def _discover(given: argparse.Namespace) -> None:
+    spec = spec_of(given, _name(given))
+    out = Path(given.out) if given.out else None
+    if out and out.exists():
+        raise _there(out)
+    with reached(spec) as host:
+        found = discover.ports(host)
+        cabled = _cables(host, found) if given.probe else ()
+    text = discover.render(spec, found, cabled)
+    if out is None:
+        sys.stdout.write(text)
+        return
+    try:
+        with out.open("x") as file:  # whoever made it meanwhile keeps it
+            file.write(text)
+    except FileExistsError as error:
+        raise _there(out) from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {out}: {error.strerror}") from error
+    print(f"{out}: {len(found)} ports, {sum(port.free for port in found)} of them free")
+
+
+def _cables(host: Host, found: tuple[discover.Port, ...]) -> tuple[tuple[str, str], ...]:
+    """The cabling of the free ports that have an interface."""
+    interfaces = {port.bdf: port.interface for port in found if port.free and port.interface}
+    if len(interfaces) < 2:
+        return ()
+    owner = Owner.of(f"discover-{uuid.uuid4().hex[:8]}")
+    journal = Journal(host, owner.run)
+    try:
+        return cables(host, interfaces, owner, journal)
+    finally:
+        journal.close()
+
+
+def _name(given: argparse.Namespace) -> str:
+    """A host's name in the inventory: what is asked for, else the first part of its own."""
+    if given.name:
+        return str(fields.host_name(given.name))
+    host = fields.destination(given.host).rpartition("@")[2]
+    first = host.partition(".")[0]
+    if given.host == LOCAL or not fields.NAME.fullmatch(first) or first.isdigit():
+        return "host" if given.host != LOCAL else "here"
+    return first
+
+
+def _there(out: Path) -> ConfigError:
+    return ConfigError(f"{out} is there already", remedy="choose another name, or move it away")

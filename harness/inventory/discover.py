@@ -1,0 +1,150 @@
+"""A first inventory of a host, written from what is found on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.host.base import Host
+from harness.inventory.guard import Verdict, inspect
+from harness.inventory.spec import HostSpec
+from harness.pci.profiles import Profile, profile_for
+from harness.pci.survey import Survey, ethernet_functions, survey
+
+CPUS = "/sys/devices/system/cpu/online"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A PF of a model that nicproof knows. `cpus` are those next to it."""
+
+    found: Survey
+    verdict: Verdict
+    cpus: str
+
+    @property
+    def bdf(self) -> str:
+        return self.found.address
+
+    @property
+    def profile(self) -> Profile:
+        return profile_for(*self.found.ids)
+
+    @property
+    def interface(self) -> str:
+        return self.found.running.interface if self.found.running else ""
+
+    @property
+    def numa(self) -> int | None:
+        """The NUMA node, None on a machine that has none (-1 in sysfs)."""
+        node = self.found.running.numa_node if self.found.running else None
+        return None if node == -1 else node
+
+    @property
+    def free(self) -> bool:
+        return not self.verdict.refusals
+
+
+def ports(host: Host) -> tuple[Port, ...]:
+    """The known PFs of a host; LabError if it does not tell what has to be known of them."""
+    return tuple(_ports(host))
+
+
+def _ports(host: Host) -> Iterator[Port]:
+    for bdf in ethernet_functions(host):
+        try:
+            found = survey(host, bdf)
+        except ConfigError:  # it does not answer, so it is nobody's port under test
+            continue
+        running = found.running
+        if profile_for(*found.ids).generic or running is None or running.pf:
+            continue
+        yield Port(found, inspect(host, bdf), _cpus(host, running.numa_node))
+
+
+def _cpus(host: Host, node: int | None) -> str:
+    """The CPUs of a NUMA node, or all of a machine without nodes."""
+    path = f"/sys/devices/system/node/node{node}/cpulist" if node not in (None, -1) else CPUS
+    return host.read(path).decode().strip()
+
+
+def render(spec: HostSpec, found: Sequence[Port], cables: Sequence[tuple[str, str]]) -> str:
+    """The text of a lab.toml. What a person has to know or to decide stands in comments."""
+    partner = dict(cables) | {other: one for one, other in cables}
+    free = [port for port in found if port.free]
+    lines = ["# Written by nicproof inventory discover: read it before you use it.", ""]
+    lines += [f"[host.{_key(spec.name)}]", *_host(spec), *_near(free)]
+    lines += [
+        "hugepages = 0      # 2 MiB pages that guests may take",
+        'may = []           # what may be changed here: "bind", "sriov", "tune", "modules"',
+    ]
+    for port in found:
+        lines += ["", *_port(spec, port, partner.get(port.bdf, ""))]
+    if not found:
+        lines += ["", "# No 82576, I350, 82599 or X540 was found."]
+    return "\n".join(lines) + "\n"
+
+
+def _host(spec: HostSpec) -> Iterator[str]:
+    """How it was reached this time."""
+    yield f"address = {_text(spec.address)}"
+    for key in ("jump", "user"):
+        if value := getattr(spec, key):
+            yield f"{key} = {_text(value)}"
+    if spec.ssh_port is not None:
+        yield f"ssh_port = {spec.ssh_port}"
+    for key in ("identity", "ssh_config", "known_hosts"):
+        if path := getattr(spec, key):
+            yield f"{key} = {_text(str(path.absolute()))}"
+
+
+def _near(free: Sequence[Port]) -> Iterator[str]:
+    """CPUs and NUMA node of the first free port."""
+    if free:
+        yield f"cpus = {_text(free[0].cpus)}"
+        if free[0].numa is not None:
+            yield f"numa = {free[0].numa}"
+        if len({port.numa for port in free}) > 1:
+            yield "# The free ports are on several NUMA nodes: that of the first one is given."
+
+
+def _port(spec: HostSpec, port: Port, partner: str) -> Iterator[str]:
+    """A table; a port that is in use is left out of the inventory, as a comment."""
+    running = port.found.running
+    abilities = running.abilities if running else None
+    facts = [
+        f"interface {port.interface or 'none'}",
+        f"driver {(running and running.driver) or 'none'}",
+        f"firmware {(abilities and abilities.firmware) or 'unknown'}",
+        f"NUMA node {'none' if port.numa is None else port.numa}",
+        f"{(running and running.total_vfs) or 0} VFs",
+    ]
+    yield _comment(f"{port.bdf}: {', '.join(facts)}")
+    for refusal in port.verdict.refusals:
+        yield _comment(f"left out, since {refusal}")
+    for warning in port.verdict.warnings:
+        yield _comment(f"note: {warning}")
+    table = [
+        f"[[host.{_key(spec.name)}.port]]",
+        f"bdf = {_text(port.bdf)}",
+        f"model = {_text(port.profile.model)}",
+        f"partner = {_text(partner)}" if partner else '# partner = "BDF" or "HOST/BDF": not known',
+    ]
+    yield from table if port.free else ("# " + line.removeprefix("# ") for line in table)
+
+
+def _text(value: str) -> str:
+    """A basic string of TOML; JSON's escapes are among TOML's."""
+    return msgspec.json.encode(value).decode()
+
+
+def _key(name: str) -> str:
+    return name if name.replace("-", "").replace("_", "").isalnum() else _text(name)
+
+
+def _comment(text: str) -> str:
+    """One line, whatever a device says of itself."""
+    return "# " + "".join(each if each.isprintable() else " " for each in text)

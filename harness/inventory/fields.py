@@ -1,0 +1,175 @@
+"""The values of an inventory, each read by a function that says what is wrong with it.
+
+Names and addresses end up in argument lists of ssh and ip, so what is not plainly a name or an
+address is refused here, above all a leading "-", which would make it an option.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import msgspec
+
+from harness.errors import ConfigError
+from harness.inventory.spec import LOCAL, PERMISSIONS, Permission, PortRef, nearest
+from harness.pci.address import Address
+from harness.pci.profiles import profiles
+
+T = TypeVar("T")
+Field = Callable[[object], Any]
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+USER = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
+_USER = r"(?:[A-Za-z_][A-Za-z0-9._-]*@)?"
+_HOST = r"[A-Za-z0-9][A-Za-z0-9._-]*"
+DESTINATION = re.compile(rf"{_USER}(?:{_HOST}|[0-9a-fA-F]*:[0-9a-fA-F:.]+)")
+"""[USER@]HOST, where HOST is a name, an alias of ssh's configuration, or an IP address."""
+_JUMP = rf"{_USER}{_HOST}(?::[0-9]+)?"
+JUMP = re.compile(rf"{_JUMP}(?:,{_JUMP})*")
+UNSAFE = re.compile(r"[\x00-\x1f\x7f\"%$]")
+"""In a path: OpenSSH would expand % and $ and split at quotes (ssh_config(5), TOKENS)."""
+
+CPUS = re.compile(r"(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?", re.ASCII)
+MOST_CPUS = 8192
+"""Largest CONFIG_NR_CPUS of x86 (arch/x86/Kconfig, NR_CPUS_RANGE_END)."""
+
+
+def typed(value: object, kind: type[T]) -> T:
+    """The value, if it is of that type."""
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise ConfigError(str(error)) from error
+
+
+def text(value: object) -> str:
+    """Any text that is fit to be printed."""
+    said = typed(value, str)
+    if not said.isprintable():
+        raise ConfigError(f"{said!r} has characters that cannot be printed")
+    return said
+
+
+def host_name(value: object) -> str:
+    return _matching(value, NAME, "a name", "use letters, digits, '.', '_' and '-'")
+
+
+def destination(value: object) -> str:
+    remedy = f'write "{LOCAL}" or what you would give to ssh, such as "alpha.lab" or "root@alpha"'
+    return _matching(value, DESTINATION, "an ssh destination", remedy)
+
+
+def jump(value: object) -> str:
+    return _matching(value, JUMP, "a jump host", 'write it as for ssh -J, such as "bastion"')
+
+
+def user(value: object) -> str:
+    return _matching(value, USER, "a user's name", "use letters, digits, '.', '_' and '-'")
+
+
+def tcp_port(value: object) -> int:
+    return _within(value, 1, 65535, "a TCP port")
+
+
+def numa_node(value: object) -> int:
+    return _within(value, 0, 1023, "a NUMA node")  # MAX_NUMNODES with CONFIG_NODES_SHIFT=10
+
+
+def hugepages(value: object) -> int:
+    return _within(value, 0, 1 << 30, "a number of 2 MiB pages")
+
+
+def path(value: object) -> Path:
+    said = typed(value, str)
+    if not said or said.startswith("-") or UNSAFE.search(said):
+        raise ConfigError(
+            f"{said!r} is no path that ssh would take literally",
+            remedy="without a leading '-', and without quotes, '%', '$' and control characters",
+        )
+    return Path(said).expanduser()
+
+
+def cpu_list(value: object) -> tuple[int, ...]:
+    """CPUs of a list as Linux writes them (Documentation/admin-guide/kernel-parameters.rst, cpu
+    lists): "2-7,10", "0-31:2/4". Rising, each once."""
+    said = typed(value, str)
+    found: set[int] = set()
+    for part in said.split(","):
+        match = CPUS.fullmatch(part.strip())
+        if match is None:
+            raise ConfigError(f"{said!r} is no list of CPUs", remedy='write it like "2-7,10"')
+        first, last, used, group = (int(number) if number else None for number in match.groups())
+        assert first is not None
+        last = first if last is None else last
+        used, group = (1, 1) if used is None or group is None else (used, group)
+        if last < first or last >= MOST_CPUS or not 0 < used <= group:
+            raise ConfigError(
+                f"{part.strip()!r} is no range of CPUs",
+                remedy=f"the first comes first, and Linux has at most {MOST_CPUS}",
+            )
+        found |= {cpu for cpu in range(first, last + 1) if (cpu - first) % group < used}
+    return tuple(sorted(found))
+
+
+def permissions(value: object) -> frozenset[Permission]:
+    words = typed(value, list[str])
+    for word in words:
+        if word not in PERMISSIONS:
+            raise ConfigError(
+                f"{word!r} is nothing that can be allowed", remedy=nearest(word, PERMISSIONS)
+            )
+    return cast(frozenset[Permission], frozenset(words))
+
+
+def bdf(value: object) -> str:
+    return str(Address.parse(typed(value, str)))
+
+
+def model(value: object) -> str:
+    said = typed(value, str)
+    known = [each.model for each in profiles().values() if not each.generic]
+    if said not in known:
+        raise ConfigError(f"no profile of a model {said!r}", remedy=nearest(said, known))
+    return said
+
+
+def partner(value: object) -> PortRef:
+    """Of a port on the same host the `host` is ""."""
+    host, slash, port = typed(value, str).rpartition("/")
+    return PortRef(host_name(host) if slash else "", str(Address.parse(port)))
+
+
+def _matching(value: object, pattern: re.Pattern[str], what: str, remedy: str) -> str:
+    said = typed(value, str)
+    if not pattern.fullmatch(said):
+        raise ConfigError(f"{said!r} is not {what}", remedy=remedy)
+    return said
+
+
+def _within(value: object, least: int, most: int, what: str) -> int:
+    number = typed(value, int)
+    if not least <= number <= most:
+        raise ConfigError(f"{number} is not {what}", remedy=f"from {least} to {most}")
+    return number
+
+
+LAB: dict[str, Field] = {"name": text}
+
+HOST: dict[str, Field] = {
+    "address": destination,
+    "jump": jump,
+    "user": user,
+    "ssh_port": tcp_port,
+    "identity": path,
+    "ssh_config": path,
+    "known_hosts": path,
+    "cpus": cpu_list,
+    "numa": numa_node,
+    "hugepages": hugepages,
+    "may": permissions,
+}
+
+PORT: dict[str, Field] = {"bdf": bdf, "model": model, "partner": partner}

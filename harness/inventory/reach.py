@@ -1,0 +1,42 @@
+"""From the name of a host to a Host, whichever way it is reached."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.host.base import Host
+from harness.host.local import LocalHost
+from harness.host.ssh import connect
+from harness.inventory import fields, reading
+from harness.inventory.spec import LOCAL, HostSpec, Inventory
+
+
+def inventory_at(path: str | None) -> Inventory | None:
+    """The inventory in a file; if none is named, in the usual place, None if none is there.
+
+    ConfigError if there is one that cannot be used.
+    """
+    found = Path(path) if path else reading.find()
+    return reading.read(found) if found else None
+
+
+def named(word: str, inventory: Inventory | None) -> HostSpec:
+    """What a person means by a host: LOCAL, a host of the inventory, or a destination of ssh's.
+
+    ConfigError if it can be none of these.
+    """
+    if inventory and word in [host.name for host in inventory.hosts]:
+        return inventory.host(word)
+    return HostSpec(name="localhost" if word == LOCAL else word, address=fields.destination(word))
+
+
+@contextmanager
+def reached(spec: HostSpec) -> Iterator[Host]:
+    """The host, for as long as the context lasts. HostUnreachable if it cannot be reached."""
+    if spec.local:
+        yield LocalHost(spec.name)
+    else:
+        with connect(spec.address, name=spec.name, options=spec.ssh_options()) as host:
+            yield host

@@ -1,0 +1,125 @@
+"""A first inventory, written from what a server with a real 82599 has."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import cli
+from harness.errors import ConfigError
+from harness.inventory import HostSpec, PortRef, PortSpec, discover, guard
+from harness.inventory.discover import Port, render
+from harness.inventory.guard import Verdict
+from harness.inventory.reading import parse, read
+from harness.pci.dump import parse_dump
+from harness.pci.survey import from_dump
+from suites.selftest.rooted_host import RootedHost
+
+HERE = Path("/srv/lab/lab.toml")
+DUMP = Path(__file__).parent / "data" / "pci" / "82599.txt"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
+    """Both ports of a real 82599; the second one is in use."""
+    host = RootedHost(
+        tmp_path / "alpha",
+        {"ethtool -i eth0": "driver: ixgbe\nversion: 6.12\nfirmware-version: 0x61c10001\n"},
+    )
+    for number, device in enumerate(parse_dump(DUMP.read_text())):
+        at = f"/sys/bus/pci/devices/{device.address}"
+        host.put(f"{at}/config", device.data)
+        host.put(f"{at}/vendor", "0x8086\n")
+        host.put(f"{at}/device", f"0x{device.data[3]:02x}{device.data[2]:02x}\n")
+        host.put(f"{at}/class", "0x020000\n")
+        host.put(f"{at}/numa_node", "1\n")
+        host.put(f"{at}/sriov_totalvfs", "63\n")
+        host.put(f"{at}/net/eth{number}/mtu", "1500\n")
+        host.link(f"{at}/driver", "../../../../bus/pci/drivers/ixgbe")
+    host.put("/sys/devices/system/node/node1/cpulist", "8-15\n")
+    verdicts = iter([Verdict((), ("a warning",)), Verdict(("eth1 is a member of bridge br0",), ())])
+    monkeypatch.setattr(discover, "inspect", lambda *_: next(verdicts))
+    return host
+
+
+def test_a_first_inventory_is_written_from_what_is_found(server: RootedHost) -> None:
+    found = discover.ports(server)
+    bdfs = [port.bdf for port in found]
+    text = render(HostSpec("alpha", "alpha.lab", jump="bastion", ssh_port=2200), found, ())
+    written = parse(text, HERE)
+    assert written.hosts == (
+        HostSpec(
+            "alpha",
+            "alpha.lab",
+            (PortSpec(bdfs[0], "82599"),),
+            jump="bastion",
+            ssh_port=2200,
+            cpus=tuple(range(8, 16)),
+            numa=1,
+        ),
+    )
+    assert "firmware 0x61c10001, NUMA node 1, 63 VFs" in text
+    assert "# note: a warning" in text
+    assert "# left out, since eth1 is a member of bridge br0" in text
+    assert f'# bdf = "{bdfs[1]}"' in text
+
+
+def test_cables_that_were_found_are_written_down(server: RootedHost) -> None:
+    one, other = (replace(port, verdict=Verdict((), ())) for port in discover.ports(server))
+    text = render(HostSpec("alpha", "local"), (one, other), ((one.bdf, other.bdf),))
+    ports = parse(text, HERE).host("alpha").ports
+    assert [port.partner for port in ports] == [
+        PortRef("alpha", other.bdf),
+        PortRef("alpha", one.bdf),
+    ]
+
+
+@given(st.text(max_size=30))
+def test_whatever_a_device_says_stays_a_comment(firmware: str) -> None:
+    (device, *_) = parse_dump(DUMP.read_text())
+    said = Verdict((f"it says {firmware}",), (firmware,))
+    (found,) = from_dump((device,), str(device.address))
+    text = render(HostSpec("a", "a"), (Port(found, said, "0"),), ())
+    assert parse(text, HERE).host("a").ports == ()
+
+
+def test_discovery_writes_a_file_but_never_over_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "lab.toml"
+    assert cli.main(["inventory", "discover", "local", "--out", str(out)]) == 0
+    assert read(out).hosts[0].local
+    before = out.read_text()
+    assert cli.main(["inventory", "discover", "local", "--out", str(out)]) == 2
+    assert "is there already" in capsys.readouterr().err
+    assert out.read_text() == before
+    assert cli.main(["inventory", "discover", "local", "--name", "x"]) == 0
+    assert "[host.x]" in capsys.readouterr().out
+    missing = str(tmp_path / "no" / "lab.toml")
+    assert cli.main(["inventory", "discover", "local", "--out", missing]) == 2
+    assert "No such file" in capsys.readouterr().err
+
+
+def test_only_a_port_that_is_listed_and_what_it_should_be_may_be_touched(
+    server: RootedHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = (port.bdf for port in discover.ports(server))
+    spec = HostSpec("alpha", "x", (PortSpec(one, "82599", PortRef("alpha", other)),))
+    monkeypatch.setattr(guard, "refusals", lambda *_: ())
+    for bdf in (one, other):
+        guard.require(server, spec, bdf)
+    with pytest.raises(ConfigError, match=r"lists no port 0000:99:00\.0, so it is left alone"):
+        guard.require(server, spec, "0000:99:00.0")
+    absent = replace(spec, ports=(PortSpec("0000:99:00.0"),))
+    with pytest.raises(ConfigError, match=r"no PCI function 0000:99:00\.0"):
+        guard.require(server, absent, "0000:99:00.0")
+    wrong = replace(spec, ports=(PortSpec(one, "I350"),))
+    with pytest.raises(ConfigError, match="is of model 82599, the inventory says I350"):
+        guard.require(server, wrong, one)
+    monkeypatch.setattr(guard, "refusals", lambda *_: ("eth0 does this", "eth0 does that"))
+    with pytest.raises(ConfigError, match="in use: eth0 does this; eth0 does that"):
+        guard.require(server, spec, one)
