@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +14,7 @@ from harness.errors import ConfigError
 from harness.flags import names, option
 from harness.measure.record import DECIDING
 from harness.qualify.record import CASES_FILE
-from harness.units import ClockChoice
+from harness.units import METRICS, ClockChoice
 from harness.variant import CONFIGURATION, Variant, affected, parse
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
@@ -23,7 +23,6 @@ ten blocks a change of one figure among nine is told."""
 
 PAIR_WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 """Fewer figures are decided by fewer blocks."""
-
 
 MAX_BLOCKS_OPTION = option(
     "--max-blocks",
@@ -149,17 +148,17 @@ class BenchOptions:
         variants = _variants(given)
         chosen = _paths(given, variants)
         usual = PAIR_WORKLOADS if _pair(given) else workloads.NAMES
-        named = names(given.workloads) if given.workloads else usual
+        loads = workloads.select(names(given.workloads) if given.workloads else usual)
         return cls(
             run=new_run(),
             run_dir=free_run_dir(given.run_dir),
             paths=chosen,
-            workloads=workloads.select(named),
+            workloads=loads,
             boots=_boots(given),
             seed=random.SystemRandom().randrange(1 << 31) if given.seed is None else given.seed,
             variants=variants,
             ablation=given.ablate or "",
-            deciding=names(given.decide or ""),
+            deciding=_deciding(given.decide, chosen, loads),
             quick=bool(given.quick),
             udp_rate=_udp_rate(given.udp_rate),
             clock=given.clock,
@@ -233,6 +232,19 @@ def _boots(given: _Namespace) -> int:
     if boots < 1:
         raise ConfigError(f"--boots {boots}: at least one boot of each path is needed")
     return boots
+
+
+def _deciding(text: str | None, chosen: Sequence[str], loads: Sequence[str]) -> tuple[str, ...]:
+    figures = names(text or "")
+    for figure in figures:
+        path, workload, metric = (*figure.split("/"), "", "", "")[:3]
+        if path not in chosen or workload not in loads or metric not in METRICS:
+            raise ConfigError(
+                f"--decide {figure}: no figure of this run",
+                remedy=f"write PATH/WORKLOAD/METRIC: {', '.join(chosen)} / {', '.join(loads)} / "
+                "a metric such as throughput, rtt_p50 or exits_per_packet",
+            )
+    return figures
 
 
 def new_run() -> str:

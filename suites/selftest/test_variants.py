@@ -57,6 +57,8 @@ def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
         (("--b=--virtio 'x",), "No closing quotation"),
         (("--ablate=vhost", "--a=--vhost on"), "leave out --a and --b"),
         (("--b=--vhost off", "--max-blocks=0"), "at least one block"),
+        (("--b=--vhost off", "--decide=sriov/latency/rtt_p50"), "no figure of this run"),
+        (("--b=--vhost off", "--decide=latency"), "no figure of this run"),
     ],
 )
 def test_what_cannot_be_is_told(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
