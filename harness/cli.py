@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 
-from harness import __version__, doctor, gate, history_commands, nic, options
+from harness import __version__, gate, history_commands, nic, options
+from harness.doctor import commands as doctor_commands
 from harness.errors import ConfigError, HarnessError
 from harness.flags import add_to, as_arguments
 from harness.inventory import commands as inventory_commands
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     history_commands.add_parser(commands)
     lab_commands.add_parser(commands)
     inventory_commands.add_parser(commands)
-    doctor.add_parser(commands)
+    doctor_commands.add_parser(commands)
     nic.add_parser(commands)
     return parser
 

@@ -76,16 +76,25 @@ class Journal:
         `what` completes "nicproof did: ..."; `undo` is applied in the given order.
         """
         entry = Entry(what=what, undo=tuple(undo))
-        path = f"{self.directory}/{next(self._numbers):06d}.json"
-        if not self._made:
-            self.host.run(("mkdir", "-p", "-m", "0700", self.directory))
-            self._made = True
-        self.host.write(path, msgspec.json.encode(entry))
+        path = self._write(entry)
         try:
             yield
         finally:
             _undo(self.host, entry)
             self.host.run(("rm", "-f", path))
+
+    def keep(self, what: str, undo: Sequence[Undo]) -> None:
+        """Write down a change that is to stay, about to be made: `restore` undoes it."""
+        self._write(Entry(what=what, undo=tuple(undo)))
+
+    def _write(self, entry: Entry) -> str:
+        """The path of the entry on the host."""
+        path = f"{self.directory}/{next(self._numbers):06d}.json"
+        if not self._made:
+            self.host.run(("mkdir", "-p", "-m", "0700", self.directory))
+            self._made = True
+        self.host.write(path, msgspec.json.encode(entry))
+        return path
 
     def close(self) -> None:
         """Remove the empty directory; a journal with entries left stays for `restore`."""

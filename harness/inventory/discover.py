@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import msgspec
 
-from harness.errors import ConfigError
 from harness.host.base import Host
 from harness.inventory.guard import Verdict, inspect
 from harness.inventory.spec import HostSpec
+from harness.pci.device import Device
 from harness.pci.profiles import Profile, profile_for
 from harness.pci.survey import Survey, ethernet_functions, survey
 
@@ -19,7 +19,7 @@ CPUS = "/sys/devices/system/cpu/online"
 
 @dataclass(frozen=True)
 class Port:
-    """A PF of a model that nicproof knows. `cpus` are those next to it."""
+    """A port, as it was found. `cpus` are those next to it."""
 
     found: Survey
     verdict: Verdict
@@ -32,6 +32,10 @@ class Port:
     @property
     def profile(self) -> Profile:
         return profile_for(*self.found.ids)
+
+    @property
+    def model(self) -> str:
+        return self.profile.name(*self.found.ids)
 
     @property
     def interface(self) -> str:
@@ -50,19 +54,21 @@ class Port:
 
 def ports(host: Host) -> tuple[Port, ...]:
     """The known PFs of a host; LabError if it does not tell what has to be known of them."""
-    return tuple(_ports(host))
+    return tuple(port_at(host, bdf) for bdf in ethernet_functions(host) if _known(host, bdf))
 
 
-def _ports(host: Host) -> Iterator[Port]:
-    for bdf in ethernet_functions(host):
-        try:
-            found = survey(host, bdf)
-        except ConfigError:  # it does not answer, so it is nobody's port under test
-            continue
-        running = found.running
-        if profile_for(*found.ids).generic or running is None or running.pf:
-            continue
-        yield Port(found, inspect(host, bdf), _cpus(host, running.numa_node))
+def port_at(host: Host, bdf: str) -> Port:
+    """One function; ConfigError if there is none or it does not answer."""
+    found = survey(host, bdf)
+    node = found.running.numa_node if found.running else None
+    return Port(found, inspect(host, bdf), _cpus(host, node))
+
+
+def _known(host: Host, bdf: str) -> bool:
+    """Whether it is a PF of a model that has a profile. A device that is there but does not answer
+    has its IDs all the same: sysfs keeps them."""
+    device = Device(host, bdf)
+    return not device.profile.generic and not device.pf
 
 
 def _cpus(host: Host, node: int | None) -> str:
@@ -130,7 +136,7 @@ def _port(spec: HostSpec, port: Port, partner: str) -> Iterator[str]:
     table = [
         f"[[host.{_key(spec.name)}.port]]",
         f"bdf = {_text(port.bdf)}",
-        f"model = {_text(port.profile.model)}",
+        f"model = {_text(port.model)}",
         f"partner = {_text(partner)}" if partner else '# partner = "BDF" or "HOST/BDF": not known',
     ]
     yield from table if port.free else ("# " + line.removeprefix("# ") for line in table)

@@ -1,4 +1,4 @@
-"""From the name of a host to a Host, whichever way it is reached."""
+"""From a file to an inventory, and from a host of one to a Host."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 from harness.host.base import Host
 from harness.host.local import LocalHost
 from harness.host.ssh import connect
-from harness.inventory import fields, reading
-from harness.inventory.spec import LOCAL, HostSpec, Inventory
+from harness.inventory import reading
+from harness.inventory.spec import HostSpec, Inventory
 
 
 def inventory_at(path: str | None) -> Inventory | None:
@@ -20,16 +20,6 @@ def inventory_at(path: str | None) -> Inventory | None:
     """
     found = Path(path) if path else reading.find()
     return reading.read(found) if found else None
-
-
-def named(word: str, inventory: Inventory | None) -> HostSpec:
-    """What a person means by a host: LOCAL, a host of the inventory, or a destination of ssh's.
-
-    ConfigError if it can be none of these.
-    """
-    if inventory and word in [host.name for host in inventory.hosts]:
-        return inventory.host(word)
-    return HostSpec(name="localhost" if word == LOCAL else word, address=fields.destination(word))
 
 
 @contextmanager

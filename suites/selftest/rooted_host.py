@@ -11,10 +11,13 @@ from pathlib import Path
 
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
+from harness.pci.dump import parse_dump
 
-PLACES = ("/sys/", "/proc/", "/boot/", "/dev/", "/etc/")
-PLAIN = ("head", "readlink", "grep", "cat", "test", "ls")
-"""Programs that only look at files: they run for real."""
+DUMP = Path(__file__).parent / "data" / "pci" / "82599.txt"
+
+PLACES = ("/sys/", "/proc/", "/boot/", "/dev/", "/etc/", "/var/")
+PLAIN = ("head", "readlink", "grep", "mkdir", "rm", "rmdir")
+"""Programs that only deal with files: they run for real."""
 
 
 class RootedHost(LocalHost):
@@ -75,3 +78,22 @@ class RootedHost(LocalHost):
         return tuple(
             path.removeprefix(str(self.root)) for path in super().glob(self._inside(pattern))
         )
+
+
+def with_82599(root: Path) -> RootedHost:
+    """A server with both ports of a real 82599, next to CPUs 8 to 15, each alone in its group."""
+    host = RootedHost(root, {"ethtool -i eth0": "driver: ixgbe\nfirmware-version: 0x61c10001\n"})
+    for number, device in enumerate(parse_dump(DUMP.read_text())):
+        at = f"/sys/bus/pci/devices/{device.address}"
+        host.put(f"{at}/config", device.data)
+        host.put(f"{at}/vendor", "0x8086\n")
+        host.put(f"{at}/device", f"0x{device.data[3]:02x}{device.data[2]:02x}\n")
+        host.put(f"{at}/class", "0x020000\n")
+        host.put(f"{at}/numa_node", "1\n")
+        host.put(f"{at}/sriov_totalvfs", "63\n")
+        host.put(f"{at}/net/eth{number}/mtu", "1500\n")
+        host.link(f"{at}/driver", "../../../../bus/pci/drivers/ixgbe")
+        host.link(f"{at}/iommu_group", f"../../../../kernel/iommu_groups/{30 + number}")
+        host.put(f"/sys/kernel/iommu_groups/{30 + number}/devices/{device.address}")
+    host.put("/sys/devices/system/node/node1/cpulist", "8-15\n")
+    return host

@@ -17,33 +17,17 @@ from harness.inventory.guard import Verdict
 from harness.inventory.reading import parse, read
 from harness.pci.dump import parse_dump
 from harness.pci.survey import from_dump
-from suites.selftest.rooted_host import RootedHost
+from suites.selftest.rooted_host import DUMP, RootedHost, with_82599
 
 HERE = Path("/srv/lab/lab.toml")
-DUMP = Path(__file__).parent / "data" / "pci" / "82599.txt"
 
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     """Both ports of a real 82599; the second one is in use."""
-    host = RootedHost(
-        tmp_path / "alpha",
-        {"ethtool -i eth0": "driver: ixgbe\nversion: 6.12\nfirmware-version: 0x61c10001\n"},
-    )
-    for number, device in enumerate(parse_dump(DUMP.read_text())):
-        at = f"/sys/bus/pci/devices/{device.address}"
-        host.put(f"{at}/config", device.data)
-        host.put(f"{at}/vendor", "0x8086\n")
-        host.put(f"{at}/device", f"0x{device.data[3]:02x}{device.data[2]:02x}\n")
-        host.put(f"{at}/class", "0x020000\n")
-        host.put(f"{at}/numa_node", "1\n")
-        host.put(f"{at}/sriov_totalvfs", "63\n")
-        host.put(f"{at}/net/eth{number}/mtu", "1500\n")
-        host.link(f"{at}/driver", "../../../../bus/pci/drivers/ixgbe")
-    host.put("/sys/devices/system/node/node1/cpulist", "8-15\n")
     verdicts = iter([Verdict((), ("a warning",)), Verdict(("eth1 is a member of bridge br0",), ())])
     monkeypatch.setattr(discover, "inspect", lambda *_: next(verdicts))
-    return host
+    return with_82599(tmp_path / "alpha")
 
 
 def test_a_first_inventory_is_written_from_what_is_found(server: RootedHost) -> None:

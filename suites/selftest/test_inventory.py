@@ -16,7 +16,7 @@ from harness.host.ssh import Target
 from harness.inventory import HostSpec, LinkPlan, PortPair, PortRef, PortSpec
 from harness.inventory.fields import cpu_list
 from harness.inventory.lines import locate
-from harness.inventory.reach import inventory_at, named
+from harness.inventory.reach import inventory_at
 from harness.inventory.reading import InventoryError, parse, read
 from harness.inventory.spec import Inventory
 from harness.inventory.view import ranges
@@ -356,13 +356,9 @@ def test_files_are_found_where_they_are_said_to_be(
         read(Path("latin.toml"))
 
 
-def test_a_host_is_meant_by_its_name_by_local_or_by_a_destination() -> None:
+def test_a_host_that_is_not_there_is_told_with_the_nearest() -> None:
     inventory = parse(RACK, HERE)
-    assert named("alpha", inventory).jump
-    assert named("local", inventory).local
-    assert named("root@gamma", None) == HostSpec(name="root@gamma", address="root@gamma")
-    with pytest.raises(ConfigError, match="not an ssh destination"):
-        named("-oProxyCommand=id", inventory)
+    assert inventory.host("alpha").jump
     with pytest.raises(ConfigError, match="did you mean 'alpha'"):
         inventory.host("alhpa")
     with pytest.raises(ConfigError, match="there is none"):

@@ -1,0 +1,108 @@
+"""`nicproof doctor [HOST]`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+import msgspec
+
+from harness.doctor import table
+from harness.doctor.controller import controller
+from harness.doctor.cpu import pace, virtualisation
+from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
+from harness.doctor.fix import fix
+from harness.doctor.iommu import iommu
+from harness.doctor.kernel import kernel
+from harness.doctor.memory import memory
+from harness.doctor.nics import nics
+from harness.doctor.virtualisation import kvm, qemu
+from harness.errors import ConfigError
+from harness.host.base import Host
+from harness.inventory.commands import add_ssh_options, spec_of
+from harness.inventory.reach import inventory_at, reached
+from harness.inventory.spec import LOCAL, HostSpec
+from harness.lab import accel
+
+EXAMPLES = """\
+examples:
+  nicproof doctor                                 can the nested lab run here?
+  nicproof doctor local                           can this machine hand hardware to guests?
+  nicproof doctor alpha                           a host of ./lab.toml, or a destination of ssh
+  nicproof doctor root@10.0.0.7 --jump bastion --fix
+  nicproof doctor --json | jq '.[].name'
+
+exit status: 0 ready (without HOST: the nested lab can run here; with HOST: it can hand both
+whole NICs and VFs to guests), 1 not ready, 2 wrong usage
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `nicproof doctor`."""
+    parser = commands.add_parser(
+        "doctor",
+        help="what a machine can and cannot do, and how to mend it",
+        description="Look at a machine and say what it can and cannot do. Nothing is changed "
+        "without --fix.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "host", nargs="?", metavar="HOST", help='"local", a host of the inventory, or one for ssh'
+    )
+    parser.add_argument("--inventory", metavar="FILE", help="default: lab.toml")
+    add_ssh_options(parser)
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument(
+        "--fix",
+        action="store_true",
+        help="load missing modules, with their undo in the journal; the rest is yours to mend",
+    )
+    parser.set_defaults(handler=run)
+
+
+def run(given: argparse.Namespace) -> int:
+    """Handler of `nicproof doctor`: print the findings, return the exit status."""
+    spec = _spec(given)
+    asked: tuple[Purpose, ...] = GUESTS if given.host else ("nested lab",)
+    with reached(spec) as host:
+        done = fix(host, spec) if given.fix else ()
+        here = controller(host) if not given.host else ()
+        findings = (*here, *examine(host, spec))
+    for line in done:
+        print(f"--fix: {line}", file=sys.stderr)
+    if given.json:
+        print(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
+    else:
+        table.print_findings(findings)
+        where = f"on {spec.name}" if given.host else "here"
+        told: tuple[Purpose, ...] = (*asked, "steady figures") if given.host else asked
+        for purpose in told:
+            print(table.verdict(findings, purpose, where))
+    return 1 if any(lacking(findings, purpose) for purpose in asked) else 0
+
+
+def examine(host: Host, spec: HostSpec) -> tuple[Finding, ...]:
+    """Everything doctor says of a host, in the order in which it is read."""
+    return (
+        *virtualisation(host),
+        kvm(host, accel.known_answer() if spec.local else None),
+        *iommu(host),
+        *kernel(host),
+        *memory(host, spec.hugepages, spec.numa),
+        *qemu(host),
+        *nics(host, spec),
+        *pace(host, spec.cpus),
+    )
+
+
+def _spec(given: argparse.Namespace) -> HostSpec:
+    """The host that is meant; without HOST this machine, as if there were no inventory."""
+    if not given.host:
+        if given.inventory:
+            raise ConfigError("--inventory says nothing without a HOST", remedy="name one of its")
+        return HostSpec(name="localhost", address=LOCAL)
+    inventory = inventory_at(given.inventory)
+    if inventory and given.host in [host.name for host in inventory.hosts]:
+        return inventory.host(given.host)
+    return spec_of(given, "localhost" if given.host == LOCAL else given.host)

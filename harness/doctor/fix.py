@@ -1,0 +1,48 @@
+"""What `doctor --fix` does: it loads modules, and nothing that would outlast a boot."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+
+from harness.doctor.cpu import flag
+from harness.doctor.facts import said, text
+from harness.doctor.kernel import loaded
+from harness.errors import CommandFailed
+from harness.host.base import Host
+from harness.inventory import HostSpec
+from harness.journal import Journal, Run
+
+KVM = {"vmx": "kvm_intel", "svm": "kvm_amd"}
+
+
+def fix(host: Host, spec: HostSpec | None = None) -> tuple[str, ...]:
+    """Load what is missing and can be had; returns what was done, and what was not.
+
+    Each module is written down in the host's journal with its undo, for `restore`.
+    """
+    journal = Journal(host, f"doctor-{uuid.uuid4().hex[:8]}")
+    wanted = tuple(_missing(host))
+    if wanted and spec is not None and spec.ports and "modules" not in spec.may:
+        return (f"not loaded, since the inventory does not allow it: {', '.join(wanted)}",)
+    return tuple(_load(host, journal, module) for module in wanted) or ("nothing to load",)
+
+
+def _missing(host: Host) -> Iterator[str]:
+    """Modules that guests need, that have a file and are not loaded."""
+    kvm = KVM.get(flag(text(host, "/proc/cpuinfo")), "")
+    for module in (kvm, "vfio-pci"):
+        if module and not loaded(host, module):
+            file = (said(host, ("modinfo", "-n", module)) or "").strip()
+            if file and file != "(builtin)":
+                yield module
+
+
+def _load(host: Host, journal: Journal, module: str) -> str:
+    undo = Run(("modprobe", "-r", module), when=f"/sys/module/{module.replace('-', '_')}")
+    journal.keep(f"loaded module {module}", (undo,))
+    try:
+        host.run(("modprobe", module))
+    except CommandFailed as error:
+        return f"{module} cannot be loaded: {error.stderr.strip()}"
+    return f"loaded {module}; undone by: {' '.join(undo.argv)}"

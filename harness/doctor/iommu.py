@@ -1,0 +1,94 @@
+"""Is DMA of a guest's device confined to the guest, and its interrupts too?"""
+
+from __future__ import annotations
+
+import re
+
+from harness.doctor.facts import names, said, text
+from harness.doctor.findings import GUESTS, Finding
+from harness.host.base import Host
+from harness.pci.device import ROOT
+
+GROUPS = "/sys/kernel/iommu_groups"
+TABLES = {"DMAR": "VT-d", "IVRS": "AMD-Vi"}
+"""ACPI tables by which firmware tells of an IOMMU."""
+
+UNSAFE = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
+BRIDGE = "0x0604"
+"""Class of a PCI bridge: vfio lets its driver be, whoever has the rest of the group
+(drivers/vfio/vfio_iommu_type1.c; Documentation/driver-api/vfio.rst)."""
+
+
+def iommu(host: Host) -> tuple[Finding, ...]:
+    """The IOMMU and interrupt remapping. Nothing is said of the latter without the former."""
+    groups = len(host.glob(f"{GROUPS}/*"))
+    tables = tuple(each for each in TABLES if host.exists(f"/sys/firmware/acpi/tables/{each}"))
+    found = judge_iommu(groups, tables, names(host, "/sys/class/iommu/*"))
+    if not groups:
+        return (found,)
+    told = said(host, ("dmesg",)) or ""
+    interrupts = text(host, "/proc/interrupts")
+    return (found, judge_remapping(interrupts, text(host, UNSAFE), told))
+
+
+def judge_iommu(groups: int, tables: tuple[str, ...], units: tuple[str, ...]) -> Finding:
+    """Groups exist exactly if the kernel uses an IOMMU."""
+    firmware = " and ".join(f"{TABLES[each]} ({each} table)" for each in tables)
+    if groups:
+        by = f", by {', '.join(units)}" if units else ""
+        detail = f"on: {groups} groups{by}" + (f", {firmware} in the firmware" if firmware else "")
+        return Finding("IOMMU", "yes", detail, needed=GUESTS)
+    if firmware:
+        detail = f"off in the kernel, though the firmware has {firmware}"
+        remedy = "kernel command line: intel_iommu=on iommu=pt, or amd_iommu=on iommu=pt"
+    else:
+        detail = "off: the firmware tells of none (no DMAR or IVRS table)"
+        remedy = (
+            "switch VT-d (Intel) or IOMMU (AMD) on in the BIOS; Intel: add intel_iommu=on iommu=pt "
+            "to the kernel's command line"
+        )
+    return Finding("IOMMU", "no", detail, remedy, GUESTS)
+
+
+def judge_remapping(interrupts: str, unsafe: str, kernel_log: str) -> Finding:
+    """By the names of interrupt controllers in /proc/interrupts: remapped ones begin with "IR-"
+    (arch/x86/kernel/apic/io_apic.c and msi.c). Unlike the kernel's log they do not get lost."""
+    controllers = re.findall(r"(?:^|\s)((?:IR-)?(?:IO-APIC|PCI-MSI)\S*)", interrupts)
+    remapped = sum(each.startswith("IR-") for each in controllers)
+    name = "interrupt remapping"
+    if remapped:
+        detail = f"on: {remapped} of {len(controllers)} interrupts are remapped"
+        return Finding(name, "yes", detail, needed=GUESTS)
+    if not controllers:
+        return Finding(name, "note", "/proc/interrupts shows no interrupts of devices")
+    why = re.findall(r"^.*(?:remapping|[Xx]2apic).*$", kernel_log, re.MULTILINE)
+    detail = "off" + (f"; the kernel's log: {why[-1].strip()}" if why else "")
+    if unsafe == "Y":
+        detail += "; vfio was told to do without, so a guest can send any interrupt to the host"
+        return Finding(name, "note", detail, f"echo N > {UNSAFE}")
+    remedy = (
+        "switch it on with VT-d or AMD-Vi in the BIOS, and boot without intremap=off; in a lab "
+        f"that trusts its guests: echo Y > {UNSAFE}"
+    )
+    return Finding(name, "no", detail, remedy, GUESTS)
+
+
+def isolation(host: Host, bdf: str, group: str) -> Finding:
+    """Who else is in the IOMMU group of a port. The group goes to a guest as a whole."""
+    members = names(host, f"{GROUPS}/{group}/devices/*")
+    others = []
+    for each in members:
+        at = f"{ROOT}/{each}"
+        if each != bdf and not text(host, f"{at}/class").startswith(BRIDGE):
+            driver = (said(host, ("readlink", f"{at}/driver")) or "").strip().rpartition("/")[2]
+            others.append(f"{each} ({driver or 'no driver'})")
+    name = f"isolation of {bdf}"
+    if not others:
+        return Finding(name, "yes", f"alone in IOMMU group {group}", needed=GUESTS)
+    return Finding(
+        name,
+        "no",
+        f"IOMMU group {group} has also {', '.join(others)}",
+        "another slot, whose root port has ACS; or ACS on in the BIOS, if it has such an option",
+        GUESTS,
+    )

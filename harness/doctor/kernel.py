@@ -1,0 +1,116 @@
+"""What the kernel was built with, and whether the modules among it can be had."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from dataclasses import dataclass
+
+from harness.doctor.facts import said, text
+from harness.doctor.findings import GUESTS, Finding, Purpose, State
+from harness.errors import LabError, RunOver
+from harness.host.base import Host
+
+IOMMUS = {"GenuineIntel": "INTEL_IOMMU", "AuthenticAMD": "AMD_IOMMU", "HygonGenuine": "AMD_IOMMU"}
+"""CPU vendor -> option of its IOMMU's driver."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A kernel option. `module` is what it is called as a module, "" if it cannot be one."""
+
+    name: str
+    what: str
+    module: str = ""
+    needed: tuple[Purpose, ...] = ()
+
+
+def options(vendor: str) -> tuple[Option, ...]:
+    """Those that count on a CPU of this vendor (Kconfig of drivers/iommu, drivers/vfio and
+    drivers/pci)."""
+    return (
+        Option("IOMMU_SUPPORT", "IOMMUs", needed=GUESTS),
+        Option(IOMMUS.get(vendor, "INTEL_IOMMU"), "this CPU's IOMMU", needed=GUESTS),
+        Option("IRQ_REMAP", "interrupt remapping", needed=GUESTS),
+        Option("PCI_IOV", "VFs", needed=("SR-IOV",)),
+        Option("PCI_STUB", "a driver that keeps a device free", "pci-stub"),
+        Option("VFIO", "devices in user space", "vfio", GUESTS),
+        Option("VFIO_IOMMU_TYPE1", "DMA of guests by the IOMMU", "vfio_iommu_type1", GUESTS),
+        Option("VFIO_PCI", "PCI devices in guests", "vfio-pci", GUESTS),
+        Option("VFIO_NOIOMMU", "vfio without an IOMMU, which is no isolation"),
+        Option("IOMMUFD", "vfio's newer interface", "iommufd"),
+    )
+
+
+def kernel(host: Host) -> tuple[Finding, ...]:
+    """One finding an option."""
+    release = (said(host, ("uname", "-r")) or "").strip()
+    found = config(host, release)
+    if found is None:
+        detail = f"neither /proc/config.gz nor /boot/config-{release} can be read"
+        return (Finding("kernel options", "note", detail, "modprobe configs, if there is such"),)
+    vendor = re.search(r"^vendor_id\s*: (\S+)", text(host, "/proc/cpuinfo"), re.MULTILINE)
+    values = parse(found)
+    return tuple(
+        judge(option, values.get(option.name, ""), _module(host, option, values))
+        for option in options(vendor[1] if vendor else "")
+    )
+
+
+def config(host: Host, release: str) -> str | None:
+    """The running kernel's configuration, None if it is not told."""
+    try:
+        return gzip.decompress(host.read("/proc/config.gz")).decode(errors="replace")
+    except RunOver:
+        raise
+    except (OSError, EOFError, zlib.error, LabError):
+        return text(host, f"/boot/config-{release}") or None
+
+
+def parse(config: str) -> dict[str, str]:
+    """Option, without CONFIG_, -> "y", "m" or its value; one that is not set is not there."""
+    return dict(re.findall(r"^CONFIG_(\w+)=(.*)$", config, re.MULTILINE))
+
+
+def loaded(host: Host, module: str) -> bool:
+    """In sysfs a module has "_" for each "-" in its name."""
+    return host.exists(f"/sys/module/{module.replace('-', '_')}")
+
+
+def _module(host: Host, option: Option, values: dict[str, str]) -> str:
+    """The state of an option's module: "loaded", "there", "locked" or "gone"; "" if it is none.
+
+    modinfo -n names a module's file, or "(builtin)" (modinfo(8)).
+    """
+    if values.get(option.name) != "m":
+        return ""
+    if loaded(host, option.module):
+        return "loaded"
+    if not said(host, ("modinfo", "-n", option.module)):
+        return "gone"
+    return "locked" if text(host, "/proc/sys/kernel/modules_disabled") == "1" else "there"
+
+
+def judge(option: Option, value: str, module: str) -> Finding:
+    """What an option's value and its module's state amount to."""
+    name = f"CONFIG_{option.name}"
+    details = {
+        "loaded": f"module {option.module}, loaded",
+        "there": f"module {option.module}, which can be loaded",
+        "locked": f"module {option.module}, and this kernel loads no more modules until it boots",
+        "gone": f"missing: module {option.module} was built, but its file is not installed",
+    }
+    remedies = {
+        "locked": f"load {option.module} at boot: /etc/modules-load.d",
+        "gone": "install the package of all modules, such as linux-modules-extra-$(uname -r)",
+    }
+    what = f" ({option.what})"
+    if module in ("loaded", "there"):
+        return Finding(name, "yes", details[module] + what, needed=option.needed)
+    if value == "y":
+        return Finding(name, "yes", f"built in{what}", needed=option.needed)
+    state: State = "no" if option.needed else "note"
+    detail = details.get(module, "missing") + what
+    remedy = remedies.get(module, "boot a kernel that has it" if option.needed else "")
+    return Finding(name, state, detail, remedy, option.needed)

@@ -1,0 +1,58 @@
+"""Memory of guests: pages, and how much of it may be pinned."""
+
+from __future__ import annotations
+
+from harness.doctor.facts import said, text
+from harness.doctor.findings import GUESTS, Finding, State
+from harness.host.base import Host
+from harness.qemu.config import GuestConfig
+
+HUGE = "hugepages/hugepages-2048kB"
+
+MARGIN_MIB = 64
+"""What QEMU pins beyond a guest's memory: ROMs and the like."""
+
+
+def memory(host: Host, pages: int = 0, node: int | None = None) -> tuple[Finding, ...]:
+    """Hugepages, `pages` of which the inventory promises on `node`, and the memlock limit."""
+    at = "/sys/kernel/mm" if node is None else f"/sys/devices/system/node/node{node}"
+    there, free = (text(host, f"{at}/{HUGE}/{name}_hugepages") for name in ("nr", "free"))
+    return (judge_pages(there, free, pages, f"{at}/{HUGE}/nr_hugepages"), _memlock(host))
+
+
+def judge_pages(there: str, free: str, wanted: int, path: str) -> Finding:
+    """Counts as sysfs tells them, "" if it does not."""
+    if not there or not free:
+        state: State = "no" if wanted else "note"
+        return Finding("hugepages", state, "none of 2 MiB on this kernel", needed=GUESTS)
+    detail = f"{free} of {there} free"
+    if int(free) >= wanted:
+        return Finding("hugepages", "yes" if wanted else "note", detail)
+    detail += f", the inventory promises {wanted}"
+    return Finding("hugepages", "no", detail, f"echo {wanted} > {path}", GUESTS)
+
+
+def _memlock(host: Host) -> Finding:
+    """Of the user that we are there, who is the one that will run QEMU."""
+    told = said(host, ("sh", "-c", "id -u; id -un; ulimit -l")) or ""
+    uid, user, limit = (*told.split(), "", "", "")[:3]
+    return judge_memlock(uid, user, limit)
+
+
+def judge_memlock(uid: str, user: str, limit: str) -> Finding:
+    """`limit` is in KiB, as ulimit -l prints it. vfio pins all of a guest's memory, and root may
+    pin as much as it likes (CAP_IPC_LOCK in capabilities(7))."""
+    if not limit:
+        return Finding("memlock limit", "note", "unknown")
+    needed = GuestConfig.memory_mib + MARGIN_MIB
+    if uid == "0":
+        return Finding("memlock limit", "yes", "does not bind root", needed=GUESTS)
+    if limit == "unlimited" or int(limit) >= needed * 1024:
+        return Finding("memlock limit", "yes", f"{user}: {limit} KiB", needed=GUESTS)
+    return Finding(
+        "memlock limit",
+        "no",
+        f"{user}: {limit} KiB, a guest takes {needed} MiB",
+        f'echo "{user} - memlock unlimited" > /etc/security/limits.d/nicproof.conf; log in again',
+        GUESTS,
+    )
