@@ -7,19 +7,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from harness.errors import ConfigError, DeadlineExpired, LabError
-from harness.host.local import LocalHost
+from harness.host.guard import guarded
+from harness.host.local import LocalHost, PipedProcess
 from harness.inventory import lock
 from harness.inventory.lock import Owner, port_lock
 
 BDF = "0000:01:00.0"
 ONE = Owner("run-1", "ada@alpha", "2026-11-26T20:00:00+00:00")
 TWO = Owner("run-2", "bob@beta", "2026-11-26T21:00:00+00:00")
+
+
+class AsOverSsh(LocalHost):
+    """Its programs are started as the ssh host starts them, with a local shell for the remote."""
+
+    @contextmanager
+    def spawn(self, argv: Sequence[str]) -> Iterator[PipedProcess]:
+        with closing(PipedProcess(self.name, guarded(argv))) as process:
+            yield process
 
 
 def taken(directory: Path, owner: Owner, bdf: str = BDF) -> None:
@@ -80,16 +92,31 @@ HOLD = """
 import sys
 from harness.host.local import LocalHost
 from harness.inventory.lock import Owner, port_lock
-with port_lock(LocalHost(), sys.argv[1], Owner("run-0", "eve@gamma", "now"), directory=sys.argv[2]):
+from suites.selftest.test_port_lock import AsOverSsh
+host = {"LocalHost": LocalHost, "AsOverSsh": AsOverSsh}[sys.argv[3]]()
+with port_lock(host, sys.argv[1], Owner("run-0", "eve@gamma", "now"), directory=sys.argv[2]):
     print("held", flush=True)
     sys.stdin.read()
 """
 
 
-@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
-def test_the_lock_ends_with_a_holder_that_is_killed(tmp_path: Path, death: signal.Signals) -> None:
+def test_the_lock_ends_with_the_connection(tmp_path: Path) -> None:
     locks = tmp_path / "locks"
-    argv = (sys.executable, "-c", HOLD, BDF, str(locks))
+    with (
+        port_lock(AsOverSsh(), BDF, ONE, directory=str(locks)),
+        pytest.raises(ConfigError, match="run-1 of ada@alpha"),
+    ):
+        taken(locks, TWO)
+    taken(locks, TWO)
+
+
+@pytest.mark.parametrize("death", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("host", ["LocalHost", "AsOverSsh"])
+def test_the_lock_ends_with_a_holder_that_is_killed(
+    tmp_path: Path, death: signal.Signals, host: str
+) -> None:
+    locks = tmp_path / "locks"
+    argv = (sys.executable, "-c", HOLD, BDF, str(locks), host)
     with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
         with pytest.raises(ConfigError, match="run-0 of eve@gamma"):
