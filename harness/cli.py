@@ -31,7 +31,8 @@ examples:
   nicproof report results/20261123-101500         render a run again, without any host
   nicproof history                                the runs that were made, newest first
   nicproof lab shell                              look around inside the nested lab
-  nicproof doctor                                 what this machine can and cannot do
+  nicproof doctor alpha.lab                       what a machine can and cannot do
+  nicproof inventory check                        is lab.toml right?
   sudo nicproof nic show 0000:01:00.0             a NIC, held against its model's profile
 
 exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage or interrupted

@@ -13,9 +13,22 @@ Contradiction = tuple[KeyPath, str, str]
 
 def contradictions(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
     """All that contradicts itself in hosts that are well-formed each by itself."""
+    for host in hosts:
+        yield from _in_vain(host)
     yield from _one_machine_twice(hosts)
     yield from _one_port_twice(hosts)
     yield from _partners(hosts)
+
+
+def _in_vain(host: HostSpec) -> Iterator[Contradiction]:
+    """What ssh is told although it is not used, or twice."""
+    for key in ("jump", "user", "ssh_port", "identity", "ssh_config", "known_hosts"):
+        if host.local and getattr(host, key):
+            what = "it is for ssh, and this host is the machine that nicproof runs on"
+            yield ("host", host.name, key), what, "take the line out"
+    if host.user and "@" in host.address:
+        what = f"the address names {host.address.partition('@')[0]} already"
+        yield ("host", host.name, "user"), what, "say it in one place"
 
 
 def _one_machine_twice(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:

@@ -12,10 +12,12 @@ import msgspec
 
 from harness.errors import LabError
 from harness.host.base import Host
+from harness.host.program import last_words
 from harness.pci.device import ROOT
 
 LOOK = r"""
 set -e
+[ "$(id -u)" = 0 ] || { echo "only root is told all that has to be known of a port" >&2; exit 1; }
 section() { printf '\n== %s\n' "$1"; }
 names() { ls -d "$@" 2>/dev/null | sed 's|.*/||' | tr '\n' ' '; }
 
@@ -147,7 +149,13 @@ class Usage:
 
 def usage(host: Host, bdf: str) -> Usage:
     """Ask the host; LabError if not everything could be asked."""
-    found = parse(host.run(("sh", "-c", LOOK, "sh", f"{ROOT}/{bdf}")).text)
+    result = host.run(("sh", "-c", LOOK, "sh", f"{ROOT}/{bdf}"), check=False)
+    if result.returncode != 0:
+        raise LabError(
+            f"{host.name}: what {bdf} is used for cannot be told: {last_words(result)}",
+            remedy="be root there, and install iproute2 and util-linux",
+        )
+    found = parse(result.text)
     addresses = sorted({peer.address for peer in found.peers})
     return replace(found, ways={each: way(host, each) for each in addresses})
 
@@ -263,11 +271,11 @@ def storage(text: str, sessions: str) -> Iterator[Peer]:
 def _established(text: str) -> Iterator[tuple[str, str, str, str, str]]:
     """Local address and port, the peer's, and the program, of each connection."""
     for line in text.splitlines():
-        state, _, _, local, peer, *program = line.split()
-        if state == "ESTAB":
-            here, _, port = local.rpartition(":")
-            there, _, peer_port = peer.rpartition(":")
-            yield plain(here), port, plain(there), peer_port, " ".join(program)
+        match line.split():
+            case "ESTAB", _, _, local, peer, *program:
+                here, _, port = local.rpartition(":")
+                there, _, peer_port = peer.rpartition(":")
+                yield plain(here), port, plain(there), peer_port, " ".join(program)
 
 
 def plain(address: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.doctor import iommu, kernel, memory
-from harness.doctor.cpu import pace, virtualisation
+from harness.doctor.cpu import COMMS, pace, virtualisation
 from harness.doctor.findings import GUESTS, Finding, lacking
 from harness.doctor.iommu import isolation, judge_iommu, judge_remapping
 from harness.doctor.kernel import Option, judge, options
@@ -328,7 +328,7 @@ def test_a_machine_at_a_steady_pace(host: RootedHost) -> None:
     host.put(f"{CPU}/intel_pstate/no_turbo", "1\n")
     host.put(f"{CPU}/smt/control", "off\n")
     host.put(f"{CPU}/isolated", "2-7\n")
-    host.put("/proc/1/comm", "systemd\n")
+    host.said = {" ".join(COMMS): "systemd\nirqbalanced\n"}
     host.put("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n")
     found = pace(host, (2, 3, 4))
     assert {each.state for each in found} == {"yes"}
@@ -343,7 +343,7 @@ def test_a_machine_at_any_pace(host: RootedHost) -> None:
     host.put(f"{CPU}/smt/control", "on\n")
     host.put(f"{CPU}/cpu0/topology/thread_siblings_list", "0,2\n")
     host.put(f"{CPU}/isolated", "\n")
-    host.put("/proc/44/comm", "irqbalance\n")
+    host.said = {" ".join(COMMS): "systemd\nirqbalance\n"}
     host.put("/sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
     found = by_name(pace(host, (2, 3, 4)))
     assert found["CPUs of a run"].detail == "CPUs 2-4: 4 not online"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -216,6 +217,14 @@ def test_a_host_of_an_inventory_is_asked_what_that_promises(
     path.write_text(path.read_text().replace("hugepages = 9\n", ""))
     assert cli.main([*arguments, "--fix"]) == 0
     assert "--fix: nothing to load" in capsys.readouterr().err
+
+
+def test_the_manual_explains_every_line(ready: RootedHost) -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "real-host.md").read_text()
+    spec = HostSpec("alpha", "x", cpus=(1,))
+    for each in commands.examine(ready, spec):
+        name = re.sub(r"(CONFIG)_.*|(NIC) .*|(.* of) 0000:.*", r"\1\2\3", each.name)
+        assert name in manual, each.name
 
 
 def test_this_machine_is_asked_about_the_nested_lab(

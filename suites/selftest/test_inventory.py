@@ -26,7 +26,7 @@ RACK = """\
 name = "rack 12"
 
 [host.alpha]
-address = "root@alpha.lab"
+address = "alpha.lab"
 jump = "bastion,me@inner:2222"
 user = "lab"
 ssh_port = 2200
@@ -68,7 +68,7 @@ def test_everything_is_read() -> None:
     alpha, beta = rack.hosts
     assert alpha == HostSpec(
         name="alpha",
-        address="root@alpha.lab",
+        address="alpha.lab",
         ports=(
             PortSpec("0000:01:00.0", "82599", PortRef("alpha", "0000:01:00.1")),
             PortSpec("0000:03:00.0", "", PortRef("beta", "0000:02:00.0")),
@@ -96,8 +96,8 @@ def test_options_of_ssh_are_words_of_their_own() -> None:
         *("-o", 'UserKnownHostsFile="/etc/nicproof/known hosts"'),
         *("-o", "StrictHostKeyChecking=accept-new"),
     )
-    argv = Target("root@alpha.lab", options).client(Path("/c"))
-    assert argv[-len(options) - 1 :] == (*options, "root@alpha.lab")
+    argv = Target("alpha.lab", options).client(Path("/c"))
+    assert argv[-len(options) - 1 :] == (*options, "alpha.lab")
 
 
 WRONG = """\
@@ -163,10 +163,12 @@ def test_a_syntax_error_keeps_its_line() -> None:
     ("text", "key", "what"),
     [
         ("", "", "it names no host"),
+        ('[host.a]\naddress = "local"\njump = "b"\n', "host.a.jump", "it is for ssh"),
+        ('[host.a]\naddress = "me@b"\nuser = "c"\n', "host.a.user", "names me already"),
         ('[host.a]\naddress = "x"\n[host.b]\naddress = "x"\n', "host.b.address", "as host a is"),
     ],
 )
-def test_files_that_say_too_little_or_the_same_twice(text: str, key: str, what: str) -> None:
+def test_files_that_say_too_little_or_too_much(text: str, key: str, what: str) -> None:
     ((_, where, said),) = problems(text)
     assert where == key and what in said
 
@@ -377,6 +379,15 @@ def test_the_command_shows_what_was_understood(
     path.write_text("[host.a]\nx = 1\n")
     assert cli.main(["inventory", "check", str(path)]) == 2
     assert f"{path}:2: host.a.x: there is no such key" in capsys.readouterr().err
+
+
+def test_the_example_of_the_manual_is_right() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "real-host.md").read_text()
+    lines = [line for line in manual.splitlines() if line.startswith("    ") or not line]
+    text = "\n".join(lines)
+    alpha = parse(text[text.index("[lab]") :], HERE).host("alpha")
+    given = {name for name in vars(alpha) if getattr(alpha, name)}
+    assert given == {*vars(alpha)} - {"numa"}, "it shows every key (the node is 0)"
 
 
 def test_the_built_in_pair_is_still_what_it_was() -> None:

@@ -15,7 +15,8 @@ import pytest
 from harness.errors import LabError
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
-from harness.inventory.guard import Verdict, judge
+from harness.inventory import usage as usage_module
+from harness.inventory.guard import Verdict, judge, refusals
 from harness.inventory.usage import (
     LOOK,
     Function,
@@ -231,6 +232,13 @@ class InNamespace(LocalHost):
         check: bool = True,
     ) -> CommandResult:
         return super().run((*self._enter, *argv), timeout=timeout, stdin=stdin, check=check)
+
+
+def test_whoever_may_not_know_everything_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(usage_module, "LOOK", LOOK.replace("$(id -u)", "1000"))
+    with pytest.raises(LabError, match="cannot be told: only root is told all") as caught:
+        refusals(LocalHost(), BDF)
+    assert "be root there" in caught.value.remedy
 
 
 @pytest.fixture(scope="module")
