@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 
 import msgspec
 
@@ -21,8 +22,11 @@ from harness.errors import ConfigError
 from harness.host.base import Host
 from harness.inventory.commands import add_ssh_options, spec_of
 from harness.inventory.reach import inventory_at, reached
-from harness.inventory.spec import LOCAL, HostSpec
+from harness.inventory.spec import LOCAL, HostSpec, Permission
 from harness.lab import accel
+
+MODULES: frozenset[Permission] = frozenset({"modules"})
+"""What --fix by itself allows on a host of which no inventory says what may be changed."""
 
 EXAMPLES = """\
 examples:
@@ -66,7 +70,7 @@ def run(given: argparse.Namespace) -> int:
     spec = _spec(given)
     asked: tuple[Purpose, ...] = GUESTS if given.host else ("nested lab",)
     with reached(spec) as host:
-        done = fix(host, spec) if given.fix else ()
+        done = fix(host, spec.may) if given.fix else ()
         here = controller(host) if not given.host else ()
         findings = (*here, *examine(host, spec))
     for line in done:
@@ -101,8 +105,9 @@ def _spec(given: argparse.Namespace) -> HostSpec:
     if not given.host:
         if given.inventory:
             raise ConfigError("--inventory says nothing without a HOST", remedy="name one of its")
-        return HostSpec(name="localhost", address=LOCAL)
+        return HostSpec(name="localhost", address=LOCAL, may=MODULES)
     inventory = inventory_at(given.inventory)
     if inventory and given.host in [host.name for host in inventory.hosts]:
         return inventory.host(given.host)
-    return spec_of(given, "localhost" if given.host == LOCAL else given.host)
+    spec = spec_of(given, "localhost" if given.host == LOCAL else given.host)
+    return replace(spec, may=MODULES)

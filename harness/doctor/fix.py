@@ -10,20 +10,20 @@ from harness.doctor.facts import said, text
 from harness.doctor.kernel import loaded
 from harness.errors import CommandFailed
 from harness.host.base import Host
-from harness.inventory import HostSpec
+from harness.inventory.spec import Permission
 from harness.journal import Journal, Run
 
 KVM = {"vmx": "kvm_intel", "svm": "kvm_amd"}
 
 
-def fix(host: Host, spec: HostSpec | None = None) -> tuple[str, ...]:
-    """Load what is missing and can be had; returns what was done, and what was not.
+def fix(host: Host, may: frozenset[Permission]) -> tuple[str, ...]:
+    """Load what is missing and can be had, if that may be done; returns what was done, or why not.
 
     Each module is written down in the host's journal with its undo, for `restore`.
     """
     journal = Journal(host, f"doctor-{uuid.uuid4().hex[:8]}")
     wanted = tuple(_missing(host))
-    if wanted and spec is not None and spec.ports and "modules" not in spec.may:
+    if wanted and "modules" not in may:
         return (f"not loaded, since the inventory does not allow it: {', '.join(wanted)}",)
     return tuple(_load(host, journal, module) for module in wanted) or ("nothing to load",)
 

@@ -25,7 +25,7 @@ def _in_vain(host: HostSpec) -> Iterator[Contradiction]:
     for key in ("jump", "user", "ssh_port", "identity", "ssh_config", "known_hosts"):
         if host.local and getattr(host, key):
             what = "it is for ssh, and this host is the machine that nicproof runs on"
-            yield ("host", host.name, key), what, "take the line out"
+            yield ("host", host.name, key), what, "leave it out"
     if host.user and "@" in host.address:
         what = f"the address names {host.address.partition('@')[0]} already"
         yield ("host", host.name, "user"), what, "say it in one place"

@@ -11,6 +11,7 @@ from harness.errors import ConfigError
 from harness.host.base import Host
 from harness.inventory import discover, fields, reading
 from harness.inventory.cabling import cables
+from harness.inventory.checks import contradictions
 from harness.inventory.lock import Owner
 from harness.inventory.reach import inventory_at, reached
 from harness.inventory.spec import LOCAL, HostSpec
@@ -87,8 +88,12 @@ def add_ssh_options(parser: argparse.ArgumentParser) -> None:
 def spec_of(given: argparse.Namespace, name: str) -> HostSpec:
     """The host that the options describe; ConfigError if one of them is wrong."""
     keys = ("jump", "user", "ssh_port", "identity", "ssh_config", "known_hosts")
-    options = {key: fields.HOST[key](value) for key in keys if (value := getattr(given, key))}
-    return HostSpec(name=name, address=fields.destination(given.host), **options)
+    said = {key: value for key in keys if (value := getattr(given, key)) is not None}
+    options = {key: fields.HOST[key](value) for key, value in said.items()}
+    spec = HostSpec(name=name, address=fields.destination(given.host), **options)
+    for path, what, remedy in contradictions((spec,)):
+        raise ConfigError(f"--{str(path[-1]).replace('_', '-')}: {what}", remedy=remedy)
+    return spec
 
 
 def _check(given: argparse.Namespace) -> None:
@@ -142,11 +147,10 @@ def _name(given: argparse.Namespace) -> str:
     """A host's name in the inventory: what is asked for, else the first part of its own."""
     if given.name:
         return str(fields.host_name(given.name))
-    host = fields.destination(given.host).rpartition("@")[2]
-    first = host.partition(".")[0]
-    if given.host == LOCAL or not fields.NAME.fullmatch(first) or first.isdigit():
-        return "host" if given.host != LOCAL else "here"
-    return first
+    if given.host == LOCAL:
+        return "here"
+    first = fields.destination(given.host).rpartition("@")[2].partition(".")[0]
+    return first if fields.NAME.fullmatch(first) and not first.isdigit() else "host"
 
 
 def _there(out: Path) -> ConfigError:

@@ -89,7 +89,10 @@ def path(value: object) -> Path:
             f"{said!r} is no path that ssh would take literally",
             remedy="without a leading '-', and without quotes, '%', '$' and control characters",
         )
-    return Path(said).expanduser()
+    try:
+        return Path(said).expanduser()
+    except RuntimeError as error:  # ~somebody, who is not known here
+        raise ConfigError(f"{said!r}: {error}", remedy="write the whole path") from error
 
 
 def cpu_list(value: object) -> tuple[int, ...]:

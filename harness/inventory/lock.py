@@ -24,7 +24,7 @@ from harness.host.program import last_words, program
 from harness.inventory.lock_agent import TAKEN
 
 DIRECTORY = "/run/lock/nicproof"
-"""Of no persistence: locks do not outlive a boot."""
+"""Gone with the next boot, as every lock is."""
 
 LIMIT = 20.0
 """Seconds for python to start on the host and to take a lock, at the most."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from harness import cli
 from harness.errors import ConfigError
-from harness.inventory import HostSpec, PortRef, PortSpec, discover, guard
+from harness.inventory import HostSpec, PortRef, PortSpec, commands, discover, guard
 from harness.inventory.discover import Port, render
 from harness.inventory.guard import Verdict
 from harness.inventory.reading import parse, read
@@ -108,3 +110,62 @@ def test_only_a_port_that_is_listed_and_what_it_should_be_may_be_touched(
     monkeypatch.setattr(guard, "refusals", lambda *_: ("eth0 does this", "eth0 does that"))
     with pytest.raises(ConfigError, match="in use: eth0 does this; eth0 does that"):
         guard.require(server, spec, one)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["local"], "here"),
+        (["root@alpha.lab"], "alpha"),
+        (["10.0.0.7"], "host"),
+        (["fd00::7"], "host"),
+        (["alpha.lab", "--name", "rack-12"], "rack-12"),
+    ],
+)
+def test_a_host_gets_a_name(
+    arguments: list[str], name: str, capsys: pytest.CaptureFixture[str], nowhere: list[HostSpec]
+) -> None:
+    assert cli.main(["inventory", "discover", *arguments]) == 0
+    assert f"[host.{name}]" in capsys.readouterr().out
+    assert nowhere[0].address == arguments[0]
+
+
+def test_options_of_ssh_reach_the_inventory(
+    capsys: pytest.CaptureFixture[str], nowhere: list[HostSpec]
+) -> None:
+    options = ["--jump", "bastion", "--user", "lab", "--ssh-port", "2200", "--identity", "/k"]
+    assert cli.main(["inventory", "discover", "alpha", *options]) == 0
+    (written,) = parse(capsys.readouterr().out, HERE).hosts
+    assert written == nowhere[0]
+    assert written.ssh_options()[:6] == ("-J", "bastion", "-l", "lab", "-p", "2200")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["local", "--jump", "bastion"], "--jump: it is for ssh"),
+        (["alpha", "--ssh-port", "0"], "0 is not a TCP port"),
+        (["me@alpha", "--user", "you"], "--user: the address names me already"),
+        (["alpha", "--name", "a;id"], "'a;id' is not a name"),
+    ],
+)
+@pytest.mark.usefixtures("nowhere")
+def test_options_that_contradict_the_host_are_refused(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["inventory", "discover", *arguments]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[HostSpec]:
+    """Whatever host is asked for has nothing; the list says who was."""
+    asked: list[HostSpec] = []
+
+    @contextmanager
+    def reached(spec: HostSpec) -> Iterator[RootedHost]:
+        asked.append(spec)
+        yield RootedHost(tmp_path)
+
+    monkeypatch.setattr(commands, "reached", reached)
+    return asked

@@ -14,6 +14,7 @@ import pytest
 
 from harness import cli
 from harness.doctor import commands, table
+from harness.doctor.commands import MODULES
 from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
 from harness.doctor.nics import nics
@@ -121,33 +122,32 @@ def unloaded(tmp_path: Path) -> RootedHost:
 
 
 def test_fix_loads_modules_and_restore_takes_them_back(unloaded: RootedHost) -> None:
-    assert fix(unloaded) == (
+    assert fix(unloaded, MODULES) == (
         "loaded kvm_intel; undone by: modprobe -r kvm_intel",
         "loaded vfio-pci; undone by: modprobe -r vfio-pci",
     )
     for module in ("kvm_intel", "vfio_pci"):
         unloaded.put(f"/sys/module/{module}/refcnt", "0\n")
-    assert fix(unloaded) == ("nothing to load",)
+    assert fix(unloaded, MODULES) == ("nothing to load",)
     assert restore(unloaded) == ("loaded module vfio-pci", "loaded module kvm_intel")
     assert not unloaded.glob(f"{DIRECTORY}/*")
 
 
 def test_fix_does_what_the_inventory_allows(unloaded: RootedHost) -> None:
-    spec = HostSpec("alpha", "x", (PortSpec("0000:01:00.0"),))
     said = "not loaded, since the inventory does not allow it: kvm_intel, vfio-pci"
-    assert fix(unloaded, spec) == (said,)
-    allowed = replace(spec, may=frozenset({"modules"}))
-    assert fix(unloaded, allowed)[0].startswith("loaded kvm_intel")
+    assert fix(unloaded, frozenset({"bind", "sriov"})) == (said,)
+    assert not unloaded.glob(f"{DIRECTORY}/*")
+    assert fix(unloaded, MODULES)[0].startswith("loaded kvm_intel")
 
 
 def test_fix_tells_what_it_could_not_load(unloaded: RootedHost) -> None:
     del unloaded.said["modprobe vfio-pci"]
-    assert fix(unloaded)[1] == "vfio-pci cannot be loaded: no"
+    assert fix(unloaded, MODULES)[1] == "vfio-pci cannot be loaded: no"
 
 
 def test_fix_leaves_alone_what_is_built_in_or_has_no_file(unloaded: RootedHost) -> None:
     unloaded.said = {"modinfo -n vfio-pci": "(builtin)\n"}
-    assert fix(unloaded) == ("nothing to load",)
+    assert fix(unloaded, MODULES) == ("nothing to load",)
 
 
 @pytest.fixture

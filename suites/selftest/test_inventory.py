@@ -265,6 +265,7 @@ def test_nor_may_a_host_a_model_or_an_address_be_one(word: str) -> None:
         ("a%h", False),
         ('a"b', False),
         ("${HOME}", False),
+        ("~nobody-of-this-name/key", False),
     ],
 )
 def test_a_path_is_one_word_or_refused(key: str, word: str, fine: bool) -> None:
