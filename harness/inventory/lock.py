@@ -70,10 +70,8 @@ def port_lock(host: Host, bdf: str, owner: Owner, *, directory: str = DIRECTORY)
 
 
 def _content(host: Host, path: str) -> bytes:
-    try:
-        return host.read(path)
-    except FileNotFoundError:
-        return b""
+    """Of the lock's file, which may not be there yet but is never removed."""
+    return host.read(path) if host.exists(path) else b""
 
 
 def _refused(host: Host, bdf: str, holder: Process) -> ConfigError | LabError:

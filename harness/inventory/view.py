@@ -43,10 +43,13 @@ def ranges(cpus: tuple[int, ...]) -> str:
 
 
 def _reached(host: HostSpec) -> str:
-    """As a person would say it to ssh."""
+    """In short: files of ssh's are left out."""
     if host.local:
         return "this machine"
-    return " ".join(("ssh", *host.ssh_options(), host.address))
+    user = f"{host.user}@" if host.user else ""
+    port = f", port {host.ssh_port}" if host.ssh_port is not None else ""
+    jump = f", by {host.jump}" if host.jump else ""
+    return f"{user}{host.address}{port}{jump}"
 
 
 def _table(*headings: str) -> Table:

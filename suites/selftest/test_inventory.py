@@ -369,13 +369,15 @@ def test_a_host_that_is_not_there_is_told_with_the_nearest() -> None:
 
 
 def test_the_command_shows_what_was_understood(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     path = tmp_path / "lab.toml"
     path.write_text(RACK)
     assert cli.main(["inventory", "check", str(path)]) == 0
     said = capsys.readouterr().out
     assert "rack 12" in said and "2-4,7" in said and "bind, sriov" in said
+    assert "lab@alpha.lab, port 2200, by bastion," in said and "this machine" in said
     assert "alpha/0000:01:00.0" in said and "beta/0000:02:00.0" in said
     path.write_text("[host.a]\nx = 1\n")
     assert cli.main(["inventory", "check", str(path)]) == 2
