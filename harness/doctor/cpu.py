@@ -12,6 +12,9 @@ from harness.inventory.fields import cpu_list
 from harness.inventory.view import ranges
 
 CPU = "/sys/devices/system/cpu"
+KVM = {"vmx": "kvm_intel", "svm": "kvm_amd"}
+"""The flag of a virtualisation extension -> the module that makes use of it."""
+
 COMMS = ("sh", "-c", "cat /proc/[0-9]*/comm 2>/dev/null")
 CLOCK = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
 
@@ -43,11 +46,11 @@ def flags(cpuinfo: str) -> frozenset[str]:
 
 def flag(cpuinfo: str) -> str:
     """The flag of the virtualisation extension, "" if there is none."""
-    return next((each for each in ("vmx", "svm") if each in flags(cpuinfo)), "")
+    return next((each for each in KVM if each in flags(cpuinfo)), "")
 
 
 def _nested(host: Host, extension: str) -> tuple[Finding, ...]:
-    module = {"vmx": "kvm_intel", "svm": "kvm_amd"}[extension]
+    module = KVM[extension]
     value = text(host, f"/sys/module/{module}/parameters/nested")
     if not value:
         return (Finding("nested virtualisation", "note", f"{module} is not loaded"),)

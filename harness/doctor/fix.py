@@ -5,15 +5,13 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
-from harness.doctor.cpu import flag
+from harness.doctor.cpu import KVM, flag
 from harness.doctor.facts import said, text
 from harness.doctor.kernel import loaded
 from harness.errors import CommandFailed
 from harness.host.base import Host
 from harness.inventory.spec import Permission
 from harness.journal import Journal, Run
-
-KVM = {"vmx": "kvm_intel", "svm": "kvm_amd"}
 
 
 def fix(host: Host, may: frozenset[Permission]) -> tuple[str, ...]:
@@ -30,8 +28,7 @@ def fix(host: Host, may: frozenset[Permission]) -> tuple[str, ...]:
 
 def _missing(host: Host) -> Iterator[str]:
     """Modules that guests need, that have a file and are not loaded."""
-    kvm = KVM.get(flag(text(host, "/proc/cpuinfo")), "")
-    for module in (kvm, "vfio-pci"):
+    for module in (KVM.get(flag(text(host, "/proc/cpuinfo")), ""), "vfio-pci"):
         if module and not loaded(host, module):
             file = (said(host, ("modinfo", "-n", module)) or "").strip()
             if file and file != "(builtin)":

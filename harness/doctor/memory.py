@@ -24,7 +24,8 @@ def judge_pages(there: str, free: str, wanted: int, path: str) -> Finding:
     """Counts as sysfs tells them, "" if it does not."""
     if not there or not free:
         state: State = "no" if wanted else "note"
-        return Finding("hugepages", state, "none of 2 MiB on this kernel", needed=GUESTS)
+        remedy = "take hugepages, or numa, out of the inventory" if wanted else ""
+        return Finding("hugepages", state, "none of 2 MiB here", remedy, GUESTS)
     detail = f"{free} of {there} free"
     if int(free) >= wanted:
         return Finding("hugepages", "yes" if wanted else "note", detail)

@@ -19,7 +19,7 @@ ROUNDS, INTERVAL_MS = 5, 200
 """A frame may be lost, or be too early for a link that has just come up."""
 
 CARRIER_S = 10.0
-"""Seconds that a link may take: 10GBASE-T negotiates for up to 6 (I350 and 82599 less)."""
+"""Seconds that a link may take to come up: copper negotiates for some, 10GBASE-T longest."""
 
 
 def cables(

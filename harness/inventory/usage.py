@@ -18,6 +18,10 @@ from harness.pci.device import ROOT
 LOOK = r"""
 set -e
 [ "$(id -u)" = 0 ] || { echo "only root is told all that has to be known of a port" >&2; exit 1; }
+for tool in ip ss lsns nsenter getent; do
+    command -v "$tool" >/dev/null || { echo "$tool is not installed" >&2; exit 1; }
+done
+find / -maxdepth 0 -printf ""  # a find that cannot print fails here, not below
 section() { printf '\n== %s\n' "$1"; }
 names() { ls -d "$@" 2>/dev/null | sed 's|.*/||' | tr '\n' ' '; }
 
@@ -63,6 +67,11 @@ done
 """
 """What is asked of a host about a port ($1, in sysfs). Whatever fails ends it, but for things that
 may come and go meanwhile: a port of which not everything is known is not free."""
+
+SECTIONS = (
+    *("interfaces", "routes4", "routes6", "connection", "sessions", "mounts", "storage"),
+    *("functions", "opened"),
+)
 
 NETWORK_FILESYSTEMS = ("nfs", "nfs4", "cifs", "smb3", "ceph", "9p", "fuse.glusterfs", "fuse.sshfs")
 NBD_PORT = 10809
@@ -173,9 +182,8 @@ def way(host: Host, address: str) -> str:
 def parse(text: str) -> Usage:
     """From what LOOK prints; LabError if a part of it is not what it should be."""
     parts = dict(_sections(text))
-    missing = {"interfaces", "routes4", "sessions", "mounts", "functions"} - parts.keys()
-    if missing:
-        raise LabError(f"the host did not tell its {', '.join(sorted(missing))}")
+    if missing := [name for name in SECTIONS if name not in parts]:
+        raise LabError(f"the host did not tell its {', '.join(missing)}")
     return Usage(
         interfaces=_decode(parts["interfaces"], tuple[Interface, ...]),
         routes=(

@@ -130,7 +130,7 @@ def test_an_interface_that_cannot_be_seen_is_refused(driver: str, refused: bool)
 
 def test_a_host_that_does_not_tell_everything_is_an_error() -> None:
     text = (DATA / "busy.txt").read_text()
-    with pytest.raises(LabError, match="did not tell its functions"):
+    with pytest.raises(LabError, match="did not tell its functions, opened"):
         parse(text[: text.index("== functions")])
     with pytest.raises(LabError, match="not the JSON expected"):
         parse(text.replace('[{"ifindex"', "[{ifindex", 1))
@@ -239,6 +239,13 @@ def test_whoever_may_not_know_everything_is_told_nothing(monkeypatch: pytest.Mon
     with pytest.raises(LabError, match="cannot be told: only root is told all") as caught:
         refusals(LocalHost(), BDF)
     assert "be root there" in caught.value.remedy
+
+
+def test_a_host_without_the_tools_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = LOOK.replace("$(id -u)", "0").replace("in ip ss", "in ip no-such-tool ss")
+    monkeypatch.setattr(usage_module, "LOOK", lacking)
+    with pytest.raises(LabError, match="no-such-tool is not installed"):
+        refusals(LocalHost(), BDF)
 
 
 @pytest.fixture(scope="module")
