@@ -71,7 +71,7 @@ def test_ports_are_set_up_for_the_probe_and_down_again(
     # Namespaces share /sys with this machine, so only what ip says of the link can be looked at.
     state = {"a2": "0x1002"}
     monkeypatch.setattr(host, "read", lambda path: _flags(path, state))
-    monkeypatch.setattr(host, "exists", lambda _: True)
+    monkeypatch.setattr(host, "exists", lambda path: "/net/" in path or Path(path).exists())
     journal = Journal(LocalHost(), "run", root=str(tmp_path / "journal"))
     journal.host = host
     ports = {"0000:01:00.0": "a1", "0000:01:00.1": "b1", "0000:02:00.0": "a2", "0000:02:00.1": "b2"}
