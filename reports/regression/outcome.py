@@ -173,7 +173,7 @@ def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = 
     others = (run for run in series if run.info != new.info)
     newest = next(others, None)
     if newest is None:
-        raise ConfigError(f"{name}: no other run has that name")
+        raise ConfigError(f"{name}: no other run of that name was finished")
     every = chain((newest,), others)
     alike = list(
         islice(

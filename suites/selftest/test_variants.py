@@ -181,5 +181,5 @@ def test_a_short_series_is_no_baseline_and_another_machine_none_at_all() -> None
     other = Run(msgspec.structs.replace(last.info, nic="X540 0000:02:00.0"), last.trials)
     with pytest.raises(ConfigError, match="differ in NIC model"):
         against(earlier, other, "main")
-    with pytest.raises(ConfigError, match="no other run has that name"):
+    with pytest.raises(ConfigError, match="no other run of that name was finished"):
         against([last], last, "main")
