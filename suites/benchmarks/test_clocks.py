@@ -18,11 +18,12 @@ import pytest
 
 from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
-from harness.errors import LabError, RunOver
+from harness.errors import HarnessError, LabError, RunOver
 from harness.host.local import LocalHost
 from harness.measure.plan import Visit, interleave
 from harness.measure.runner import Bench, station
 from harness.options import BenchOptions
+from harness.store import RunStore, open_run
 from harness.units import Clock
 from harness.workloads import fitted
 from reports.frames import values_of
@@ -40,15 +41,25 @@ def test_launches(clock: Clock, busy: int, bench_options: BenchOptions, progress
     for launch in range(LAUNCHES):
         run_dir = bench_options.run_dir / f"{clock}-{busy}-{launch}"
         options = replace(bench_options, clock=clock, run_dir=run_dir, workloads=WORKLOADS)
-        with (
-            spinning(busy),
-            opened_lab(options, progress) as lab,
-            opened_bench(lab, options, progress) as bench,
-        ):
-            for visit in interleave(options.paths, 1, launch):
-                progress.say(f"{clock}, {busy} busy: launch {launch + 1}, {visit.path}")
-                measure(bench, visit, progress)
-            write(bench_options.run_dir / FILENAME, list(primary(bench, clock, busy, launch)))
+        try:
+            make(options, busy, launch, progress)
+        except HarnessError as error:
+            progress.line(f"  launch {launch + 1} was lost: {error.message}")
+        with open_run(run_dir) as records:
+            rows = list(primary(records, clock, busy, launch))
+        write(bench_options.run_dir / FILENAME, rows)
+
+
+def make(options: BenchOptions, busy: int, launch: int, progress: Progress) -> None:
+    """One launch, from the lab's start to its end."""
+    with (
+        spinning(busy),
+        opened_lab(options, progress) as lab,
+        opened_bench(lab, options, progress) as bench,
+    ):
+        for visit in interleave(options.paths, 1, launch):
+            progress.say(f"{options.clock}, {busy} busy: launch {launch + 1}, {visit.path}")
+            measure(bench, visit, progress)
 
 
 @contextmanager
@@ -61,7 +72,7 @@ def spinning(count: int) -> Iterator[None]:
 
 
 def measure(bench: Bench, visit: Visit, progress: Progress) -> None:
-    """A guest that is lost takes its own figures along, and no others."""
+    """A guest that is lost takes its own figures along, a lab those that were still to come."""
     try:
         with station(bench, visit) as place:
             place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
@@ -73,9 +84,11 @@ def measure(bench: Bench, visit: Visit, progress: Progress) -> None:
         progress.line(f"  {visit.path}: {error.message}")
 
 
-def primary(bench: Bench, clock: Clock, busy: int, launch: int) -> Iterator[tuple[object, ...]]:
+def primary(
+    records: RunStore, clock: Clock, busy: int, launch: int
+) -> Iterator[tuple[object, ...]]:
     """A row each: COLUMNS. An invalid trial has none."""
-    for record in bench.store.trials():
+    for record in records.trials():
         if record.valid and not record.warmup:
             values = values_of(record)
             for metric in PRIMARY:
