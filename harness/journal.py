@@ -13,8 +13,15 @@ from contextlib import contextmanager
 
 import msgspec
 
-from harness.errors import CommandFailed, HarnessError, HostUnreachable, LabError
+from harness.errors import (
+    CommandFailed,
+    HarnessError,
+    HostUnreachable,
+    LabError,
+    MissingCapability,
+)
 from harness.host.base import Host
+from harness.inventory.spec import EVERYTHING, Permission, denied
 
 DIRECTORY = "/var/lib/nicproof/journal"
 
@@ -61,13 +68,25 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """The changes of one run on one host."""
+    """The changes of one run on one host, of the kinds that `may` be made there."""
 
-    def __init__(self, host: Host, run: str, root: str = DIRECTORY) -> None:
+    def __init__(
+        self,
+        host: Host,
+        run: str,
+        root: str = DIRECTORY,
+        may: frozenset[Permission] = EVERYTHING,
+    ) -> None:
         self.host = host
+        self.may = may
         self.directory = f"{root}/{run}"
         self._numbers = itertools.count()
         self._made = False
+
+    def permit(self, permission: Permission) -> None:
+        """MissingCapability unless changes of this kind may be made."""
+        if permission not in self.may:
+            raise MissingCapability(*denied(self.host.name, permission))
 
     @contextmanager
     def change(self, what: str, undo: Sequence[Undo]) -> Iterator[None]:

@@ -13,6 +13,7 @@ from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.base import Host
 from harness.journal import Journal, Run, Write
+from harness.kmod import load
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -126,6 +127,10 @@ def answers_arp_only_for_itself(host: Host, interface: str, journal: Journal) ->
         yield
 
 
+MACVTAP = ("macvtap", "/sys/class/macvtap")
+"""The module, and what shows that it is there."""
+
+
 @dataclass(frozen=True)
 class MacVtap:
     """A macvtap in bridge mode: a guest's address registered with the PF, frames via a file."""
@@ -145,6 +150,7 @@ def macvtap(
     It does so when it is set up; two of one address cannot both be up (drivers/net/macvlan.c,
     macvlan_open).
     """
+    load(host, *MACVTAP, journal)
     undo = Run(("ip", "link", "del", name), when=f"/sys/class/net/{name}")
     with journal.change(f"made macvtap {name} upon {lower}", (undo,)):
         state = ("up",) if up else ()

@@ -11,7 +11,8 @@ from harness.doctor.kernel import loaded
 from harness.errors import CommandFailed
 from harness.host.base import Host
 from harness.inventory.spec import Permission
-from harness.journal import Journal, Run
+from harness.journal import Journal
+from harness.kmod import unloading
 
 
 def fix(host: Host, may: frozenset[Permission]) -> tuple[str, ...]:
@@ -36,7 +37,7 @@ def _missing(host: Host) -> Iterator[str]:
 
 
 def _load(host: Host, journal: Journal, module: str) -> str:
-    undo = Run(("modprobe", "-r", module), when=f"/sys/module/{module.replace('-', '_')}")
+    undo = unloading(module)
     journal.keep(f"loaded module {module}", (undo,))
     try:
         host.run(("modprobe", module))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError
+from harness.inventory.spec import EVERYTHING, Permission
 
 
 @dataclass(frozen=True)
 class PortPair:
-    """Two cabled ports of one host: the one under test and its link partner, by BDF."""
+    """Two cabled ports of one host: the one under test and its link partner, by BDF.
+
+    By default those of the nested lab, where everything may be changed.
+    """
 
     dut: str = "0000:01:00.0"
     partner: str = "0000:02:00.0"
+    may: frozenset[Permission] = EVERYTHING  # what may be changed on their host
 
     def testing(self, bdf: str) -> PortPair:
         """The pair with `bdf` as the port under test; ConfigError if it is neither of the two."""
@@ -21,7 +26,9 @@ class PortPair:
                 f"--nic {bdf}: no port of this lab",
                 remedy=f"its two cabled ports are {self.dut} and {self.partner}",
             )
-        return self if bdf == self.dut else PortPair(dut=self.partner, partner=self.dut)
+        if bdf == self.dut:
+            return self
+        return replace(self, dut=self.partner, partner=self.dut)
 
 
 @dataclass(frozen=True)

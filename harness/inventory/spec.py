@@ -16,7 +16,14 @@ Permission = Literal["bind", "sriov", "tune", "modules"]
 """What may be changed on a host: drivers bound to its ports; the number of VFs; governor, IRQ
 affinity and the like for the length of a run; modules loaded."""
 
-PERMISSIONS: tuple[str, ...] = get_args(Permission)
+PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
+
+EVERYTHING = frozenset(PERMISSIONS)
+
+
+def denied(host: str, permission: Permission) -> tuple[str, str]:
+    """What a host lacks on which this must not be done, and why."""
+    return (f"permission {permission}", f"the inventory does not allow it on {host} (may)")
 
 
 @dataclass(frozen=True, order=True)

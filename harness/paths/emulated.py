@@ -9,11 +9,15 @@ from dataclasses import dataclass
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
-from harness.netdev import macvtap
+from harness.kmod import load
+from harness.netdev import MACVTAP, macvtap
 from harness.paths.base import NicAttachment, PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_module, port_up
 
 TAP = "npmacvtap0"
+
+VHOST = ("vhost-net", "/dev/vhost-net")
+"""The module, and what shows that it is there."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +32,18 @@ class Tapped:
     needs: tuple[str, ...] = ("KVM", "kernel module macvtap")
     changes: tuple[str, ...] = (f"PF set up; macvtap {TAP} upon it (both undone)",)
 
-    def missing(self, host: Host, ports: PortPair) -> Lack | None:  # noqa: ARG002
-        if lack := lacks_kvm(host) or lacks_module(host, "macvtap", "/sys/module/macvtap"):
+    def missing(self, host: Host, ports: PortPair) -> Lack | None:
+        if lack := lacks_kvm(host) or lacks_module(host, ports, *MACVTAP):
             return lack
-        return lacks_module(host, "vhost-net", "/dev/vhost-net") if self.vhost else None
+        return lacks_module(host, ports, *VHOST) if self.vhost else None
 
     @contextmanager
     def provision(
         self, host: Host, ports: PortPair, journal: Journal, options: PathOptions
     ) -> Iterator[NicAttachment]:
         mac = guest_mac(self.name)
+        if self.is_vhost(options):
+            load(host, *VHOST, journal)
         with (
             port_up(host, ports, journal) as port,
             macvtap(host, port, TAP, mac, journal) as tap,
@@ -52,6 +58,11 @@ class Tapped:
                 host_carries=True,
             )
 
+    def is_vhost(self, options: PathOptions) -> bool:
+        """Whether the host's kernel serves the NIC; QEMU does otherwise."""
+        asked = self.vhost if options.vhost is None else options.vhost
+        return asked and self.driver == "virtio_net"
+
     def queues(self, options: PathOptions) -> int:
         """Pairs of queues; only virtio-net has more than one."""
         return options.queues if self.driver == "virtio_net" else 1
@@ -63,7 +74,7 @@ class Tapped:
         netdev = f"tap,id=net0,{'fds' if queues > 1 else 'fd'}={fds}"
         device = f"{self.model},netdev=net0,mac={mac},romfile="
         if self.driver == "virtio_net":
-            if self.vhost if options.vhost is None else options.vhost:
+            if self.is_vhost(options):
                 netdev += ",vhost=on"
             if queues > 1:  # a vector for each queue, one for the configuration, one to control
                 device += f",mq=on,vectors={2 * queues + 2}"

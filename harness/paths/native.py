@@ -11,9 +11,16 @@ from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.netdev import answers_arp_only_for_itself
 from harness.paths.base import NicAttachment, PathOptions
-from harness.paths.parts import Lack, guest_mac, lacks_module, lacks_sriov, port_up
+from harness.paths.parts import (
+    Lack,
+    guest_mac,
+    lacks_module,
+    lacks_permission,
+    lacks_sriov,
+    port_up,
+)
 from harness.paths.sriov import vf_driver
-from harness.pci.binding import bound, wait_for_interface
+from harness.pci.binding import bound, driver_directory, wait_for_interface
 from harness.pci.sriov import link_up, virtual_functions
 
 
@@ -30,10 +37,10 @@ class NativePath:
     )
 
     def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        if lack := lacks_sriov(host, ports.dut):
+        if lack := lacks_sriov(host, ports) or lacks_permission(host, ports, "bind"):
             return lack
         driver = vf_driver(host, ports.dut)
-        return lacks_module(host, driver, f"/sys/bus/pci/drivers/{driver}")
+        return lacks_module(host, ports, driver, driver_directory(driver))
 
     @contextmanager
     def provision(

@@ -8,8 +8,11 @@ from contextlib import contextmanager
 
 from harness.host.base import Host
 from harness.inventory import PortPair
+from harness.inventory.spec import Permission, denied
 from harness.journal import Journal
+from harness.kmod import loadable
 from harness.pci import sriov
+from harness.pci.binding import driver_directory
 from harness.pci.device import Device
 
 Lack = tuple[str, str]
@@ -26,22 +29,33 @@ def lacks_kvm(host: Host) -> Lack | None:
     return None if host.exists("/dev/kvm") else ("KVM", f"{host.name} has no /dev/kvm")
 
 
-def lacks_module(host: Host, module: str, shown_at: str) -> Lack | None:
+def lacks_permission(host: Host, ports: PortPair, permission: Permission) -> Lack | None:
+    return None if permission in ports.may else denied(host.name, permission)
+
+
+def lacks_module(host: Host, ports: PortPair, module: str, shown_at: str) -> Lack | None:
     """Is there a kernel module, loaded (its trace at `shown_at`) or to be loaded?"""
-    if host.exists(shown_at) or host.run(("modprobe", module), check=False).returncode == 0:
+    if host.exists(shown_at):
         return None
-    return (f"kernel module {module}", f"{host.name}'s kernel has none")
+    if not loadable(host, module):
+        return (f"kernel module {module}", f"{host.name}'s kernel has none")
+    return lacks_permission(host, ports, "modules")
 
 
-def lacks_vfio(host: Host, bdf: str) -> Lack | None:
-    if lack := lacks_module(host, "vfio-pci", "/sys/bus/pci/drivers/vfio-pci"):
+def lacks_vfio(host: Host, ports: PortPair) -> Lack | None:
+    if lack := lacks_permission(host, ports, "bind"):
         return lack
-    if not Device(host, bdf).iommu_group:
-        return ("IOMMU", f"{bdf} is in no IOMMU group: the IOMMU is off")
+    if lack := lacks_module(host, ports, "vfio-pci", driver_directory("vfio-pci")):
+        return lack
+    if not Device(host, ports.dut).iommu_group:
+        return ("IOMMU", f"{ports.dut} is in no IOMMU group: the IOMMU is off")
     return None
 
 
-def lacks_sriov(host: Host, bdf: str) -> Lack | None:
+def lacks_sriov(host: Host, ports: PortPair) -> Lack | None:
+    if lack := lacks_permission(host, ports, "sriov"):
+        return lack
+    bdf = ports.dut
     if sriov.total_vfs(host, bdf) == 0:
         return ("SR-IOV", f"{bdf} with driver {Device(host, bdf).driver or 'none'} offers no VFs")
     return None

@@ -26,7 +26,7 @@ class PassthroughPath:
     changes: tuple[str, ...] = ("PF bound to vfio-pci (undone: back to its driver)",)
 
     def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        return lacks_kvm(host) or lacks_vfio(host, ports.dut)
+        return lacks_kvm(host) or lacks_vfio(host, ports)
 
     @contextmanager
     def provision(

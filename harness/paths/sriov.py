@@ -29,7 +29,7 @@ class SriovPath:
     )
 
     def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        return lacks_kvm(host) or lacks_sriov(host, ports.dut) or lacks_vfio(host, ports.dut)
+        return lacks_kvm(host) or lacks_sriov(host, ports) or lacks_vfio(host, ports)
 
     @contextmanager
     def provision(

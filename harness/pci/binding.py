@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.deadline import Deadline
-from harness.errors import LabError, MissingCapability
+from harness.errors import LabError
 from harness.host.base import Host
 from harness.journal import Journal, Run, Undo, Write
+from harness.kmod import load
 from harness.netdev import link
 from harness.pci.device import Device
 
@@ -22,11 +23,13 @@ PROBE = "/sys/bus/pci/drivers_probe"
 def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]:
     """`bdf` bound to `driver`; afterwards to what it was bound to before, override included.
 
-    Raises MissingCapability if the host has no such driver and LabError if it does not bind.
+    Raises MissingCapability if the host has no such driver, or none may be bound, and LabError if
+    it does not bind.
     """
+    journal.permit("bind")
     device = Device(host, bdf)
     prior, override = device.driver, device.attribute("driver_override")
-    load(host, driver)
+    load(host, driver, driver_directory(driver), journal)
     undo: list[Undo] = [
         Write(f"{device.sysfs}/driver/unbind", bdf),
         Write(f"{device.sysfs}/driver_override", _override_text(override)),
@@ -50,7 +53,11 @@ def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]
 
 @contextmanager
 def unbound(host: Host, bdf: str, journal: Journal) -> Iterator[None]:
-    """`bdf` without the driver that it is bound to; afterwards with it, its interface as before."""
+    """`bdf` without the driver that it is bound to; afterwards with it, its interface as before.
+
+    MissingCapability if drivers must be left as they are.
+    """
+    journal.permit("bind")
     device = Device(host, bdf)
     undo = (Write(PROBE, bdf), *_interface_back(device))
     with journal.change(f"unbound {bdf} from {device.driver}", undo):
@@ -58,13 +65,9 @@ def unbound(host: Host, bdf: str, journal: Journal) -> Iterator[None]:
         yield
 
 
-def load(host: Host, driver: str) -> None:
-    """Load a PCI driver's module; MissingCapability if the kernel has none."""
-    if host.exists(f"/sys/bus/pci/drivers/{driver}"):
-        return
-    result = host.run(("modprobe", driver), check=False)
-    if result.returncode != 0:
-        raise MissingCapability(f"driver {driver}", result.error.strip())
+def driver_directory(driver: str) -> str:
+    """What shows that a PCI driver is there."""
+    return f"/sys/bus/pci/drivers/{driver}"
 
 
 def wait_for_interface(host: Host, bdf: str, *, seconds: float = 10.0) -> str:

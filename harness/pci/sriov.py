@@ -27,8 +27,9 @@ def virtual_functions(
 
     The addresses are the administrator's: set through the PF before any driver binds a VF, so a
     guest's own random one does not matter. Raises LabError if VFs already exist (they may be in
-    use) and MissingCapability if the device offers too few.
+    use) and MissingCapability if the device offers too few, or none may be made.
     """
+    journal.permit("sriov")
     device = Device(host, bdf)
     names = ("sriov_totalvfs", "sriov_numvfs", "sriov_drivers_autoprobe")
     offered, prior, autoprobe = device.attributes(*names)

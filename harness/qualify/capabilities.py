@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from harness.errors import MissingCapability
+from harness.kmod import load
 from harness.paths.parts import lacks_kvm, lacks_sriov, lacks_vfio
 from harness.qualify.rig import Rig
 
@@ -15,12 +16,12 @@ def _kvm(rig: Rig) -> str:
 
 
 def _iommu(rig: Rig) -> str:
-    lack = lacks_vfio(rig.host, rig.port.bdf)
+    lack = lacks_vfio(rig.host, rig.ports)
     return lack[1] if lack else ""
 
 
 def _sriov(rig: Rig) -> str:
-    lack = lacks_sriov(rig.host, rig.port.bdf)
+    lack = lacks_sriov(rig.host, rig.ports)
     return lack[1] if lack else ""
 
 
@@ -31,11 +32,11 @@ def _ptp(rig: Rig) -> str:
 
 
 def _iommufd(rig: Rig) -> str:
-    there = rig.host.exists("/dev/iommu") or (
-        rig.host.run(("modprobe", "iommufd"), check=False).returncode == 0
-        and rig.host.exists("/dev/iommu")
-    )
-    return "" if there else f"{rig.host.name}'s kernel has no iommufd"
+    try:
+        load(rig.host, "iommufd", "/dev/iommu", rig.journal)
+    except MissingCapability as lack:
+        return lack.message
+    return "" if rig.host.exists("/dev/iommu") else f"{rig.host.name} has no /dev/iommu"
 
 
 CAPABILITIES: dict[str, Callable[[Rig], str]] = {

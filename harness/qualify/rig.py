@@ -90,7 +90,11 @@ class Port:
         """While it lasts VFs may be made and removed; afterwards there are none, as before.
 
         With `autoprobe` each VF that is made is bound to its driver on the host at once.
+        MissingCapability if none may be made, or bound.
         """
+        self.journal.permit("sriov")
+        if autoprobe:
+            self.journal.permit("bind")
         sysfs = self.device.sysfs
         prior = self.device.attribute("sriov_drivers_autoprobe")
         undo = (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 import pytest
 
 from fixtures.cases import Evidence
 from harness.errors import MissingCapability
 from harness.ethtool import abilities
+from harness.kmod import load
 from harness.pci.capability import Express, Msix
 from harness.pci.extended import AlternativeRouting, ErrorReporting, Sriov
 from harness.pci.profiles import profile_for
@@ -130,7 +132,8 @@ def test_interrupt_remapping(rig: Rig, evidence: Evidence) -> None:
     else:
         assert all(chip.startswith("IR-") for chip in chips), f"not remapped: {chips}"
         evidence(", ".join(sorted(chips)))
-    rig.host.run(("modprobe", "vfio_iommu_type1"), check=False)
+    with suppress(MissingCapability):
+        load(rig.host, "vfio_iommu_type1", "/sys/module/vfio_iommu_type1", rig.journal)
     if rig.host.exists(UNSAFE):
         unsafe = rig.host.read(UNSAFE).decode().strip()
         assert unsafe == "N", "vfio is allowed to do without (allow_unsafe_interrupts)"

@@ -6,10 +6,11 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.errors import LabError
+from harness.kmod import load
 from harness.netdev import link
 from harness.paths.sriov import vf_driver
 from harness.pci.address import Address
-from harness.pci.binding import load, unbound, wait_for_interface
+from harness.pci.binding import driver_directory, unbound, wait_for_interface
 from harness.pci.device import Device
 from harness.qualify.churn import beside, cycle
 from harness.qualify.leaks import holdings
@@ -76,7 +77,8 @@ def test_rebinding(rig: Rig, evidence: Evidence) -> None:
 def test_unique_addresses(rig: Rig, evidence: Evidence) -> None:
     """VFs that nobody gave an address have unicast addresses that differ from each other's."""
     port = rig.port
-    load(rig.host, vf_driver(rig.host, port.bdf))
+    driver = vf_driver(rig.host, port.bdf)
+    load(rig.host, driver, driver_directory(driver), rig.journal)
     with port.free_of_vfs(autoprobe=True):
         port.set_numvfs(int(port.device.attribute("sriov_totalvfs")))
         interfaces = [wait_for_interface(rig.host, bdf) for bdf in port.vf_bdfs()]

@@ -1,0 +1,32 @@
+"""Kernel modules of a host: is one there, or could it be loaded? And loading it."""
+
+from __future__ import annotations
+
+from harness.errors import MissingCapability
+from harness.host.base import Host
+from harness.journal import Journal, Run
+
+
+def unloading(module: str) -> Run:
+    """The undo of loading a module."""
+    return Run(("modprobe", "-r", module), when=f"/sys/module/{module.replace('-', '_')}")
+
+
+def loadable(host: Host, module: str) -> bool:
+    """Whether the kernel has the module, built in or as a file. Nothing is loaded."""
+    return host.run(("modprobe", "--dry-run", module), check=False).returncode == 0
+
+
+def load(host: Host, module: str, shown_at: str, journal: Journal) -> None:
+    """Load a module, unless the path `shown_at` tells that it is there already. It stays loaded.
+
+    Others may make use of it as soon as it is there, so it is not unloaded at the end of the run;
+    `restore` does that. MissingCapability if it may not be loaded, or there is none.
+    """
+    if host.exists(shown_at):
+        return
+    journal.permit("modules")
+    if not loadable(host, module):
+        raise MissingCapability(f"kernel module {module}", f"{host.name}'s kernel has none")
+    journal.keep(f"loaded module {module}", (unloading(module),))
+    host.run(("modprobe", module))
