@@ -8,7 +8,8 @@ harmless when the change was never made, since the crash may have come between t
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+import posixpath
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import msgspec
@@ -65,6 +66,7 @@ class Entry(msgspec.Struct, frozen=True):
 
     what: str
     undo: tuple[Undo, ...]
+    kept: bool = False  # it is to stay when its run has ended
 
 
 class Journal:
@@ -104,7 +106,7 @@ class Journal:
 
     def keep(self, what: str, undo: Sequence[Undo]) -> None:
         """Write down a change that is to stay, about to be made: `restore` undoes it."""
-        self._write(Entry(what=what, undo=tuple(undo)))
+        self._write(Entry(what=what, undo=tuple(undo), kept=True))
 
     def _write(self, entry: Entry) -> str:
         """The path of the entry on the host."""
@@ -121,32 +123,73 @@ class Journal:
             self.host.run(("rmdir", "--ignore-fail-on-non-empty", self.directory), check=False)
 
 
-def restore(host: Host, root: str = DIRECTORY) -> tuple[str, ...]:
+def left_over(host: Host, alive: Collection[str], root: str = DIRECTORY) -> tuple[str, ...]:
+    """Runs that made changes to `host` and neither undid them nor are `alive`, their ids given."""
+    found = _entries(host, alive, root)
+    return tuple(sorted({_run_of(path) for path, entry in found if not (entry and entry.kept)}))
+
+
+def restore(
+    host: Host,
+    root: str = DIRECTORY,
+    *,
+    alive: Collection[str] = (),
+    tell: Callable[[str], None] = lambda _: None,
+) -> tuple[str, ...]:
     """Undo what crashed runs left on `host`, newest change first; returns what was undone.
 
+    The runs that are `alive` will see to their own; what was meant to stay is undone last, and
+    only if nobody is alive who may use it. `tell` is called with each change that was undone.
     Raises LabError after trying everything, naming each undo that failed; those stay written
     down. An entry that was never completely written belongs to a change that was never made.
     """
     done: list[str] = []
     failed: list[str] = []
-    for path in sorted(host.glob(f"{root}/*/*.json"), reverse=True):
-        try:
-            entry = msgspec.json.decode(host.read(path), type=Entry)
-        except msgspec.DecodeError:
-            host.run(("rm", "-f", path))
+    found = _entries(host, alive, root)
+    for path, entry in sorted(found, key=_undone_first, reverse=True):
+        if entry is not None and entry.kept and alive:
             continue
-        try:
-            _undo(host, entry)
-        except HarnessError as error:
-            failed.append(str(error))
-            continue
+        if entry is not None:
+            try:
+                _undo(host, entry)
+            except HarnessError as error:
+                failed.append(str(error))
+                continue
+            done.append(entry.what)
+            tell(entry.what)
         host.run(("rm", "-f", path))
-        done.append(entry.what)
     for directory in host.glob(f"{root}/*"):
-        host.run(("rmdir", "--ignore-fail-on-non-empty", directory), check=False)
+        if posixpath.basename(directory) not in alive:
+            host.run(("rmdir", "--ignore-fail-on-non-empty", directory), check=False)
     if failed:
         raise LabError(f"{host.name}: not everything could be restored: " + "; ".join(failed))
     return tuple(done)
+
+
+Written = tuple[str, Entry | None]
+"""An entry's path, and the entry; None if it was never completely written."""
+
+
+def _entries(host: Host, alive: Collection[str], root: str) -> list[Written]:
+    """Those of runs that are no longer alive."""
+    found: list[Written] = []
+    for path in host.glob(f"{root}/*/*.json"):
+        if _run_of(path) not in alive:
+            try:
+                found.append((path, msgspec.json.decode(host.read(path), type=Entry)))
+            except msgspec.DecodeError:
+                found.append((path, None))
+    return found
+
+
+def _run_of(path: str) -> str:
+    return posixpath.basename(posixpath.dirname(path))
+
+
+def _undone_first(written: Written) -> tuple[bool, str]:
+    """Greatest for what is to be undone first."""
+    path, entry = written
+    return not (entry and entry.kept), path
 
 
 def _undo(host: Host, entry: Entry) -> None:

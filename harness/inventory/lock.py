@@ -1,7 +1,7 @@
-"""A lock for each port, on the host that has it: no two runs ever share one.
+"""A lock for each port, on the host that has it, and one for the host: no two runs share one.
 
 A small program on the host holds it (`lock_agent.py`) and ends with us or with the connection,
-and the lock with it. So there is nothing to clean up after a crash.
+and the lock with it. So there is nothing to clean up after a crash, and whoever holds a lock lives.
 """
 
 from __future__ import annotations
@@ -55,18 +55,49 @@ def port_lock(host: Host, bdf: str, owner: Owner, *, directory: str = DIRECTORY)
     Raises ConfigError, which says who has it, if it is somebody else's, and LabError if the host
     cannot lock at all.
     """
+    with _lock(host, bdf, f"port {bdf}", owner, directory):
+        yield
+
+
+@contextmanager
+def host_lock(host: Host, owner: Owner, *, directory: str = DIRECTORY) -> Iterator[None]:
+    """No other run is on `host` until the context ends; raises as `port_lock` does.
+
+    Runs that shared it would disturb one another's figures, and they name what they make alike:
+    the link partner's namespace, macvtaps.
+    """
+    with _lock(host, "host", "the host", owner, directory):
+        yield
+
+
+@contextmanager
+def _lock(host: Host, name: str, what: str, owner: Owner, directory: str) -> Iterator[None]:
+    """The lock `name`, in words `what`."""
     content = msgspec.json.encode(replace(owner, token=uuid.uuid4().hex))
-    path = str(PurePosixPath(directory) / bdf)
-    arguments = (directory, bdf, content.decode())
+    path = str(PurePosixPath(directory) / name)
+    arguments = (directory, name, content.decode())
     with host.spawn((*program("harness.inventory", "lock"), *arguments)) as holder:
 
         def held() -> bool:
             if holder.poll() is not None:
-                raise _refused(host, bdf, holder)
+                raise _refused(host, what, holder)
             return _content(host, path) == content
 
-        Deadline(LIMIT, f"the lock of {bdf} on {host.name}").poll(held)
+        Deadline(LIMIT, f"the lock of {what} on {host.name}").poll(held)
         yield
+
+
+def owners(host: Host, *, directory: str = DIRECTORY) -> tuple[Owner, ...]:
+    """Who holds locks on `host` now. LabError if that cannot be told."""
+    result = host.run((*program("harness.inventory", "owners"), directory), check=False)
+    if result.returncode != 0:
+        raise LabError(f"{host.name}: locks cannot be looked at: {last_words(result)}")
+    try:
+        return tuple(msgspec.json.decode(line, type=Owner) for line in result.stdout.splitlines())
+    except msgspec.DecodeError as error:  # caught in the moment between taking and writing
+        raise LabError(
+            f"{host.name}: a lock is being taken: {error}", remedy="try again"
+        ) from error
 
 
 def _content(host: Host, path: str) -> bytes:
@@ -74,16 +105,16 @@ def _content(host: Host, path: str) -> bytes:
     return host.read(path) if host.exists(path) else b""
 
 
-def _refused(host: Host, bdf: str, holder: Process) -> ConfigError | LabError:
+def _refused(host: Host, what: str, holder: Process) -> ConfigError | LabError:
     """What the program that ended had to say."""
     result = holder.wait(LIMIT)
     if result.returncode != TAKEN:
-        return LabError(f"{host.name}: {bdf} cannot be locked: {last_words(result)}")
+        return LabError(f"{host.name}: {what} cannot be locked: {last_words(result)}")
     try:
         who = str(msgspec.json.decode(result.stdout, type=Owner))
     except msgspec.DecodeError:  # caught in the moment between taking and writing
         who = "somebody who has just taken it"
     return ConfigError(
-        f"{host.name}: port {bdf} is in use by {who}",
+        f"{host.name}: {what} is in use by {who}",
         remedy="wait until that run is over, or end it",
     )

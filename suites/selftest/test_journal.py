@@ -10,7 +10,7 @@ import pytest
 
 from harness.errors import LabError
 from harness.host.local import LocalHost
-from harness.journal import Entry, Journal, Run, Write, restore
+from harness.journal import Entry, Journal, Run, Write, left_over, restore
 
 
 @pytest.fixture
@@ -78,6 +78,45 @@ def test_an_entry_half_written_belongs_to_no_change(journal: Journal, tmp_path: 
     path.write_bytes(path.read_bytes()[:10])
     assert restore(LocalHost(), root=str(tmp_path / "journal")) == ()
     assert entries(journal) == []
+
+
+def test_runs_that_are_alive_see_to_their_own(tmp_path: Path) -> None:
+    """Even to an entry that is only half written yet."""
+    root = str(tmp_path / "journal")
+    dead, living = (Journal(LocalHost(), run, root=root) for run in ("dead", "living"))
+    for journal in (dead, living):
+        crash(journal, 1, [Run(("true",))])
+    half = Path(living.directory) / "000002.json"
+    half.write_bytes(b'{"what"')
+    assert left_over(LocalHost(), ("living",), root) == ("dead",)
+    assert restore(LocalHost(), root, alive=("living",)) == ("change 1",)
+    assert not Path(dead.directory).exists()
+    assert [path.name for path in entries(living)] == ["000001.json", "000002.json"]
+    assert left_over(LocalHost(), ("living",), root) == ()
+    assert left_over(LocalHost(), (), root) == ("living",)
+
+
+def test_what_is_to_stay_is_no_left_over_and_is_undone_last(
+    journal: Journal, tmp_path: Path
+) -> None:
+    root = str(tmp_path / "journal")
+    Journal(LocalHost(), "zz-earlier", root).keep("loaded a module", [Run(("true",))])
+    assert left_over(LocalHost(), (), root) == ()
+    crash(journal, 1, [Run(("true",))])
+    assert left_over(LocalHost(), (), root) == ("run-1",)
+    told: list[str] = []
+    assert restore(LocalHost(), root, alive=("other",), tell=told.append) == ("change 1",)
+    assert restore(LocalHost(), root, tell=told.append) == ("loaded a module",)
+    assert told == ["change 1", "loaded a module"]
+
+
+def test_what_is_to_stay_is_undone_after_what_was_made_with_it(
+    journal: Journal, tmp_path: Path
+) -> None:
+    root = str(tmp_path / "journal")
+    Journal(LocalHost(), "zz-later", root).keep("loaded a module", [Run(("true",))])
+    crash(journal, 1, [Run(("true",))])
+    assert restore(LocalHost(), root) == ("change 1", "loaded a module")
 
 
 def test_an_undo_whose_object_is_gone_is_no_error(journal: Journal, tmp_path: Path) -> None:

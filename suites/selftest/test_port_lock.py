@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -17,8 +19,8 @@ import pytest
 from harness.errors import ConfigError, DeadlineExpired, LabError
 from harness.host.guard import guarded
 from harness.host.local import LocalHost, PipedProcess
-from harness.inventory import lock
-from harness.inventory.lock import Owner, port_lock
+from harness.inventory import lock, lock_agent
+from harness.inventory.lock import Owner, host_lock, owners, port_lock
 
 BDF = "0000:01:00.0"
 ONE = Owner("run-1", "ada@alpha", "2026-11-26T20:00:00+00:00")
@@ -52,6 +54,47 @@ def test_a_second_taker_is_told_who_has_the_port(tmp_path: Path) -> None:
         taken(locks, TWO, "0000:02:00.0")
     taken(locks, TWO)
     assert msgspec.json.decode((locks / BDF).read_bytes())["run"] == "run-2"
+
+
+def test_who_holds_a_lock_is_told_while_it_is_held(tmp_path: Path) -> None:
+    locks = str(tmp_path / "locks")
+    assert owners(LocalHost(), directory=locks) == ()
+    taken(tmp_path / "locks", TWO, "0000:02:00.0")
+    with (
+        port_lock(LocalHost(), BDF, ONE, directory=locks),
+        host_lock(LocalHost(), ONE, directory=locks),
+    ):
+        assert [owner.run for owner in owners(LocalHost(), directory=locks)] == ["run-1", "run-1"]
+        with (
+            pytest.raises(ConfigError, match="the host is in use by run run-1 of ada@alpha"),
+            host_lock(LocalHost("alpha"), TWO, directory=locks),
+        ):
+            pass
+    assert owners(LocalHost(), directory=locks) == ()
+
+
+def test_a_look_at_a_lock_keeps_nobody_from_taking_it(tmp_path: Path) -> None:
+    with (tmp_path / "lock").open("w") as taking, (tmp_path / "lock").open() as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        assert not lock_agent.locked(taking.fileno())
+        done = threading.Timer(0.02, fcntl.flock, (looking, fcntl.LOCK_UN))
+        done.start()
+        assert lock_agent.locked(taking.fileno())
+        done.join()
+
+
+def test_locks_that_cannot_be_looked_at_are_an_error(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(LabError, match="locks cannot be looked at"):
+        owners(LocalHost(), directory=str(tmp_path))
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    with (locks / BDF).open("w") as taking:
+        fcntl.flock(taking, fcntl.LOCK_EX)
+        taking.write("{half")
+        taking.flush()
+        with pytest.raises(LabError, match="a lock is being taken"):
+            owners(LocalHost(), directory=str(locks))
 
 
 def test_locks_are_their_owners_business(tmp_path: Path) -> None:
@@ -141,5 +184,5 @@ def test_a_wait_for_the_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     idle = (sys.executable, "-c", "import time; time.sleep(60)")
     monkeypatch.setattr(lock, "program", lambda *_: idle)
     monkeypatch.setattr(lock, "LIMIT", 0.2)
-    with pytest.raises(DeadlineExpired, match=r"the lock of 0000:01:00\.0"):
+    with pytest.raises(DeadlineExpired, match=r"the lock of port 0000:01:00\.0"):
         taken(tmp_path / "locks", ONE)
