@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 
-from harness import __version__, gate, history_commands, nic, options
+from harness import __version__, gate, history_commands, nic, options, restoring
 from harness.doctor import commands as doctor_commands
 from harness.errors import ConfigError, HarnessError
 from harness.flags import add_to, as_arguments
@@ -33,6 +33,7 @@ examples:
   nicproof lab shell                              look around inside the nested lab
   nicproof doctor alpha.lab                       what a machine can and cannot do
   nicproof inventory check                        is lab.toml right?
+  nicproof restore alpha.lab                      undo what a run left that was killed
   sudo nicproof nic show 0000:01:00.0             a NIC, held against its model's profile
 
 exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage or interrupted
@@ -76,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     lab_commands.add_parser(commands)
     inventory_commands.add_parser(commands)
     doctor_commands.add_parser(commands)
+    restoring.add_parser(commands)
     nic.add_parser(commands)
     return parser
 

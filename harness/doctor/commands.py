@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 
 import msgspec
 
@@ -20,8 +19,8 @@ from harness.doctor.nics import nics
 from harness.doctor.virtualisation import kvm, qemu
 from harness.errors import ConfigError
 from harness.host.base import Host
-from harness.inventory.commands import add_ssh_options, spec_of
-from harness.inventory.reach import inventory_at, reached
+from harness.inventory.commands import add_host_options, host_of
+from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL, HostSpec, Permission
 from harness.lab import accel
 
@@ -51,11 +50,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "host", nargs="?", metavar="HOST", help='"local", a host of the inventory, or one for ssh'
-    )
-    parser.add_argument("--inventory", metavar="FILE", help="default: lab.toml")
-    add_ssh_options(parser)
+    add_host_options(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     parser.add_argument(
         "--fix",
@@ -106,8 +101,4 @@ def _spec(given: argparse.Namespace) -> HostSpec:
         if given.inventory:
             raise ConfigError("--inventory says nothing without a HOST", remedy="name one of its")
         return HostSpec(name="localhost", address=LOCAL, may=MODULES)
-    inventory = inventory_at(given.inventory)
-    if inventory and given.host in [host.name for host in inventory.hosts]:
-        return inventory.host(given.host)
-    spec = spec_of(given, "localhost" if given.host == LOCAL else given.host)
-    return replace(spec, may=MODULES)
+    return host_of(given, may=MODULES)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import ConfigError
@@ -14,7 +15,7 @@ from harness.inventory.cabling import cables
 from harness.inventory.checks import contradictions
 from harness.inventory.lock import Owner
 from harness.inventory.reach import inventory_at, reached
-from harness.inventory.spec import LOCAL, HostSpec
+from harness.inventory.spec import LOCAL, HostSpec, Permission
 from harness.journal import Journal
 
 EXAMPLES = """\
@@ -83,6 +84,29 @@ def add_ssh_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--known-hosts", metavar="FILE", help="a file of its own for the host's key"
     )
+
+
+def add_host_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """HOST, and how it is reached."""
+    parser.add_argument(
+        "host",
+        nargs="?",
+        default=default,
+        metavar="HOST",
+        help='"local", a host of the inventory, or one for ssh',
+    )
+    parser.add_argument("--inventory", metavar="FILE", help="default: lab.toml")
+    add_ssh_options(parser)
+
+
+def host_of(given: argparse.Namespace, may: frozenset[Permission] = frozenset()) -> HostSpec:
+    """The host that HOST means: of the inventory, else as the options describe it; then `may` be
+    changed what the caller says."""
+    inventory = inventory_at(given.inventory)
+    if inventory and given.host in [host.name for host in inventory.hosts]:
+        return inventory.host(given.host)
+    spec = spec_of(given, "localhost" if given.host == LOCAL else given.host)
+    return replace(spec, may=may)
 
 
 def spec_of(given: argparse.Namespace, name: str) -> HostSpec:

@@ -1,0 +1,50 @@
+"""`nicproof restore [HOST]`: put a host back as it was before runs that crashed."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.host.base import Host
+from harness.inventory.commands import add_host_options, host_of
+from harness.inventory.lock import owners
+from harness.inventory.reach import reached
+from harness.inventory.spec import LOCAL
+from harness.journal import restore
+
+EXAMPLES = """\
+examples:
+  nicproof restore                                this machine
+  nicproof restore alpha                          a host of ./lab.toml, or a destination of ssh
+  nicproof restore alpha --inventory rack12.toml
+
+exit status: 0 the host is as it was before, 1 something could not be undone, 2 wrong usage
+"""
+
+
+def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `nicproof restore`."""
+    parser = commands.add_parser(
+        "restore",
+        help="undo what a run left that was killed or lost its host",
+        description="Undo, from the journal on the host, what runs left that were killed or lost "
+        "their connection, the newest change first; then modules that were loaded, if nobody else "
+        "is at work there. A run that is still alive is left alone.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_host_options(parser, default=LOCAL)
+    parser.set_defaults(handler=_restore)
+
+
+def _restore(given: argparse.Namespace) -> None:
+    with reached(host_of(given)) as host:
+        restore_aloud(host)
+
+
+def restore_aloud(host: Host) -> None:
+    """Undo what is left over, a line each. LabError if not everything could be undone."""
+    alive = {owner.run: owner for owner in owners(host)}
+    for owner in alive.values():
+        print(f"{host.name}: left alone, since it is at work: {owner}")
+    if not restore(host, alive=alive, tell=lambda what: print(f"{host.name}: undone: {what}")):
+        print(f"{host.name}: nothing to restore")

@@ -1,0 +1,90 @@
+"""`nicproof restore`, on files of this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness import cli, restoring
+from harness.inventory.lock import Owner
+from harness.inventory.spec import HostSpec
+from harness.journal import DIRECTORY, Entry, Run
+from suites.selftest.rooted_host import RootedHost
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
+    """The host that every HOST means; nobody is at work there."""
+    host = RootedHost(tmp_path / "alpha", {"sh -c one": "", "sh -c two": ""})
+
+    @contextmanager
+    def reached(spec: HostSpec) -> Iterator[RootedHost]:
+        host.name = spec.name
+        yield host
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(restoring, "reached", reached)
+    monkeypatch.setattr(restoring, "owners", lambda _: ())
+    return host
+
+
+def crashed(host: RootedHost, run: str, *scripts: str) -> None:
+    """A run was killed that had made a change for each of the undoing scripts."""
+    for number, script in enumerate(scripts):
+        entry = Entry(f"change {script}", (Run(("sh", "-c", script)),))
+        host.put(f"{DIRECTORY}/{run}/{number:06d}.json", msgspec.json.encode(entry))
+
+
+@pytest.mark.parametrize(("asked", "name"), [([], "localhost"), (["root@a.lab"], "root@a.lab")])
+def test_every_change_is_undone_and_told(
+    asked: list[str], name: str, host: RootedHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed(host, "run-1", "one", "two")
+    assert cli.main(["restore", *asked]) == 0
+    assert capsys.readouterr().out == f"{name}: undone: change two\n{name}: undone: change one\n"
+    assert cli.main(["restore", *asked]) == 0
+    assert capsys.readouterr().out == f"{name}: nothing to restore\n"
+
+
+@pytest.mark.usefixtures("host")
+def test_a_host_of_the_inventory_is_meant_by_its_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "rack.toml").write_text('[host.beta]\naddress = "b.lab"\n')
+    assert cli.main(["restore", "beta", "--inventory", "rack.toml"]) == 0
+    assert capsys.readouterr().out == "beta: nothing to restore\n"
+
+
+def test_what_cannot_be_undone_is_the_exit_status(
+    host: RootedHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crashed(host, "run-1", "fails", "two")
+    assert cli.main(["restore"]) == 1
+    said = capsys.readouterr()
+    assert "undone: change two" in said.out
+    assert "could not undo “change fails”" in said.err
+
+
+def test_a_run_that_is_at_work_is_left_alone(
+    host: RootedHost, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(host, "run-1", "one")
+    owner = Owner("run-1", "ada@alpha", "now")
+    monkeypatch.setattr(restoring, "owners", lambda _: (owner, owner))
+    assert cli.main(["restore"]) == 0
+    assert capsys.readouterr().out == (
+        "localhost: left alone, since it is at work: run run-1 of ada@alpha, since now\n"
+        "localhost: nothing to restore\n"
+    )
+    assert host.glob(f"{DIRECTORY}/run-1/*")
+
+
+@pytest.mark.usefixtures("host")
+def test_an_inventory_that_is_not_there_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["restore", "x", "--inventory", "nowhere.toml"]) == 2
+    assert "cannot read nowhere.toml" in capsys.readouterr().err
