@@ -17,7 +17,7 @@ from harness.guest.qga import AgentConnection, connect_agent
 from harness.host.base import Host
 from harness.journal import Journal
 from harness.paths.base import NicAttachment
-from harness.qemu.argv import RUN, GuestFiles, qemu_argv
+from harness.qemu.argv import RUN, GuestFiles, cpu_list, qemu_argv
 from harness.qemu.config import GuestConfig
 from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import QemuGone, Qmp, vcpu_threads
@@ -124,12 +124,21 @@ def started(
             qemu_process(host, argv, files, fds=fds, journal=journal, timeout=deadline.left)
         )
         stack.callback(_keep_logs, process, log_dir, config.name)
+        if config.cpus:
+            _pin_vhost(process, config.cpus)
         socket = stack.enter_context(host.forward(files.qmp))
         qmp = stack.enter_context(Qmp(socket, name=f"guest {config.name}"))
         threads = vcpu_threads(qmp)
         socket = stack.enter_context(host.forward(files.agent))
         agent = stack.enter_context(connect_agent(config.name, socket))
         yield StartedGuest(agent, qmp, process, threads)
+
+
+def _pin_vhost(process: QemuProcess, cpus: tuple[int, ...]) -> None:
+    """QEMU's own threads inherit its CPUs, the kernel's do not."""
+    for thread in process.vhost_threads():
+        argv = ("taskset", "--pid", "--cpu-list", cpu_list(cpus), str(thread))
+        process.host.run(argv)
 
 
 def _await_agent(

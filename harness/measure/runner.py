@@ -255,7 +255,8 @@ def _probes(
         probes.append(host_interface_probe(attachment.host_interface))
     with ExitStack() as stack:
         if guest is not None:
-            probes.append(threads_probe(guest.qemu_pid))
+            vhost = guest.process.vhost_threads()
+            probes.append(threads_probe(guest.qemu_pid, vhost_threads=vhost))
             if bench.accounting:
                 probes.append(stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)))
         yield tuple(probes)

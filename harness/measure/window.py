@@ -282,7 +282,7 @@ def threads_probe(qemu_pid: int, *, vhost_threads: tuple[int, ...] = ()) -> Prob
 
     A thread that was born in the window counts from 0; one that ended in it is lost. If the
     process died there is no counter at all, and `WindowResult.vanished` has its files.
-    Before Linux 6.4 vhost workers are threads of the kernel: see `find_vhost_threads`.
+    Before Linux 6.4 vhost workers are threads of the kernel: see `QemuProcess.vhost_threads`.
     """
     own, kernel = f"/proc/{qemu_pid}/task", tuple(f"/proc/{tid}" for tid in vhost_threads)
     mine = (f"{own}/", *(f"{thread}/" for thread in kernel))
@@ -303,13 +303,6 @@ def threads_probe(qemu_pid: int, *, vhost_threads: tuple[int, ...] = ()) -> Prob
         f"{task}/{name}" for task in (f"{own}/*", *kernel) for name in ("comm", "schedstat")
     )
     return Probe("threads", parse, read=files)
-
-
-def find_vhost_threads(host: Host, qemu_pid: int) -> tuple[int, ...]:
-    """Ids of the kernel threads that are vhost workers of a QEMU; none since Linux 6.4, where
-    they are threads of QEMU's own process."""
-    found = host.run(("pgrep", "-x", f"vhost-{qemu_pid}"), check=False)
-    return tuple(int(word) for word in found.text.split())
 
 
 def interrupts_probe(*labels: str) -> Probe:

@@ -63,6 +63,7 @@ def qemu_argv(
     if sum(bool(attachment.fds) for attachment in attachments) > 1:
         raise ConfigError("only one NIC of a guest can be given to QEMU as open files")
     return (
+        *_pinned(config.cpus),
         *config.qemu,
         *("-name", f"{config.name},debug-threads=on"),  # thread names, for CPU accounting
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
@@ -79,6 +80,16 @@ def qemu_argv(
         # With a log QEMU keeps its standard error when it becomes a daemon (os-posix.c).
         *("-D", files.stderr, "-d", "unimp"),
     )
+
+
+def _pinned(cpus: tuple[int, ...]) -> tuple[str, ...]:
+    """What QEMU is started by, so that all its threads run on these CPUs: they inherit it."""
+    return ("taskset", "--cpu-list", cpu_list(cpus)) if cpus else ()
+
+
+def cpu_list(cpus: tuple[int, ...]) -> str:
+    """As taskset(1) takes it."""
+    return ",".join(map(str, cpus))
 
 
 def _boot(config: GuestConfig) -> Iterator[str]:

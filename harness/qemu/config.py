@@ -40,3 +40,4 @@ class GuestConfig:
     cpu: str = "host"
     extra_args: tuple[str, ...] = ()
     qemu: tuple[str, ...] = ("qemu-system-x86_64",)
+    cpus: tuple[int, ...] = ()  # of the host, for all of the guest's threads; empty: any

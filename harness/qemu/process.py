@@ -58,6 +58,12 @@ class QemuProcess:
     files: GuestFiles
     pid: int
 
+    def vhost_threads(self) -> tuple[int, ...]:
+        """Ids of the kernel's threads that are its vhost workers; none since Linux 6.4, where they
+        are threads of its own."""
+        found = self.host.run(("pgrep", "-x", f"vhost-{self.pid}"), check=False)
+        return tuple(int(word) for word in found.text.split())
+
     def said(self) -> str:
         """What QEMU wrote to its standard error so far; "" if that cannot be had."""
         return _text(self.host, self.files.stderr)
