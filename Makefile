@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 NICPROOF := $(VENV)/bin/nicproof
 STAMP := $(VENV)/.installed
-BENCHMARK = $(VENV)/bin/pytest --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+BENCHMARK = $(VENV)/bin/pytest --lab=nested --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
 # What the controller needs beside python3: the lab's own QEMU comes with the lab's image.
 TOOLS := mmdebstrap mke2fs ssh

@@ -12,6 +12,7 @@ from typing import Any, Protocol, get_args
 from harness import ablation, paths, series, store, workloads
 from harness.errors import ConfigError
 from harness.flags import names, option
+from harness.lab.choice import AUTO, Choice, choose
 from harness.measure.record import DECIDING
 from harness.qualify.record import CASES_FILE
 from harness.units import METRICS, ClockChoice
@@ -42,6 +43,14 @@ RUN = (
         "--workloads",
         f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
         metavar="NAMES",
+    ),
+    option(
+        "--lab",
+        "nested: the nested lab; FILE or FILE#HOST: a host of an inventory (docs/real-host.md); "
+        "auto (default): a host of ./lab.toml or of ~/.config/nicproof/lab.toml if one has two "
+        "cabled ports, else nested",
+        default=AUTO,
+        metavar="LAB",
     ),
     option(
         "--clock",
@@ -109,6 +118,7 @@ class _Namespace(Protocol):
     seed: int | None
     run_dir: str | None
     udp_rate: float | None
+    lab: str
     clock: ClockChoice
     explain: str | None
     name: str
@@ -136,6 +146,7 @@ class BenchOptions:
     deciding: tuple[str, ...]  # figures, or none: all that may
     quick: bool
     udp_rate: int | None  # bit/s; None: the workload's own
+    lab: Choice
     clock: ClockChoice
     explain: str  # a path, or none
     name: str  # of the series in the history; "" for none
@@ -161,6 +172,7 @@ class BenchOptions:
             deciding=_deciding(given.decide, chosen, loads),
             quick=bool(given.quick),
             udp_rate=_udp_rate(given.udp_rate),
+            lab=choose(given.lab, given.clock),
             clock=given.clock,
             explain=_explain(given.explain, chosen),
             name=series.checked(given.name),

@@ -24,6 +24,7 @@ import msgspec
 from harness.errors import LabError, MissingCapability
 from harness.guest import cpio, elf, initramfs, kernel, modules, rootfs
 from harness.guest import image as guest_image
+from harness.guest.image import GuestImage
 from harness.host.local import LocalHost
 from harness.lab import debian, machine, qemusource, svmfix
 from harness.lab.cache import building, cache_root, locked
@@ -156,7 +157,19 @@ class LabImage(msgspec.Struct, frozen=True):
     @property
     def guest(self) -> DeployedImage:
         """The micro guest, as it lies in L1."""
-        return guest_image.installed((self.directory / "guest").read_text())
+        return guest_image.installed(self._guest_key)
+
+    @property
+    def micro_guest(self) -> GuestImage:
+        """The micro guest, as it lies here."""
+        kernel, initrd = (
+            self.root / path.lstrip("/") for path in (self.guest.kernel, self.guest.initrd)
+        )
+        return GuestImage(self._guest_key, kernel, initrd)
+
+    @property
+    def _guest_key(self) -> str:
+        return (self.directory / "guest").read_text()
 
     @property
     def qemu_version(self) -> str:

@@ -25,7 +25,7 @@ from harness.errors import LabError
 from harness.lab.cache import cache_root
 from harness.lab.image import LabImage
 from harness.lab.machine import DESTINATION
-from harness.lab.nested import Lab, open_nested_lab, prepare
+from harness.lab.nested import NestedLab, open_nested_lab, prepare
 
 START_LIMIT = 200.0
 """Seconds for the lab to be up, a cold start included."""
@@ -151,7 +151,7 @@ def _keep() -> None:
             _state_file().unlink(missing_ok=True)
 
 
-def _state(lab: Lab) -> LabState:
+def _state(lab: NestedLab) -> LabState:
     return LabState(
         keeper_pid=os.getpid(),
         qemu_pid=lab.qemu_pid,

@@ -48,7 +48,7 @@ SHARES = {"starting the lab": 20.0, "checking its NIC": 8.0, "keeping its state"
 
 
 @dataclass(frozen=True)
-class Lab:
+class NestedLab:
     """A running nested lab."""
 
     host: SshHost
@@ -60,6 +60,7 @@ class Lab:
     snapshot: str  # key of the state it was started from; "" after a cold start
     ssh_port: int  # of 127.0.0.1
     vm: Vm
+    cpus: tuple[int, ...] = ()  # a guest may take any of L1's
 
     @property
     def serial_log(self) -> Path:
@@ -76,9 +77,11 @@ class Lab:
         return self.image.guest
 
     @property
-    def cannot_be_virtual(self) -> bool:
-        """An emulated lab whose QEMU would hang guests by the virtual clock."""
-        return self.fidelity == "nested-tcg" and self.image.toolchain.fixed_qemu is None
+    def caveat(self) -> str:
+        """Of an emulated lab whose QEMU would hang guests by the virtual clock."""
+        if self.fidelity != "nested-tcg" or self.image.toolchain.fixed_qemu:
+            return ""
+        return accel.unmended(self.qemu_version)
 
     def describe(self) -> dict[str, str]:
         """For the record of a run."""
@@ -129,7 +132,7 @@ def prepare(
 @contextmanager
 def open_nested_lab(
     *, run_dir: Path, clock: ClockChoice = "wall", progress: bool = True
-) -> Iterator[Lab]:
+) -> Iterator[NestedLab]:
     """A lab, ready for its first command. Its logs go to `run_dir`; it ends with the context.
 
     To be called in the main thread: the kernel kills L1 when the thread that started it ends.
@@ -149,7 +152,7 @@ def open_nested_lab(
 
 
 @contextmanager
-def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[Lab]:
+def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[NestedLab]:
     """L1 from its kept state, or booted cold if there is none."""
     run_dir.mkdir(parents=True, exist_ok=True)
     serial = (run_dir / SERIAL).absolute()
@@ -162,7 +165,7 @@ def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Itera
         else:
             host = _take_up(machine, vm, port, kept, stack)
         set_clock(host)
-        yield Lab(
+        yield NestedLab(
             host=host,
             ports=PortPair(),
             fidelity=machine.accel.fidelity,

@@ -6,14 +6,18 @@ import argparse
 import os
 import sys
 
+from harness.errors import ConfigError
 from harness.flags import add_to, as_arguments
+from harness.lab.choice import RealChoice, choose
 from harness.options import free_run_dir
 from harness.qualify.options import OWN, SHARED, QualifyOptions
 from harness.suite import run_suite
 
 EPILOG = """\
 examples:
-  nicproof qualify                               the nested lab's emulated 82576
+  nicproof qualify                               a port of ./lab.toml, else of the nested lab
+  nicproof qualify --lab nested                  the nested lab's emulated 82576
+  nicproof qualify --lab rack12.toml#alpha --nic 0000:01:00.1
   nicproof qualify --run-dir results/82576       say where the certificate goes
   nicproof qualify --family isolation            one family of cases only
   nicproof qualify --list                        what would be run, without running it
@@ -48,9 +52,18 @@ def _qualify(given: argparse.Namespace) -> None:
     sys.stdout.flush()
     if given.list:
         os.execv(sys.executable, [sys.executable, "-m", "fixtures.caselist", *wanted.families])
+    lab = choose(given.lab, given.clock)
+    if wanted.nic:
+        lab.testing(wanted.nic)
+    parallel = any(argument.startswith("-n") for argument in given.pytest)
+    if parallel and isinstance(lab, RealChoice):
+        raise ConfigError(
+            f"-n: a real host takes one worker, and this run takes {lab.told()}",
+            remedy="leave out -n, or use --lab nested",
+        )
     run_dir = free_run_dir(given.run_dir)
     given.run_dir = str(run_dir)
     arguments = [*as_arguments(given, (*OWN, *SHARED)), *given.pytest]
-    if any(argument.startswith("-n") for argument in given.pytest):
+    if parallel:
         arguments.append("--dist=loadfile")  # cases of a file share guests
     run_suite("qualification", run_dir, arguments)

@@ -30,7 +30,7 @@ OWN = (
     ),
 )
 
-SHARED = tuple(each for each in OPTIONS if each.flag in ("--clock", "--run-dir"))
+SHARED = tuple(each for each in OPTIONS if each.flag in ("--lab", "--clock", "--run-dir"))
 
 _DURATION = re.compile(r"(\d+)([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}

@@ -13,8 +13,9 @@ import pytest
 from fixtures.options import BENCH_OPTIONS
 from harness.guest.rootfs import LOADER, qemu_through_loader
 from harness.history_db import VARIABLE
+from harness.lab.choice import NestedChoice
 from harness.lab.image import LabImage, current_manifest, images, is_built
-from harness.lab.nested import Lab, open_nested_lab
+from harness.lab.nested import NestedLab, open_nested_lab
 from harness.options import BenchOptions
 from suites.selftest.postgres_server import PostgresServer, postgres_server, programs
 
@@ -52,7 +53,7 @@ def qemu_argv(request: pytest.FixtureRequest) -> tuple[str, ...]:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NestedLab]:
     """One nested lab for all tests; none is built for their sake, `make test` has done that."""
     if not is_built():
         pytest.skip("the nested lab's image (make it with: nicproof lab build)")
@@ -64,9 +65,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
 def bench_options(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> BenchOptions:
-    """Results of self-tests go where pytest keeps temporary files."""
+    """Results of self-tests go where pytest keeps temporary files; no inventory of the user's is
+    made use of."""
     run_dir = tmp_path_factory.mktemp("results") / "run"
-    return replace(pytestconfig.stash[BENCH_OPTIONS], run_dir=run_dir)
+    lab = NestedChoice("self-tests run there")
+    return replace(pytestconfig.stash[BENCH_OPTIONS], run_dir=run_dir, lab=lab)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ import pytest
 
 from harness.errors import LabError
 from harness.host.digest import State, differences, digest, parse
-from harness.lab.nested import Lab
+from harness.lab.base import Lab
 from harness.pci.device import Device
 
 DATA = Path(__file__).parent / "data" / "digest"

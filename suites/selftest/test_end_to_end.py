@@ -34,8 +34,8 @@ def bench(run_dir: Path, *options: str) -> str:
 
 
 def nicproof(command: str, run_dir: Path, *options: str) -> str:
-    argv = (sys.executable, "-m", "harness.cli", command, "--seed=1", f"--run-dir={run_dir}")
-    argv += (f"--history={history_of(run_dir)}", "--name=end-to-end")
+    argv = (sys.executable, "-m", "harness.cli", command, "--lab=nested", "--seed=1")
+    argv += (f"--run-dir={run_dir}", f"--history={history_of(run_dir)}", "--name=end-to-end")
     result = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(
         (*argv, *options), timeout=500, check=False
     )
@@ -123,10 +123,11 @@ def test_a_full_disk_is_one_clear_error_and_the_records_are_kept(tmp_path: Path)
     """
     full, copy, history = tmp_path / "full", tmp_path / "copy", tmp_path / "history.db"
     full.mkdir()
-    argv = (sys.executable, "-m", "harness.cli", "bench", "--paths=native", "--workloads=latency")
+    argv = (sys.executable, "-m", "harness.cli", "bench", "--lab=nested", "--paths=native")
+    argv += ("--workloads=latency", "--boots=12", "--seed=1")
     script = (
         f"mount -t tmpfs -o size=160k full {full} || exit 99; "
-        f"{shlex.join(argv)} --boots=12 --seed=1 --run-dir={full}/run --history={history}; "
+        f"{shlex.join(argv)} --run-dir={full}/run --history={history}; "
         f"status=$?; cp -r {full}/run {copy}; exit $status"
     )
     result = LocalHost(env={"PYTHONPATH": str(ROOT), "CI": "true"}).run(

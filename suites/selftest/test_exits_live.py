@@ -14,7 +14,7 @@ from harness.errors import LabError
 from harness.exits import accounting
 from harness.exits.accounting import BPFFS, PREFIX, Accounting, exit_accounting
 from harness.guest.boot import Guest, boot
-from harness.lab.nested import Lab
+from harness.lab.base import Lab
 from harness.measure.record import ExitCount
 from harness.measure.window import (
     Command,

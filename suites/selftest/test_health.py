@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import LabError
-from harness.lab.nested import Lab
+from harness.lab.base import Lab
 from harness.qualify import health
 
 AER = """\

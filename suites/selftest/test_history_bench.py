@@ -41,7 +41,8 @@ def without_lab(tmp_path: Path, *argv: str, **env: str) -> CommandResult:
 
 
 def bench(tmp_path: Path, *options: str, **env: str) -> CommandResult:
-    argv = ("harness.cli", "bench", f"--run-dir={tmp_path}/run", *options, "--", "-pwithout_lab")
+    argv = ("harness.cli", "bench", "--lab=nested", f"--run-dir={tmp_path}/run", *options)
+    argv += ("--", "-pwithout_lab")
     return without_lab(tmp_path, *argv, **env)
 
 

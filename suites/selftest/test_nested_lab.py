@@ -15,7 +15,7 @@ from harness.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabE
 from harness.host.rundir import short_dir
 from harness.host.ssh import SshHost
 from harness.lab import snapshot
-from harness.lab.nested import Lab, nested_machine, open_nested_lab
+from harness.lab.nested import NestedLab, nested_machine, open_nested_lab
 from harness.lab.snapshot import Snapshot, SnapshotFailed
 from harness.lab.vm import running
 
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.lab
 
 
 @pytest.fixture(scope="module")
-def host(lab: Lab) -> SshHost:
+def host(lab: NestedLab) -> SshHost:
     return lab.host
 
 
-def test_the_lab_has_what_a_lab_server_has(lab: Lab) -> None:
+def test_the_lab_has_what_a_lab_server_has(lab: NestedLab) -> None:
     for path in ("/dev/kvm", "/dev/vhost-net", "/dev/vfio/vfio", lab.guest.kernel):
         assert lab.host.exists(path), path
     groups = {
@@ -40,7 +40,9 @@ def test_the_lab_has_what_a_lab_server_has(lab: Lab) -> None:
     assert skew < 5, "a restored lab lives in the past"
 
 
-def test_labs_from_one_snapshot_do_not_share_what_they_write(lab: Lab, tmp_path: Path) -> None:
+def test_labs_from_one_snapshot_do_not_share_what_they_write(
+    lab: NestedLab, tmp_path: Path
+) -> None:
     with open_nested_lab(run_dir=tmp_path, progress=False) as other:
         other.host.write("/root/mine", b"other")
         assert not lab.host.exists("/root/mine")
@@ -99,7 +101,7 @@ def test_a_socket_is_forwarded(host: SshHost) -> None:
     assert not Path(path).exists()
 
 
-def test_a_state_that_qemu_refuses_is_quoted(lab: Lab, tmp_path: Path) -> None:
+def test_a_state_that_qemu_refuses_is_quoted(lab: NestedLab, tmp_path: Path) -> None:
     junk = tmp_path / "junk.state"
     junk.write_bytes(b"no migration stream" * 100)
     with (
@@ -111,7 +113,7 @@ def test_a_state_that_qemu_refuses_is_quoted(lab: Lab, tmp_path: Path) -> None:
     assert lab.vm.process.poll() is None
 
 
-def test_a_killed_lab_is_told_by_name(tmp_path: Path, lab: Lab) -> None:
+def test_a_killed_lab_is_told_by_name(tmp_path: Path, lab: NestedLab) -> None:
     with open_nested_lab(run_dir=tmp_path, progress=False) as doomed:
         os.kill(doomed.qemu_pid, signal.SIGKILL)
         with pytest.raises(HostUnreachable, match="its QEMU ended with status -9"):

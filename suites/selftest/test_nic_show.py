@@ -13,7 +13,7 @@ from harness import nicview
 from harness.cli import main
 from harness.host.local import LocalHost
 from harness.journal import Journal
-from harness.lab.nested import Lab
+from harness.lab.base import Lab
 from harness.nic import live
 from harness.pci.address import Address
 from harness.pci.compare import compare

@@ -15,7 +15,7 @@ from harness.guest.boot import boot
 from harness.host.digest import differences, digest
 from harness.inventory import LinkPlan
 from harness.journal import Journal, restore
-from harness.lab.nested import Lab
+from harness.lab.base import Lab
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
 from harness.netdev import Rings, rings

@@ -70,6 +70,12 @@ def test_the_command_line_of_a_micro_guest() -> None:
     assert make_argv(config, GuestFiles.of("b1-virtio"), (TAP,)) == golden(GOLDEN)
 
 
+def test_a_guest_on_cpus_of_its_own_is_started_there() -> None:
+    config = GuestConfig(MICRO, name="b1-virtio", cpus=(2, 3, 7))
+    argv = make_argv(config, GuestFiles.of("b1-virtio"), (TAP,))
+    assert argv == ("taskset", "--cpu-list", "2,3,7", *golden(GOLDEN))
+
+
 def test_a_disk_image_is_never_written_to() -> None:
     config = GuestConfig(DiskImage("/i/a,b.qcow2", "qcow2"), extra_args=("-vga", "std"))
     argv = make_argv(config, GuestFiles.of("guest"), ())

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def qualify(*options: str) -> CommandResult:
-    argv = (sys.executable, "-m", "harness.cli", "qualify", *options)
+    argv = (sys.executable, "-m", "harness.cli", "qualify", "--lab=nested", *options)
     return LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=400, check=False)
 
 
@@ -42,6 +42,7 @@ def test_deviations_are_of_cases_that_there_are() -> None:
         (("--soak", "soon"), "write it as 90s, 10m or 2h"),
         (("--family", "livelihood"), "choose from discovery"),
         (("--nic", "eth0"), "is not a PCI address"),
+        (("--nic", "0000:07:00.0"), "no port of this lab"),
     ],
 )
 def test_wrong_options_are_told_before_anything_starts(options: tuple[str, ...], said: str) -> None:

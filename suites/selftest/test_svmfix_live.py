@@ -17,7 +17,7 @@ from harness.guest.boot import boot
 from harness.lab import accel, nested
 from harness.lab.image import LabImage, ensure_image, is_built
 from harness.lab.intlog import Deliveries, deliveries
-from harness.lab.nested import Lab, prepare
+from harness.lab.nested import NestedLab, prepare
 from harness.lab.snapshot import Snapshot, snapshot_of
 from harness.lab.vm import LabMachine
 from harness.qemu.config import GuestConfig
@@ -55,7 +55,7 @@ def provoke(machine: LabMachine, kept: Snapshot | None, log: Path) -> None:
             monitor(lab, "log none")
 
 
-def monitor(lab: Lab, command: str) -> None:
+def monitor(lab: NestedLab, command: str) -> None:
     said = lab.vm.qmp.command("human-monitor-command", **{"command-line": command})
     assert said.strip() == "", said
 

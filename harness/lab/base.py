@@ -1,0 +1,45 @@
+"""A lab, as fixtures and suites see it: a host with two cabled ports, whichever kind it is."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from harness.host.base import Host
+from harness.inventory import PortPair
+from harness.qemu.config import DeployedImage
+from harness.units import Clock, Fidelity
+
+
+class Lab(Protocol):
+    """A host that is ready for its first command, and what is measured on it."""
+
+    @property
+    def host(self) -> Host: ...
+
+    @property
+    def ports(self) -> PortPair: ...
+
+    @property
+    def fidelity(self) -> Fidelity: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    @property
+    def qemu_version(self) -> str:
+        """Of the QEMU that runs guests on a real host, or L1 on the controller."""
+
+    @property
+    def guest(self) -> DeployedImage:
+        """The micro guest, on the host's disk."""
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """Of the host, for its guests; empty: any."""
+
+    @property
+    def caveat(self) -> str:
+        """Why times that are measured here are of little use, "" if they are not."""
+
+    def describe(self) -> dict[str, str]:
+        """For the record of a run."""

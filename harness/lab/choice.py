@@ -1,0 +1,148 @@
+"""Which lab a run takes, as `--lab` asks for it, and why."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from harness.errors import ConfigError
+from harness.inventory import HostSpec, Inventory, PortPair, reading
+from harness.inventory.reading import InventoryError
+from harness.inventory.spec import LOCAL
+from harness.units import ClockChoice
+
+AUTO, NESTED = "auto", "nested"
+
+
+@dataclass(frozen=True)
+class NestedChoice:
+    """The nested lab."""
+
+    why: str
+    ports: PortPair = field(default_factory=PortPair)
+
+    def testing(self, bdf: str) -> NestedChoice:
+        """With `bdf` as the port under test; ConfigError if the lab has no such port."""
+        return replace(self, ports=self.ports.testing(bdf))
+
+    def told(self) -> str:
+        """In one line."""
+        return f"the nested lab: {self.why}"
+
+
+@dataclass(frozen=True)
+class RealChoice:
+    """Two cabled ports of a host of an inventory."""
+
+    why: str
+    inventory: Path
+    host: HostSpec
+    ports: PortPair
+
+    def testing(self, bdf: str) -> RealChoice:
+        """With `bdf` as the port under test, which may be any port of the host that has a partner
+        there; ConfigError if there is no such port."""
+        for ports in _pairs(self.host):
+            if bdf in (ports.dut, ports.partner):
+                return replace(self, ports=ports.testing(bdf))
+        raise _unfit(self.inventory, (self.host,), bdf)
+
+    def told(self) -> str:
+        """In one line."""
+        where = "this machine" if self.host.address == LOCAL else self.host.address
+        return (
+            f"{self.host.name} ({where}), {self.ports.dut} against {self.ports.partner}: {self.why}"
+        )
+
+    @property
+    def restore(self) -> str:
+        """The command that undoes what a run left on the host."""
+        inventory = ("--inventory", str(self.inventory))
+        return shlex.join(("nicproof", "restore", self.host.name, *inventory))
+
+
+Choice = NestedChoice | RealChoice
+
+
+def choose(asked: str, clock: ClockChoice = "auto") -> Choice:
+    """The lab that `asked` means: auto, nested, FILE or FILE#HOST.
+
+    ConfigError if there is none such that can be used, or not by that clock.
+    """
+    choice = _choice(asked)
+    if clock == "virtual" and isinstance(choice, RealChoice):
+        raise ConfigError(
+            f"--clock virtual: only the nested lab can have it, and this run takes {choice.told()}",
+            remedy="--lab nested, or --clock wall",
+        )
+    return choice
+
+
+def _choice(asked: str) -> Choice:
+    if asked == AUTO:
+        return automatic(reading.find())
+    if asked == NESTED:
+        return NestedChoice("as --lab says")
+    file, host = _parts(asked)
+    return of_inventory(reading.read(file), host, "as --lab says")
+
+
+def _parts(asked: str) -> tuple[Path, str]:
+    """File and host of FILE#HOST; a file's own name may have a "#" in it."""
+    file, separator, host = asked.rpartition("#")
+    if not separator or Path(asked).exists():
+        return Path(asked), ""
+    return Path(file), host
+
+
+def automatic(path: Path | None) -> Choice:
+    """A host of the inventory at `path`, if it has one that can be used, else the nested lab."""
+    if path is None:
+        return NestedChoice(f"there is no {reading.NAME} here, nor in ~/.config/nicproof")
+    look = f"see nicproof inventory check {path}"
+    try:
+        return of_inventory(
+            reading.read(path), "", f"{path} is there; --lab nested would not use it"
+        )
+    except InventoryError as error:
+        count = len(error.problems)
+        return NestedChoice(f"{path} has {count} error{'s' if count > 1 else ''}, {look}")
+    except ConfigError as error:
+        return NestedChoice(f"{error.message}, {look}")
+
+
+def of_inventory(inventory: Inventory, name: str, why: str) -> RealChoice:
+    """The first port of the host `name`, or of the first host that has one, with its partner on
+    the same host. ConfigError if there is none."""
+    hosts = (inventory.host(name),) if name else inventory.hosts
+    for host in hosts:
+        for ports in _pairs(host):
+            return RealChoice(why, inventory.path, host, ports)
+    raise _unfit(inventory.path, hosts)
+
+
+def _pairs(host: HostSpec) -> Iterator[PortPair]:
+    """Its ports whose partner is on the same host, each with that."""
+    for port in host.ports:
+        if port.partner and port.partner.host == host.name:
+            yield PortPair(port.bdf, port.partner.bdf, host.may)
+
+
+def _unfit(inventory: Path, hosts: tuple[HostSpec, ...], bdf: str = "") -> ConfigError:
+    """No port, or not the one that is asked for, has its partner on the same host."""
+    for host in hosts:
+        for port in host.ports:
+            if port.partner and port.partner.host != host.name and bdf in ("", port.bdf):
+                return ConfigError(
+                    f"{inventory}: the partner of {host.name}/{port.bdf} is {port.partner}, on "
+                    "another host, which bench and qualify cannot make use of yet",
+                    remedy="cable two ports of one host, or use --lab nested",
+                )
+    names = ", ".join(host.name for host in hosts)
+    return ConfigError(
+        f"{inventory}: no port {f'{bdf} ' if bdf else ''}of {names} has a partner there",
+        remedy='say where its cable ends: partner = "BDF"; `nicproof inventory discover HOST '
+        "--probe` finds that",
+    )

@@ -1,0 +1,30 @@
+"""From a choice to a lab that is open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from harness.lab.base import Lab
+from harness.lab.choice import Choice, NestedChoice
+from harness.lab.nested import open_nested_lab
+from harness.realhost.lab import open_real_lab
+from harness.units import ClockChoice
+
+
+@contextmanager
+def open_lab(
+    choice: Choice, *, run: str, run_dir: Path, clock: ClockChoice, progress: bool = True
+) -> Iterator[Lab]:
+    """The lab that was chosen, for `run`, until the context ends. Its logs go to `run_dir`.
+
+    Raises HarnessError of whichever kind says why there is none to be had.
+    """
+    if isinstance(choice, NestedChoice):
+        with open_nested_lab(run_dir=run_dir, clock=clock, progress=progress) as nested:
+            yield replace(nested, ports=choice.ports)
+    else:
+        with open_real_lab(choice, run=run, progress=progress) as real:
+            yield real

@@ -1,0 +1,194 @@
+"""Which lab a run takes: pure decisions on inventories, and the files they are read from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness import cli
+from harness.errors import ConfigError
+from harness.inventory.reading import parse
+from harness.inventory.spec import EVERYTHING
+from harness.lab.choice import Choice, NestedChoice, RealChoice, automatic, choose, of_inventory
+from harness.options import BenchOptions
+
+ONE, TWO, THREE, FOUR = (f"0000:0{number}:00.0" for number in (1, 2, 3, 4))
+
+RACK = f"""
+[host.alone]
+address = "alone.lab"
+[[host.alone.port]]
+bdf = "{ONE}"
+
+[host.alpha]
+address = "alpha.lab"
+may = ["bind", "sriov"]
+[[host.alpha.port]]
+bdf = "{ONE}"
+[[host.alpha.port]]
+bdf = "{TWO}"
+partner = "{THREE}"
+
+[host.beta]
+address = "local"
+[[host.beta.port]]
+bdf = "{ONE}"
+partner = "{TWO}"
+[[host.beta.port]]
+bdf = "{THREE}"
+partner = "{FOUR}"
+"""
+
+APART = f"""
+[host.alpha]
+address = "alpha.lab"
+[[host.alpha.port]]
+bdf = "{ONE}"
+partner = "beta/{ONE}"
+[host.beta]
+address = "beta.lab"
+[[host.beta.port]]
+bdf = "{ONE}"
+"""
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty directory to be in, and no inventory of the user's."""
+    directory = tmp_path / "here"
+    directory.mkdir()
+    monkeypatch.chdir(directory)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return directory
+
+
+def rack(name: str = "", text: str = RACK) -> RealChoice:
+    return of_inventory(parse(text, Path("rack.toml")), name, "so it is")
+
+
+def test_the_first_port_with_a_partner_on_its_own_host_is_taken() -> None:
+    choice = rack()
+    assert (choice.host.name, choice.ports.dut, choice.ports.partner) == ("alpha", TWO, THREE)
+    assert choice.ports.may == {"bind", "sriov"}
+    assert choice.told() == f"alpha (alpha.lab), {TWO} against {THREE}: so it is"
+    assert choice.restore == "nicproof restore alpha --inventory rack.toml"
+
+
+def test_a_host_is_taken_by_name() -> None:
+    choice = rack("beta")
+    assert (choice.ports.dut, choice.ports.partner) == (ONE, TWO)
+    assert choice.told().startswith("beta (this machine), ")
+    with pytest.raises(ConfigError, match=r"no host 'bete'\n.*did you mean 'beta'"):
+        rack("bete")
+
+
+def test_the_port_to_qualify_may_be_any_that_is_cabled_on_the_host() -> None:
+    choice = rack("beta")
+    assert choice.testing(FOUR).ports.dut == FOUR
+    assert choice.testing(FOUR).ports.partner == THREE
+    assert choice.testing(ONE) == choice
+    with pytest.raises(ConfigError, match=f"no port {ONE} of alpha has a partner there"):
+        rack("alpha").testing(ONE)
+
+
+def test_the_nested_lab_has_two_ports_where_all_may_be_changed() -> None:
+    choice = NestedChoice("so it is")
+    assert choice.ports.may == EVERYTHING
+    assert choice.testing(TWO).ports.dut == TWO
+    with pytest.raises(ConfigError, match=f"--nic {FOUR}: no port of this lab"):
+        choice.testing(FOUR)
+
+
+def test_a_partner_on_another_host_is_refused_for_what_it_is() -> None:
+    said = f"the partner of alpha/{ONE} is beta/{ONE}, on another host"
+    with pytest.raises(ConfigError, match=said):
+        rack(text=APART)
+    with pytest.raises(ConfigError, match="no port of beta has a partner there"):
+        rack("beta", APART)
+    mixed = rack(
+        "beta", RACK + f'[[host.beta.port]]\nbdf = "0000:05:00.0"\npartner = "alone/{ONE}"'
+    )
+    with pytest.raises(ConfigError, match="on another host"):
+        mixed.testing("0000:05:00.0")
+
+
+def test_without_an_inventory_the_nested_lab_is_taken(here: Path) -> None:
+    assert not list(here.iterdir())
+    choice = choose("auto")
+    assert choice.told() == ("the nested lab: there is no lab.toml here, nor in ~/.config/nicproof")
+
+
+def test_an_inventory_that_can_be_used_is_taken_of_itself(here: Path) -> None:
+    (here / "lab.toml").write_text(RACK)
+    choice = choose("auto")
+    assert isinstance(choice, RealChoice) and choice.host.name == "alpha"
+    assert "lab.toml is there" in choice.told()
+    assert isinstance(choose("nested"), NestedChoice)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[host.a]\n[host.b]\n", "lab.toml has 2 errors"),
+        ("no TOML", "lab.toml has 1 error,"),
+        (APART, "on another host"),
+        ('[host.a]\naddress = "local"\n', "no port of a has a partner there"),
+        (b"\xff", "cannot read lab.toml"),
+    ],
+)
+def test_one_that_cannot_be_used_is_told_as_the_reason(
+    text: str | bytes, reason: str, here: Path
+) -> None:
+    (here / "lab.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    choice = automatic(Path("lab.toml"))
+    assert isinstance(choice, NestedChoice)
+    assert reason in choice.why and "\n" not in choice.why
+    assert choice.why.endswith("see nicproof inventory check lab.toml")
+
+
+def test_a_file_that_is_named_must_be_fit(here: Path) -> None:
+    with pytest.raises(ConfigError, match=r"cannot read none\.toml"):
+        choose("none.toml")
+    (here / "odd#name.toml").write_text(RACK)
+    (here / "rack.toml").write_text(RACK)
+    taken: dict[str, Choice] = {
+        asked: choose(asked) for asked in ("rack.toml", "rack.toml#beta", "odd#name.toml")
+    }
+    hosts = [choice.host.name for choice in taken.values() if isinstance(choice, RealChoice)]
+    assert hosts == ["alpha", "beta", "alpha"]
+
+
+def test_only_the_nested_lab_has_the_virtual_clock(here: Path) -> None:
+    (here / "lab.toml").write_text(RACK)
+    assert isinstance(choose("nested", "virtual"), NestedChoice)
+    assert isinstance(choose("auto", "wall"), RealChoice)
+    with pytest.raises(ConfigError, match="--clock virtual: only the nested lab can have it"):
+        choose("auto", "virtual")
+
+
+@pytest.mark.parametrize("command", ["bench", "qualify"])
+def test_commands_tell_a_lab_that_cannot_be_before_anything_starts(
+    command: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "rack.toml").write_text(APART)
+    assert cli.main([command, "--lab=rack.toml"]) == 2
+    assert "on another host" in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["rack.toml"]
+
+
+def test_workers_of_one_run_do_not_share_a_real_host(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "rack.toml").write_text(RACK)
+    assert cli.main(["qualify", "--lab=rack.toml", "--", "-n", "2"]) == 2
+    assert "-n: a real host takes one worker" in capsys.readouterr().err
+
+
+def test_a_bench_knows_its_lab(here: Path) -> None:
+    (here / "lab.toml").write_text(RACK)
+    parser = cli._parser()
+    given = parser.parse_args(["bench", f"--run-dir={here}/run"])
+    assert isinstance(BenchOptions.of(given).lab, RealChoice)
+    given = parser.parse_args(["ab", "--ablate=vhost", f"--run-dir={here}/run", "--lab=nested"])
+    assert BenchOptions.of(given).lab == NestedChoice("as --lab says")

@@ -1,0 +1,176 @@
+"""What makes a lab of a real host, on what machines say of themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.errors import ConfigError
+from harness.inventory import HostSpec, PortPair
+from harness.inventory.lock import Owner
+from harness.inventory.spec import EVERYTHING
+from harness.journal import DIRECTORY, Entry, Run
+from harness.lab.choice import RealChoice
+from harness.lab.image import LabImage
+from harness.qemu.config import DeployedImage
+from harness.realhost import lab as real
+from harness.realhost.fidelity import fidelity, judge
+from harness.realhost.lab import RealLab, open_real_lab
+from harness.realhost.programs import LOOK, PACKAGES, require_programs
+from suites.selftest.rooted_host import RootedHost, with_82599
+
+DOCTOR = Path(__file__).parent / "data" / "doctor"
+
+CPU = "model name\t: {model}\nflags\t\t: fpu vme hypervisor lahf_lm\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("xeon-e5", "hardware"), ("epyc-7502p", "hardware"), ("cloud-vm", "nested-kvm")],
+)
+def test_machines_and_what_runs_in_them(name: str, expected: str) -> None:
+    assert fidelity(RootedHost(DOCTOR / name)) == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "clocks", "expected"),
+    [
+        ("QEMU TCG CPU version 2.5+", "tsc hpet acpi_pm", "nested-tcg"),
+        ("QEMU Virtual CPU version 2.5+", "tsc hpet acpi_pm", "nested-tcg"),
+        ("QEMU Virtual CPU version 2.5+", "kvm-clock tsc hpet", "nested-kvm"),
+        ("AMD EPYC 7502P 32-Core Processor", "kvm-clock tsc", "nested-kvm"),
+        ("Intel(R) Xeon(R) CPU", "hyperv_clocksource_tsc_page", "nested-kvm"),
+    ],
+)
+def test_a_virtual_machine_is_told_from_an_emulated_one(
+    model: str, clocks: str, expected: str
+) -> None:
+    assert judge(CPU.format(model=model), "", clocks) == expected
+
+
+def test_who_hides_the_flag_is_found_out_by_the_maker() -> None:
+    hidden = CPU.format(model="Xeon").replace("hypervisor ", "")
+    assert judge(hidden, "Dell Inc.\n", "tsc") == "hardware"
+    assert judge(hidden, "QEMU\n", "tsc") == "nested-kvm"
+
+
+def test_all_programs_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
+    line = " ".join(("sh", "-c", LOOK, "sh", *PACKAGES))
+    host = RootedHost(tmp_path, {line: ""})
+    require_programs(host)
+    host.said = {line: "iperf3\nip\nss\n"}
+    with pytest.raises(ConfigError) as refused:
+        require_programs(host)
+    assert refused.value.message == "alpha has no iperf3, ip, ss"
+    assert refused.value.remedy == "there: sudo apt-get install iperf3 iproute2"
+
+
+SPEC = HostSpec("alpha", "alpha.lab", cpus=(2, 3))
+
+
+@pytest.fixture
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
+    """The host that is reached: a server that has everything; its ports are free."""
+    host = with_82599(tmp_path / "alpha")
+    host.said = {
+        **host.said,
+        " ".join(("sh", "-c", LOOK, "sh", *PACKAGES)): "",
+        "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13\n",
+    }
+    image = tmp_path / "image"
+    image.mkdir()
+    (image / "guest").write_text("cafe")
+    for name in ("kernel", "initrd"):
+        host.put(f"/var/cache/nicproof/guest-cafe/{name}")
+
+    @contextmanager
+    def reached(_: HostSpec) -> Iterator[RootedHost]:
+        yield host
+
+    monkeypatch.setattr(real, "reached", reached)
+    monkeypatch.setattr(real, "require", lambda *_: None)
+    monkeypatch.setattr(real, "ensure_image", lambda **_: LabImage(image))
+    return host
+
+
+class Locks:
+    """In place of those of the host: who holds one, in the order of taking."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.held: list[str] = []
+        self.others: tuple[Owner, ...] = ()
+        monkeypatch.setattr(real, "host_lock", lambda _, owner: self._lock("host", owner))
+        monkeypatch.setattr(real, "port_lock", lambda _, bdf, owner: self._lock(bdf, owner))
+        monkeypatch.setattr(real, "owners", lambda _: (*self.others, Owner("run", "me", "now")))
+
+    @contextmanager
+    def _lock(self, name: str, owner: Owner) -> Iterator[None]:
+        assert owner.run == "run"
+        self.held.append(name)
+        try:
+            yield
+        finally:
+            self.held.remove(name)
+
+
+@pytest.fixture
+def locks(monkeypatch: pytest.MonkeyPatch) -> Locks:
+    return Locks(monkeypatch)
+
+
+@pytest.fixture
+def choice(host: RootedHost) -> RealChoice:
+    one, two = (path.rpartition("/")[2] for path in host.glob("/sys/bus/pci/devices/*"))
+    return RealChoice("so it is", Path("lab.toml"), SPEC, PortPair(one, two, frozenset({"bind"})))
+
+
+def test_a_lab_holds_the_host_and_both_ports(choice: RealChoice, locks: Locks) -> None:
+    with open_real_lab(choice, run="run", progress=False) as lab:
+        assert locks.held == ["host", choice.ports.dut, choice.ports.partner]
+        assert lab.ports == choice.ports
+        assert lab.qemu_version == "10.0.13"
+        assert lab.guest.kernel == "/var/cache/nicproof/guest-cafe/kernel"
+        assert lab.describe()["CPUs of guests, QEMU and vhost"] == "2,3"
+        assert lab.describe()["may be changed"] == "bind"
+    assert locks.held == []
+
+
+def crashed(host: RootedHost, run: str, *, kept: bool = False) -> None:
+    entry = Entry("bound a port", (Run(("true",)),), kept)
+    host.put(f"{DIRECTORY}/{run}/000000.json", msgspec.json.encode(entry))
+
+
+def test_what_a_crashed_run_left_is_a_reason_not_to_begin(
+    host: RootedHost, choice: RealChoice, locks: Locks
+) -> None:
+    crashed(host, "run-0")
+    with (
+        pytest.raises(ConfigError, match="that did not come to their end: run-0") as refused,
+        open_real_lab(choice, run="run", progress=False),
+    ):
+        pass
+    assert refused.value.remedy == "nicproof restore alpha --inventory lab.toml"
+    assert locks.held == []
+
+
+def test_what_is_to_stay_and_what_the_living_do_are_none(
+    host: RootedHost, choice: RealChoice, locks: Locks
+) -> None:
+    crashed(host, "doctor-1", kept=True)
+    crashed(host, "discover-2")
+    locks.others = (Owner("discover-2", "ada", "now"),)
+    with open_real_lab(choice, run="run", progress=False):
+        pass
+
+
+def test_only_a_virtual_machine_has_a_caveat() -> None:
+    image = DeployedImage("/k", "/i")
+    ports = PortPair(may=EVERYTHING)
+    machine = RealLab(RootedHost(Path("/")), SPEC, ports, "hardware", "10.0.13", image)
+    assert machine.caveat == ""
+    virtual = RealLab(RootedHost(Path("/")), SPEC, ports, "nested-tcg", "10.0.13", image)
+    assert virtual.caveat == "alpha is a virtual machine itself (nested-tcg)"
