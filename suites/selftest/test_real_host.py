@@ -1,0 +1,220 @@
+"""L1 of the nested lab as somebody's ordinary host, reached by nothing but a lab.toml.
+
+What nicproof knows of the nested lab is of no help here: its port of sshd, its key and what may be
+done stand in the file, and commands are started as a user starts them.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from harness import paths
+from harness.guest.boot import boot
+from harness.host.base import CommandResult
+from harness.host.digest import differences, digest
+from harness.host.local import LocalHost
+from harness.inventory.lock import Owner, owners, port_lock
+from harness.journal import DIRECTORY, Journal
+from harness.lab.nested import NestedLab
+from harness.paths.base import PathOptions
+from harness.pci.device import Device
+from harness.qemu.argv import RUN
+from harness.qemu.config import GuestConfig
+from reports import frames
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+
+ROOT = Path(__file__).resolve().parents[2]
+NICPROOF = (sys.executable, "-m", "harness.cli")
+SHORT = ("--workloads=latency", "--boots=1", "--seed=1", "--no-history")
+
+
+@pytest.fixture
+def settled(lab: NestedLab) -> Iterator[None]:
+    """The host is afterwards as it was before."""
+    before = digest(lab.host)
+    yield
+    assert not differences(before, digest(lab.host))
+
+
+def inventory(lab: NestedLab, directory: Path, may: str = '"bind", "sriov"') -> Path:
+    """A lab.toml that names L1 as l1."""
+    path = directory / "lab.toml"
+    path.write_text(
+        f"""
+        [host.l1]
+        address = "127.0.0.1"
+        user = "root"
+        ssh_port = {lab.ssh_port}
+        identity = "{lab.image.keys.client}"
+        ssh_config = "/dev/null"
+        known_hosts = "known_hosts"
+        cpus = "0"
+        may = [{may}]
+
+        [[host.l1.port]]
+        bdf = "{lab.ports.dut}"
+        model = "82576"
+        partner = "{lab.ports.partner}"
+        """
+    )
+    return path
+
+
+def nicproof(*argv: str) -> CommandResult:
+    host = LocalHost(env={"PYTHONPATH": str(ROOT)})
+    return host.run((*NICPROOF, *argv), timeout=250, check=False)
+
+
+def bench(lab_toml: Path, *options: str) -> CommandResult:
+    run_dir = lab_toml.with_name("run")
+    return nicproof("bench", f"--lab={lab_toml}", f"--run-dir={run_dir}", *SHORT, *options)
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_bench_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> None:
+    lab_toml = inventory(lab, tmp_path)
+    result = bench(lab_toml, "--paths=native,sriov")
+    said = result.text + result.error
+    assert result.returncode == 0, said
+    assert (
+        f"lab: l1 (127.0.0.1), {lab.ports.dut} against {lab.ports.partner}: as --lab says" in said
+    )
+    run = frames.load(tmp_path / "run")
+    assert run.info.finished and not run.info.missing
+    assert (run.info.host, run.info.fidelity, run.info.clock) == ("l1", lab.fidelity, "wall")
+    assert run.info.environment["lab"]["kind"] == "real host"
+    assert run.info.environment["lab"]["CPUs of guests, QEMU and vhost"] == "0"
+    measured = [trial for trial in run.trials if trial.workload == "latency"]
+    assert {trial.path for trial in measured} == {"native", "sriov"}
+    for trial in measured:
+        assert trial.valid, trial.reasons
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_qualification_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> None:
+    chosen = (f"--lab={inventory(lab, tmp_path)}", "--family=discovery")
+    result = nicproof("qualify", *chosen, f"--run-dir={tmp_path}/run")
+    assert result.returncode == 0, result.text + result.error
+    assert f"certificate: {tmp_path}/run/certificate.html" in result.text
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_is_not_allowed_is_missing_by_name(lab: NestedLab, tmp_path: Path) -> None:
+    result = bench(inventory(lab, tmp_path, may='"bind"'), "--paths=native")
+    said = "native        missing: permission sriov: the inventory does not allow it on l1"
+    assert said in result.text, result.text + result.error
+
+
+@contextmanager
+def locked(lab: NestedLab) -> Iterator[None]:
+    with port_lock(lab.host, lab.ports.dut, Owner.of("other")):
+        yield
+
+
+@contextmanager
+def addressed(lab: NestedLab) -> Iterator[None]:
+    device = ("198.51.100.7/24", "dev", Device(lab.host, lab.ports.partner).interface)
+    lab.host.run(("ip", "address", "add", *device))
+    try:
+        yield
+    finally:
+        lab.host.run(("ip", "address", "del", *device))
+
+
+@pytest.mark.parametrize(
+    ("in_use", "reason"),
+    [(locked, "is in use by run other"), (addressed, "has the address 198.51.100.7/24")],
+)
+def test_a_port_that_is_in_use_is_refused_before_anything_is_changed(
+    in_use: Callable[[NestedLab], AbstractContextManager[None]],
+    reason: str,
+    lab: NestedLab,
+    tmp_path: Path,
+) -> None:
+    with in_use(lab):
+        before = digest(lab.host)
+        result = bench(inventory(lab, tmp_path), "--paths=native")
+        assert result.returncode == 1
+        assert reason in result.text, result.text + result.error
+        assert not differences(before, digest(lab.host))
+        assert not lab.host.glob(f"{DIRECTORY}/*")
+
+
+def test_what_a_killed_bench_left_is_told_and_restored(lab: NestedLab, tmp_path: Path) -> None:
+    lab_toml = inventory(lab, tmp_path)
+    restore = ("restore", "l1", "--inventory", str(lab_toml))
+    before = digest(lab.host)
+    with running_bench(lab_toml) as doomed:
+        wait_for(lambda: bool(lab.host.glob(f"{RUN}/*/qemu.pid")), doomed)
+        alive = nicproof(*restore)
+        assert "l1: left alone, since it is at work: run" in alive.text, alive.error
+        assert alive.text.endswith("l1: nothing to restore\n")
+        doomed.kill()
+    wait_for(lambda: not owners(lab.host))
+    left = lab.host.glob(f"{DIRECTORY}/*/*")
+    assert left and differences(before, digest(lab.host))
+    refused = bench(lab_toml, "--paths=native")
+    assert refused.returncode == 1
+    assert f"nicproof restore l1 --inventory {lab_toml}" in refused.text, refused.error
+    assert lab.host.glob(f"{DIRECTORY}/*/*") == left
+    restored = nicproof(*restore)
+    assert restored.returncode == 0, restored.error
+    assert "l1: undone: started a guest" in restored.text
+    assert not differences(before, digest(lab.host))
+    assert nicproof(*restore).text == "l1: nothing to restore\n"
+
+
+@contextmanager
+def running_bench(lab_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A bench that has begun, and has a guest for half a minute; killed if it still runs then."""
+    log = lab_toml.with_name("killed.log")
+    options = (f"--lab={lab_toml}", f"--run-dir={lab_toml.parent}/killed", "--paths=sriov")
+    options += (*SHORT, "--workloads=tcp-tx,tcp-rx,tcp-bidir")
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(
+            (*NICPROOF, "bench", *options), cwd=ROOT, stdout=out, stderr=subprocess.STDOUT
+        ) as process,
+    ):
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.usefixtures("settled")
+def test_all_threads_of_a_guest_are_on_its_cpus(lab: NestedLab, tmp_path: Path) -> None:
+    """QEMU's own, a vCPU and the kernel's vhost worker."""
+    (path,) = paths.select(("virtio-vhost",))
+    journal = Journal(lab.host, "pinned")
+    config = GuestConfig(lab.guest, name="pinned", cpus=(0,))
+    with (
+        path.provision(lab.host, lab.ports, journal, PathOptions()) as attachment,
+        boot(lab.host, config, (attachment,), log_dir=tmp_path, journal=journal) as guest,
+    ):
+        threads = lab.host.glob(f"/proc/{guest.qemu_pid}/task/*")
+        vhost = [f"/proc/{thread}" for thread in guest.process.vhost_threads()]
+        said = [lab.host.read(f"{thread}/status").decode() for thread in (*threads, *vhost)]
+    journal.close()
+    assert len(said) >= 3
+    assert any(f"vhost-{guest.qemu_pid}" in each for each in said)
+    assert {line for each in said for line in each.splitlines() if "Cpus_allowed_list" in line} == {
+        "Cpus_allowed_list:\t0"
+    }
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
+    """For as long as the process runs."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert process is None or process.poll() is None, "it ended by itself"
+        assert time.monotonic() < end
+        time.sleep(0.2)
