@@ -14,10 +14,10 @@ PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-v
 .PHONY: test setup tools test-tools check image clean
 
 help:
-	@echo "make bench          compare the network paths in the nested lab, about 17 minutes"
+	@echo "make bench          compare the network paths, on a host of ./lab.toml or in the nested lab: 17 minutes"
 	@echo "make bench QUICK=1  the same with two boots a path, about 6 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
-	@echo "make qualify        is the lab's NIC fit to carry VMs? cases and a certificate, 13 minutes"
+	@echo "make qualify        is its NIC fit to carry VMs? cases and a certificate, 13 minutes"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 90 minutes"

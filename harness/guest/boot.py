@@ -125,7 +125,7 @@ def started(
         )
         stack.callback(_keep_logs, process, log_dir, config.name)
         if config.cpus:
-            _pin_vhost(process, config.cpus)
+            pin_vhost(process, config.cpus)
         socket = stack.enter_context(host.forward(files.qmp))
         qmp = stack.enter_context(Qmp(socket, name=f"guest {config.name}"))
         threads = vcpu_threads(qmp)
@@ -134,7 +134,7 @@ def started(
         yield StartedGuest(agent, qmp, process, threads)
 
 
-def _pin_vhost(process: QemuProcess, cpus: tuple[int, ...]) -> None:
+def pin_vhost(process: QemuProcess, cpus: tuple[int, ...]) -> None:
     """QEMU's own threads inherit its CPUs, the kernel's do not."""
     for thread in process.vhost_threads():
         argv = ("taskset", "--pid", "--cpu-list", cpu_list(cpus), str(thread))

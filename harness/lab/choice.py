@@ -22,6 +22,7 @@ class NestedChoice:
 
     why: str
     ports: PortPair = field(default_factory=PortPair)
+    many: bool = True  # each of several workers may open one of its own
 
     def testing(self, bdf: str) -> NestedChoice:
         """With `bdf` as the port under test; ConfigError if the lab has no such port."""
@@ -40,6 +41,7 @@ class RealChoice:
     inventory: Path
     host: HostSpec
     ports: PortPair
+    many: bool = False
 
     def testing(self, bdf: str) -> RealChoice:
         """With `bdf` as the port under test, which may be any port of the host that has a partner
@@ -103,9 +105,7 @@ def automatic(path: Path | None) -> Choice:
         return NestedChoice(f"there is no {reading.NAME} here, nor in ~/.config/nicproof")
     look = f"see nicproof inventory check {path}"
     try:
-        return of_inventory(
-            reading.read(path), "", f"{path} is there; --lab nested would not use it"
-        )
+        return of_inventory(reading.read(path), "", f"{path} lists them")
     except InventoryError as error:
         count = len(error.problems)
         return NestedChoice(f"{path} has {count} error{'s' if count > 1 else ''}, {look}")

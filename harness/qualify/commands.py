@@ -8,7 +8,7 @@ import sys
 
 from harness.errors import ConfigError
 from harness.flags import add_to, as_arguments
-from harness.lab.choice import RealChoice, choose
+from harness.lab.choice import choose
 from harness.options import free_run_dir
 from harness.qualify.options import OWN, SHARED, QualifyOptions
 from harness.suite import run_suite
@@ -56,7 +56,7 @@ def _qualify(given: argparse.Namespace) -> None:
     if wanted.nic:
         lab.testing(wanted.nic)
     parallel = any(argument.startswith("-n") for argument in given.pytest)
-    if parallel and isinstance(lab, RealChoice):
+    if parallel and not lab.many:
         raise ConfigError(
             f"-n: a real host takes one worker, and this run takes {lab.told()}",
             remedy="leave out -n, or use --lab nested",

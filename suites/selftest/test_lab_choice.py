@@ -123,7 +123,7 @@ def test_an_inventory_that_can_be_used_is_taken_of_itself(here: Path) -> None:
     (here / "lab.toml").write_text(RACK)
     choice = choose("auto")
     assert isinstance(choice, RealChoice) and choice.host.name == "alpha"
-    assert "lab.toml is there" in choice.told()
+    assert choice.told().endswith(": lab.toml lists them")
     assert isinstance(choose("nested"), NestedChoice)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import ConfigError, LabError
+from harness.errors import CommandFailed, ConfigError, LabError
+from harness.guest.boot import pin_vhost
 from harness.guest.kernel import payload
 from harness.host.local import LocalHost
 from harness.journal import Entry, Journal
@@ -16,8 +17,9 @@ from harness.paths.base import NicAttachment
 from harness.qemu.argv import GuestFiles
 from harness.qemu.argv import qemu_argv as make_argv
 from harness.qemu.config import DeployedImage, DiskImage, GuestConfig
-from harness.qemu.process import qemu_process
+from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import Qmp
+from suites.selftest.rooted_host import RootedHost
 
 MICRO = DeployedImage("/var/cache/g/kernel", "/var/cache/g/initrd", "console=ttyS0 quiet")
 TAP = NicAttachment(
@@ -74,6 +76,19 @@ def test_a_guest_on_cpus_of_its_own_is_started_there() -> None:
     config = GuestConfig(MICRO, name="b1-virtio", cpus=(2, 3, 7))
     argv = make_argv(config, GuestFiles.of("b1-virtio"), (TAP,))
     assert argv == ("taskset", "--cpu-list", "2,3,7", *golden(GOLDEN))
+
+
+def test_workers_of_vhost_are_found_and_pinned_where_they_are_the_kernels(tmp_path: Path) -> None:
+    host = RootedHost(tmp_path, {"pgrep -x vhost-7": "41\n42\n"})
+    process = QemuProcess(host, GuestFiles.of("guest"), 7)
+    assert process.vhost_threads() == (41, 42)
+    pin = "taskset --pid --cpu-list 2,3"
+    host.said = {**host.said, f"{pin} 41": "", f"{pin} 42": ""}
+    pin_vhost(process, (2, 3))
+    del host.said[f"{pin} 42"]
+    with pytest.raises(CommandFailed, match="42"):
+        pin_vhost(process, (2, 3))
+    assert QemuProcess(host, GuestFiles.of("guest"), 8).vhost_threads() == ()
 
 
 def test_a_disk_image_is_never_written_to() -> None:
