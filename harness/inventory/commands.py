@@ -100,8 +100,8 @@ def add_host_options(parser: argparse.ArgumentParser, default: str | None = None
 
 
 def host_of(given: argparse.Namespace, may: frozenset[Permission] = frozenset()) -> HostSpec:
-    """The host that HOST means: of the inventory, else as the options describe it; then `may` be
-    changed what the caller says."""
+    """The host that HOST means: of the inventory, else the one that the options describe, on which
+    the caller says what `may` be changed."""
     inventory = inventory_at(given.inventory)
     if inventory and given.host in [host.name for host in inventory.hosts]:
         return inventory.host(given.host)

@@ -23,7 +23,10 @@ EVERYTHING = frozenset(PERMISSIONS)
 
 def denied(host: str, permission: Permission) -> tuple[str, str]:
     """What a host lacks on which this must not be done, and why."""
-    return (f"permission {permission}", f"the inventory does not allow it on {host} (may)")
+    return (
+        f"permission {permission}",
+        f'the inventory does not have "{permission}" in `may` of {host}',
+    )
 
 
 @dataclass(frozen=True, order=True)

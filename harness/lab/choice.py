@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar
 
 from harness.errors import ConfigError
 from harness.inventory import HostSpec, Inventory, PortPair, reading
 from harness.inventory.reading import InventoryError
-from harness.inventory.spec import LOCAL
 from harness.units import ClockChoice
 
 AUTO, NESTED = "auto", "nested"
@@ -20,9 +20,9 @@ AUTO, NESTED = "auto", "nested"
 class NestedChoice:
     """The nested lab."""
 
+    many: ClassVar = True  # may each of several workers open one of its own?
     why: str
     ports: PortPair = field(default_factory=PortPair)
-    many: bool = True  # each of several workers may open one of its own
 
     def testing(self, bdf: str) -> NestedChoice:
         """With `bdf` as the port under test; ConfigError if the lab has no such port."""
@@ -37,11 +37,11 @@ class NestedChoice:
 class RealChoice:
     """Two cabled ports of a host of an inventory."""
 
+    many: ClassVar = False
     why: str
     inventory: Path
     host: HostSpec
     ports: PortPair
-    many: bool = False
 
     def testing(self, bdf: str) -> RealChoice:
         """With `bdf` as the port under test, which may be any port of the host that has a partner
@@ -53,7 +53,7 @@ class RealChoice:
 
     def told(self) -> str:
         """In one line."""
-        where = "this machine" if self.host.address == LOCAL else self.host.address
+        where = "this machine" if self.host.local else self.host.address
         return (
             f"{self.host.name} ({where}), {self.ports.dut} against {self.ports.partner}: {self.why}"
         )

@@ -59,7 +59,7 @@ def test_paths_that_are_not_allowed_are_missing_by_name(
     found = {path.name: path.missing(server, without(pair, permission)) for path in paths.ALL}
     assert {name for name, lack in found.items() if lack} == barred
     for lack in filter(None, found.values()):
-        said = "the inventory does not allow it on alpha (may)"
+        said = f'the inventory does not have "{permission}" in `may` of alpha'
         assert lack == (f"permission {permission}", said)
 
 
@@ -89,7 +89,7 @@ def test_what_is_not_allowed_is_refused_where_it_would_be_done(
     """Whoever asks: a case of a qualification may not have said what it needs."""
     journal = Journal(server, "run", may=EVERYTHING - {permission})
     with (
-        pytest.raises(MissingCapability, match=f"permission {permission}: .* on alpha"),
+        pytest.raises(MissingCapability, match=f"permission {permission}: .* of alpha"),
         change(server, pair.dut, journal),
     ):
         pass
