@@ -179,6 +179,8 @@ def _entries(host: Host, alive: Collection[str], root: str) -> list[Written]:
                 found.append((path, msgspec.json.decode(host.read(path), type=Entry)))
             except msgspec.DecodeError:
                 found.append((path, None))
+            except FileNotFoundError:  # undone meanwhile
+                continue
     return found
 
 
