@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 from pathlib import Path
 
 import pytest
 
 from harness import cli
 from harness.errors import ConfigError
+from harness.host.local import LocalHost
 from harness.inventory.reading import parse
 from harness.inventory.spec import EVERYTHING
 from harness.lab.choice import Choice, NestedChoice, RealChoice, automatic, choose, of_inventory
 from harness.options import BenchOptions
+from harness.suite import ROOT
 
 ONE, TWO, THREE, FOUR = (f"0000:0{number}:00.0" for number in (1, 2, 3, 4))
 
@@ -192,3 +196,17 @@ def test_a_bench_knows_its_lab(here: Path) -> None:
     assert isinstance(BenchOptions.of(given).lab, RealChoice)
     given = parser.parse_args(["ab", "--ablate=vhost", f"--run-dir={here}/run", "--lab=nested"])
     assert BenchOptions.of(given).lab == NestedChoice("as --lab says")
+
+
+def test_a_run_says_which_lab_it_takes_and_why_it_is_not_to_be_had(tmp_path: Path) -> None:
+    """A host where nobody listens at the port of its sshd."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    host = f'address = "127.0.0.1"\nssh_port = {port}\nssh_config = "/dev/null"\n'
+    (tmp_path / "lab.toml").write_text(RACK.replace('address = "alpha.lab"\n', host))
+    options = (f"--lab={tmp_path}/lab.toml", f"--run-dir={tmp_path}/run", "--no-history")
+    argv = (sys.executable, "-m", "harness.cli", "bench", *options, "--quick")
+    result = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=120, check=False)
+    assert result.returncode == 1
+    assert f"lab: alpha (127.0.0.1), {TWO} against {THREE}: as --lab says\n" in result.text
+    assert result.text.count("no lab: alpha: cannot connect: ") == 1, result.text + result.error
