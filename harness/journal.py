@@ -1,6 +1,7 @@
 """The undo log: every change to a host is written down, with its undo, before it is made.
 
-One file per change under DIRECTORY on the host that is changed, removed once the change is undone.
+One file per change under DIRECTORY on the host that is changed, removed once the change is undone;
+beside it, in a directory of its own, what is to stay when the run has ended.
 Leaving the context undoes it; after a SIGKILL or a lost connection `restore` does. An undo must be
 harmless when the change was never made, since the crash may have come between the two.
 """
@@ -66,7 +67,6 @@ class Entry(msgspec.Struct, frozen=True):
 
     what: str
     undo: tuple[Undo, ...]
-    kept: bool = False  # it is to stay when its run has ended
 
 
 class Journal:
@@ -81,9 +81,9 @@ class Journal:
     ) -> None:
         self.host = host
         self.may = may
-        self.directory = f"{root}/{run}"
+        self.directory, self._kept = f"{root}/{run}", f"{_kept(root)}/{run}"
         self._numbers = itertools.count()
-        self._made = False
+        self._made: set[str] = set()
 
     def permit(self, permission: Permission) -> None:
         """MissingCapability unless changes of this kind may be made."""
@@ -97,7 +97,7 @@ class Journal:
         `what` completes "nicproof did: ..."; `undo` is applied in the given order.
         """
         entry = Entry(what=what, undo=tuple(undo))
-        path = self._write(entry)
+        path = self._write(entry, self.directory)
         try:
             yield
         finally:
@@ -106,27 +106,26 @@ class Journal:
 
     def keep(self, what: str, undo: Sequence[Undo]) -> None:
         """Write down a change that is to stay, about to be made: `restore` undoes it."""
-        self._write(Entry(what=what, undo=tuple(undo), kept=True))
+        self._write(Entry(what=what, undo=tuple(undo)), self._kept)
 
-    def _write(self, entry: Entry) -> str:
+    def _write(self, entry: Entry, directory: str) -> str:
         """The path of the entry on the host."""
-        path = f"{self.directory}/{next(self._numbers):06d}.json"
-        if not self._made:
-            self.host.run(("mkdir", "-p", "-m", "0700", self.directory))
-            self._made = True
+        path = f"{directory}/{next(self._numbers):06d}.json"
+        if directory not in self._made:
+            self.host.run(("mkdir", "-p", "-m", "0700", directory))
+            self._made.add(directory)
         self.host.write(path, msgspec.json.encode(entry))
         return path
 
     def close(self) -> None:
         """Remove the empty directory; a journal with entries left stays for `restore`."""
-        if self._made:
+        if self.directory in self._made:
             self.host.run(("rmdir", "--ignore-fail-on-non-empty", self.directory), check=False)
 
 
 def left_over(host: Host, alive: Collection[str], root: str = DIRECTORY) -> tuple[str, ...]:
     """Runs that made changes to `host` and neither undid them nor are `alive`, their ids given."""
-    found = _entries(host, alive, root)
-    return tuple(sorted({_run_of(path) for path, entry in found if not (entry and entry.kept)}))
+    return tuple(sorted({_run_of(path) for path in _entries(host, root, alive)}))
 
 
 def restore(
@@ -138,60 +137,48 @@ def restore(
 ) -> tuple[str, ...]:
     """Undo what crashed runs left on `host`, newest change first; returns what was undone.
 
-    The runs that are `alive` will see to their own; what was meant to stay is undone last, and
+    The runs that are `alive` will see to their own. What was meant to stay is undone last, and
     only if nobody is alive who may use it. `tell` is called with each change that was undone.
     Raises LabError after trying everything, naming each undo that failed; those stay written
     down. An entry that was never completely written belongs to a change that was never made.
     """
     done: list[str] = []
     failed: list[str] = []
-    found = _entries(host, alive, root)
-    for path, entry in sorted(found, key=_undone_first, reverse=True):
-        if entry is not None and entry.kept and alive:
-            continue
-        if entry is not None:
+    for place in (root,) if alive else (root, _kept(root)):
+        for path in reversed(_entries(host, place, alive)):
+            try:
+                entry = msgspec.json.decode(host.read(path), type=Entry)
+            except msgspec.DecodeError:
+                host.run(("rm", "-f", path))
+                continue
             try:
                 _undo(host, entry)
             except HarnessError as error:
                 failed.append(str(error))
                 continue
+            host.run(("rm", "-f", path))
             done.append(entry.what)
             tell(entry.what)
-        host.run(("rm", "-f", path))
-    for directory in host.glob(f"{root}/*"):
-        if posixpath.basename(directory) not in alive:
-            host.run(("rmdir", "--ignore-fail-on-non-empty", directory), check=False)
+        for directory in host.glob(f"{place}/*"):
+            if posixpath.basename(directory) not in alive:
+                host.run(("rmdir", "--ignore-fail-on-non-empty", directory), check=False)
     if failed:
         raise LabError(f"{host.name}: not everything could be restored: " + "; ".join(failed))
     return tuple(done)
 
 
-Written = tuple[str, Entry | None]
-"""An entry's path, and the entry; None if it was never completely written."""
+def _kept(root: str) -> str:
+    """Where changes are written down that are to stay: no run has to undo them."""
+    return f"{root}-kept"
 
 
-def _entries(host: Host, alive: Collection[str], root: str) -> list[Written]:
-    """Those of runs that are no longer alive."""
-    found: list[Written] = []
-    for path in host.glob(f"{root}/*/*.json"):
-        if _run_of(path) not in alive:
-            try:
-                found.append((path, msgspec.json.decode(host.read(path), type=Entry)))
-            except msgspec.DecodeError:
-                found.append((path, None))
-            except FileNotFoundError:  # undone meanwhile
-                continue
-    return found
+def _entries(host: Host, root: str, alive: Collection[str]) -> list[str]:
+    """Paths of the entries of runs that are no longer alive, the oldest first."""
+    return [path for path in host.glob(f"{root}/*/*.json") if _run_of(path) not in alive]
 
 
 def _run_of(path: str) -> str:
     return posixpath.basename(posixpath.dirname(path))
-
-
-def _undone_first(written: Written) -> tuple[bool, str]:
-    """Greatest for what is to be undone first."""
-    path, entry = written
-    return not (entry and entry.kept), path
 
 
 def _undo(host: Host, entry: Entry) -> None:

@@ -13,7 +13,7 @@ from harness.errors import ConfigError
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner
 from harness.inventory.spec import EVERYTHING
-from harness.journal import DIRECTORY, Entry, Run
+from harness.journal import DIRECTORY, Entry, Journal, Run
 from harness.lab.choice import RealChoice
 from harness.lab.image import LabImage
 from harness.qemu.config import DeployedImage
@@ -139,8 +139,8 @@ def test_a_lab_holds_the_host_and_both_ports(choice: RealChoice, locks: Locks) -
     assert locks.held == []
 
 
-def crashed(host: RootedHost, run: str, *, kept: bool = False) -> None:
-    entry = Entry("bound a port", (Run(("true",)),), kept)
+def crashed(host: RootedHost, run: str) -> None:
+    entry = Entry("bound a port", (Run(("true",)),))
     host.put(f"{DIRECTORY}/{run}/000000.json", msgspec.json.encode(entry))
 
 
@@ -160,7 +160,7 @@ def test_what_a_crashed_run_left_is_a_reason_not_to_begin(
 def test_what_is_to_stay_and_what_the_living_do_are_none(
     host: RootedHost, choice: RealChoice, locks: Locks
 ) -> None:
-    crashed(host, "doctor-1", kept=True)
+    Journal(host, "doctor-1").keep("loaded a module", (Run(("true",)),))
     crashed(host, "discover-2")
     locks.others = (Owner("discover-2", "ada", "now"),)
     with open_real_lab(choice, run="run", progress=False):
