@@ -151,6 +151,8 @@ def restore(
             except msgspec.DecodeError:
                 host.run(("rm", "-f", path))
                 continue
+            except FileNotFoundError:  # somebody else restores, too
+                continue
             try:
                 _undo(host, entry)
             except HarnessError as error:
