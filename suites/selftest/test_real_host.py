@@ -23,7 +23,8 @@ from harness.host.local import LocalHost
 from harness.inventory.lock import Owner, owners, port_lock
 from harness.journal import DIRECTORY, Journal
 from harness.lab.choice import choose
-from harness.lab.nested import NestedLab
+from harness.lab.image import is_built
+from harness.lab.nested import NestedLab, open_nested_lab
 from harness.paths.base import PathOptions
 from harness.pci.device import Device
 from harness.qemu.argv import RUN
@@ -35,6 +36,15 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 ROOT = Path(__file__).resolve().parents[2]
 NICPROOF = (sys.executable, "-m", "harness.cli")
 SHORT = ("--workloads=latency", "--boots=1", "--seed=1", "--no-history")
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NestedLab]:
+    """A lab that nobody else is at work in, as other tests are in the session's."""
+    if not is_built():
+        pytest.skip("the nested lab's image (make it with: nicproof lab build)")
+    with open_nested_lab(run_dir=tmp_path_factory.mktemp("host"), progress=False) as lab:
+        yield lab
 
 
 @pytest.fixture
