@@ -99,7 +99,7 @@ def figure(launches: pd.DataFrame) -> Figure:
         axes.set_xscale("log")
         axes.set_xlim(1 / widest, widest)
         axes.set_title(f"{METRICS[metric].label}, {workload}", loc="left", size=9)
-        axes.xaxis.set_major_locator(FixedLocator([0.25, 0.5, 0.8, 0.9, 1, 1.1, 1.25, 2, 4]))
+        axes.xaxis.set_major_locator(FixedLocator([0.1, 0.25, 0.5, 1, 2, 4, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())
     title = "Launches of one comparison: each as a ratio to its median"
