@@ -9,10 +9,9 @@ import sys
 from harness import __version__, gate, history_commands, nic, options, restoring
 from harness.doctor import commands as doctor_commands
 from harness.errors import ConfigError, HarnessError
-from harness.flags import add_to, as_arguments
+from harness.flags import add_to
 from harness.inventory import commands as inventory_commands
 from harness.lab import commands as lab_commands
-from harness.options import BenchOptions
 from harness.qualify import commands as qualify_commands
 from harness.suite import become, run_suite
 from harness.variant import CONFIGURATION
@@ -103,16 +102,10 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _bench(given: argparse.Namespace) -> int | None:
-    checked = BenchOptions.of(given)  # a wrong option is told here, before pytest starts
-    if checked.kept:
-        from harness.history import check_usable  # late: SQLAlchemy takes a while
-
-        check_usable(checked.history)
-    given.run_dir = str(checked.run_dir)
-    arguments = [*as_arguments(given, options.OPTIONS), *given.pytest]
+    run, arguments = gate.checked(given)
     if given.against:
-        return gate.bench_against(given, checked, arguments)
-    return run_suite("comparison", checked.run_dir, arguments)
+        return gate.bench_against(given, run, arguments)
+    return run_suite("comparison", run.run_dir, arguments)
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

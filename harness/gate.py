@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from harness.errors import ConfigError
 from harness.flags import add_to, as_arguments, option
 from harness.options import BenchOptions
 from harness.suite import become, run_suite, run_to_its_end, suite_argv
-from harness.variant import CONFIGURATION
+from harness.variant import CONFIGURATION, told
 
 WORSE = 1
 """The exit status of a comparison that found a regression."""
@@ -76,10 +75,20 @@ def _ab(given: argparse.Namespace) -> None:
             "ab: two configurations are needed",
             remedy="describe one of them at least, by --a, --b or --ablate",
         )
-    checked = BenchOptions.of(given)  # a wrong option is told here, before pytest starts
-    given.run_dir = str(checked.run_dir)
-    arguments = [*as_arguments(given, options.OPTIONS), *given.pytest]
-    run_suite("comparison", checked.run_dir, arguments)
+    run, arguments = checked(given)
+    run_suite("comparison", run.run_dir, arguments)
+
+
+def checked(given: argparse.Namespace) -> tuple[BenchOptions, list[str]]:
+    """A run of suites/comparison and the arguments for it: what is wrong with an option, or with
+    the history, is told here, before pytest starts."""
+    run = BenchOptions.of(given)
+    if run.kept:
+        from harness.history import check_usable  # late: SQLAlchemy takes a while
+
+        check_usable(run.history)
+    given.run_dir = str(run.run_dir)
+    return run, [*as_arguments(given, options.OPTIONS), *given.pytest]
 
 
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -171,15 +180,14 @@ class Suspicion:
     def read(cls, file: Path) -> Suspicion:
         """From a comparison that found a regression."""
         found: dict[str, Any] = json.loads(file.read_text())
-        worse = (each for each in found["changes"] if each["primary"])
         return cls(
             tuple(
                 f"{each['path']}/{each['workload']}/{each['metric']}"
-                for each in worse
-                if each["verdict"] == "regression"
+                for each in found["changes"]
+                if each["primary"] and each["verdict"] == "regression"
             ),
-            _as_options(found["base_options"]),
-            _as_options(found["new_options"]),
+            told(found["base_options"]),
+            told(found["new_options"]),
         )
 
     def told(self) -> str:
@@ -213,9 +221,3 @@ class Suspicion:
             *(f"--{name}={value}" for name, value in chosen.items()),
             *as_arguments(given, kept),
         ]
-
-
-def _as_options(recorded: dict[str, str]) -> str:
-    """RunInfo.options as one would type them."""
-    flags = {each.flag[2:] for each in CONFIGURATION}
-    return shlex.join(f"--{name}={value}" for name, value in recorded.items() if name in flags)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import NoReturn, Protocol
@@ -126,9 +127,11 @@ class Variant:
         values = {each.name.replace("_", "-"): getattr(self, each.name) for each in fields(self)}
         return {name: str(value) for name, value in values.items() if value not in ("", None)}
 
-    def told(self) -> str:
-        """The options again, as one would type them."""
-        return " ".join(f"--{name} {shlex.quote(value)}" for name, value in self.recorded().items())
+
+def told(recorded: Mapping[str, str]) -> str:
+    """The options of a configuration among those that were recorded, as one would type them."""
+    flags = {each.flag[2:] for each in CONFIGURATION}
+    return shlex.join(f"--{name}={value}" for name, value in recorded.items() if name in flags)
 
 
 class _Parser(argparse.ArgumentParser):

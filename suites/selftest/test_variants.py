@@ -16,7 +16,7 @@ from harness.measure.plan import interleave
 from harness.options import BenchOptions
 from harness.paths.virtio import VIRTIO
 from harness.units import METRICS
-from harness.variant import CONFIGURATION, Variant, parse
+from harness.variant import CONFIGURATION, Variant, parse, told
 from reports.frames import Run
 from reports.regression import predicted
 from reports.regression.outcome import Outcome, against, compare, compare_variants
@@ -78,7 +78,7 @@ def test_options_are_told_as_they_are_typed() -> None:
     given = argparse.Namespace(**{o.name: o.keywords.get("default") for o in CONFIGURATION})
     text = "--guest-append 'nox2apic quiet' --rx-usecs 0"
     variant = parse("a", text, given)
-    assert parse("a", variant.told(), given) == variant
+    assert parse("a", told(variant.recorded()), given) == variant
     assert variant.rx_usecs == 0 and variant.recorded()["rx-usecs"] == "0"
 
 
