@@ -9,6 +9,7 @@ from pathlib import Path
 
 from harness.errors import ConfigError, HarnessError
 from harness.qualify.record import CASES_FILE
+from harness.store import open_run
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -31,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         if (arguments.run_dir / CASES_FILE).exists():
             page, _ = certificate.render(arguments.run_dir)
-        elif frames.load(arguments.run_dir).info.variants:
+        elif _of_two(arguments.run_dir):
             page, _ = pairs.render(arguments.run_dir)
         else:
             page = document.render(arguments.run_dir)
@@ -45,6 +46,12 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     return 0
+
+
+def _of_two(run_dir: Path) -> bool:
+    """Did the run interleave two configurations? Told without reading its trials."""
+    with open_run(run_dir) as store:
+        return bool(store.info().variants)
 
 
 if __name__ == "__main__":

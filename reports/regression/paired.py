@@ -96,8 +96,3 @@ def needed(shift: Shift, metric: str, family: int) -> int:
     fewest = math.log(2 * family * len(sequential.STAKES) / LEVEL)
     growth = min(math.log(2), (gap_of(metric, shift) / shift.scale) ** 2 / 2 if shift.scale else 1)
     return math.ceil(fewest / growth) if growth > 0 else 1_000_000
-
-
-def fewest() -> int:
-    """The fewest blocks whose evidence can reach LEVEL, in a single figure."""
-    return math.ceil(math.log2(2 / LEVEL))

@@ -61,7 +61,8 @@ def test_a_quiet_figure_costs_few_blocks_and_a_noisy_one_more() -> None:
         np.median([_blocks(random.normal(0.05, noise, 60)) for _ in range(40)])
         for noise in (0.005, 0.06)
     )
-    assert quiet <= paired.fewest() + 1 < noisy < 40
+    fewest = math.ceil(math.log2(2 / paired.LEVEL))  # wealth at most doubles
+    assert quiet <= fewest + 1 < noisy < 40
 
 
 def _blocks(differences: Sequence[float]) -> int:
