@@ -18,7 +18,7 @@ from scipy.stats import mannwhitneyu
 
 from harness.options import MAX_BLOCKS
 from reports.regression import judge, paired
-from reports.regression.verdict import worsening
+from reports.regression.verdict import Change, worsening
 
 FILENAME = "blocks.csv"
 COLUMNS = ("condition", "comparison", "block", "variant", "path", "workload", "metric", "value")
@@ -47,10 +47,20 @@ class Sides:
 def by_pairs(sides: Sides) -> int | None:
     """Blocks after which `ab` stops, and tells a regression; None if it tells none."""
     for blocks in range(1, MAX_BLOCKS + 1):
-        changes = [c for c in paired.judge(*_both(sides.first(blocks))) if c.primary]
-        if all(change.verdict != "undecided" for change in changes):
+        changes = primary(sides.first(blocks))
+        if decided(changes):
             break
     return blocks if any(change.verdict == "regression" for change in changes) else None
+
+
+def primary(sides: Sides) -> list[Change]:
+    """What `ab` makes of the figures that it has to decide."""
+    return [change for change in paired.judge(*_both(sides)) if change.primary]
+
+
+def decided(changes: Sequence[Change]) -> bool:
+    """Does `ab` stop here?"""
+    return bool(changes) and all(change.verdict != "undecided" for change in changes)
 
 
 def by_exchange(sides: Sides) -> int | None:
@@ -98,18 +108,15 @@ def drawn(equal: Frame, count: int, worse: float = 0.0) -> Iterator[Sides]:
     sides of each block exchanged or not by lot; every figure of the second is then so much worse.
     """
     random = np.random.default_rng(_SEED)
-    pool = equal["comparison"].unique()
-    halves = {
-        (number, side): frame for (number, side), frame in equal.groupby(["comparison", "variant"])
-    }
-    whole = [n for n in pool if (n, "a") in halves and (n, "b") in halves]
+    halves = dict(list(equal.groupby(["comparison", "block", "variant"])))
+    whole = [key[:2] for key in halves if key[2] == "a" and (*key[:2], "b") in halves]
     for _ in range(count):
-        chosen = random.choice(whole, MAX_BLOCKS, replace=False)
+        chosen = random.choice(len(whole), MAX_BLOCKS, replace=False)
         sides: tuple[list[Frame], list[Frame]] = ([], [])
         for block, number in enumerate(chosen):
             order = "ab" if random.random() < 0.5 else "ba"
             for side, variant in zip(sides, order, strict=True):
-                side.append(halves[number, variant].assign(block=block))
+                side.append(halves[*whole[number], variant].assign(block=block))
         base, new = (pd.concat(side) for side in sides)
         yield Sides(base, _worsened(new, worse))
 
@@ -119,13 +126,15 @@ def _worsened(frame: Frame, by: float) -> Frame:
     return frame.assign(value=frame["value"] * factor)
 
 
+def sides_of(frame: Frame) -> Sides:
+    """One comparison, as it was measured."""
+    return Sides(*(frame[frame["variant"] == variant] for variant in "ab"))
+
+
 def injected(blocks: Frame, condition: str) -> list[Sides]:
     """The comparisons of a real slowdown, as they were measured."""
     here = blocks[blocks["condition"] == condition]
-    return [
-        Sides(frame[frame["variant"] == "a"], frame[frame["variant"] == "b"])
-        for _, frame in here.groupby("comparison")
-    ]
+    return [sides_of(frame) for _, frame in here.groupby("comparison")]
 
 
 def table(blocks: Frame) -> str:
@@ -175,7 +184,7 @@ def _others(blocks: Frame) -> list[str]:
 
 
 def main(directory: Path) -> None:
-    blocks = pd.read_csv(directory / FILENAME).assign(boot=0)
+    blocks = pd.read_csv(directory / FILENAME)
     text = f"{table(blocks)}\n{sizes(blocks)}"
     (directory / "calibration.md").write_text(text)
     print(text)

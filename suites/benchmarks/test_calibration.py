@@ -1,23 +1,25 @@
 """How often does the gate cry wolf, and does it hear one? Real trials, of equal configurations and
 of slowdowns that are known.
 
-Run by `make bench-calibration`. A block boots one path twice, as `a` and as `b`; nothing is
-asserted about the figures: they go to blocks.csv, for `python -m suites.benchmarks.calibration`.
+Run by `make bench-calibration`. A block boots one path twice, as `a` and as `b`; a comparison of
+a slowdown ends where `ab` would end it. Nothing is asserted about the figures: they go to
+blocks.csv, for `python -m suites.benchmarks.calibration`.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
-from harness.errors import LabError, RunOver
+from harness.errors import HarnessError, LabError, RunOver
 from harness.measure.plan import Visit, interleave
 from harness.measure.record import TrialRecord
 from harness.measure.runner import Bench, station
@@ -26,12 +28,14 @@ from harness.variant import Variant
 from harness.workloads import fitted
 from reports.frames import values_of
 from reports.regression.verdict import MARGINS
-from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME
+from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, decided, primary, sides_of
 
 WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 COMPARISONS = 10
-EQUAL_BLOCKS = 60
-"""Blocks of equal configurations, from which comparisons are drawn."""
+EQUAL_COMPARISONS = 6
+"""Of equal configurations. The 200 that are judged are drawn from the blocks of these."""
+
+Row = tuple[object, ...]
 
 DELAY = 0.05
 """What netem adds to a path's median round trip."""
@@ -58,27 +62,44 @@ CONDITIONS = (
 @pytest.mark.timeout(3 * 3600)
 @pytest.mark.parametrize("condition", CONDITIONS, ids=lambda condition: condition.name)
 def test_blocks(condition: Condition, bench_options: BenchOptions, progress: Progress) -> None:
-    comparisons, blocks = (
-        (EQUAL_BLOCKS, 1) if condition.name == EQUAL else (COMPARISONS, MAX_BLOCKS)
-    )
-    run_dir = bench_options.run_dir / condition.name.partition("=")[0].replace(" ", "-")
+    for comparison in range(EQUAL_COMPARISONS if condition.name == EQUAL else COMPARISONS):
+        try:
+            _compare(condition, comparison, bench_options, progress)
+        except HarnessError as error:  # takes what was still to come of this comparison along
+            progress.line(f"  comparison {comparison + 1} was cut short: {error.message}")
+
+
+def _compare(
+    condition: Condition, comparison: int, bench_options: BenchOptions, progress: Progress
+) -> None:
+    """The blocks of one comparison, in a lab of its own."""
+    name = condition.name.partition("=")[0].replace(" ", "-")
     options = replace(
         bench_options,
-        run_dir=run_dir,
+        run_dir=bench_options.run_dir / f"{name}-{comparison}",
         paths=(condition.path,),
         workloads=WORKLOADS,
         variants={"a": Variant(), "b": condition.b},
     )
     with opened_lab(options, progress) as lab, opened_bench(lab, options, progress) as bench:
         delay = _delay(bench, condition, progress) if condition.delayed else 0
-        for comparison in range(comparisons):
-            for visit in interleave(options.paths, blocks, comparison, ("a", "b")):
-                progress.say(f"{condition.name}: comparison {comparison + 1}, {visit.id}")
-                slowed = _delayed(bench, delay) if visit.variant == "b" and delay else nullcontext()
-                records = _measure(bench, visit, slowed, progress)
-                _write(
-                    bench_options.run_dir / FILENAME, _rows(condition, comparison, visit, records)
-                )
+        rows: list[Row] = []
+        for visit in interleave(options.paths, MAX_BLOCKS, comparison, ("a", "b")):
+            if condition.name != EQUAL and _ended(rows, visit):
+                break
+            progress.say(f"{condition.name}: comparison {comparison + 1}, {visit.id}")
+            slowed = _delayed(bench, delay) if visit.variant == "b" and delay else nullcontext()
+            records = _measure(bench, visit, slowed, progress)
+            new = _rows(condition, comparison, visit, records)
+            _write(bench_options.run_dir / FILENAME, new)
+            rows += new
+
+
+def _ended(rows: Sequence[Row], visit: Visit) -> bool:
+    """Do the blocks before this visit's decide the comparison?"""
+    frame = pd.DataFrame(rows, columns=COLUMNS)
+    complete = frame[frame["block"] < visit.block]
+    return not (frame["block"] == visit.block).any() and decided(primary(sides_of(complete)))
 
 
 def _measure(
@@ -119,7 +140,7 @@ def _delayed(bench: Bench, ns: int) -> Iterator[None]:
 
 def _rows(
     condition: Condition, comparison: int, visit: Visit, records: list[TrialRecord]
-) -> list[tuple[object, ...]]:
+) -> list[Row]:
     """A row a primary figure: COLUMNS."""
     key = (condition.name, comparison, visit.block, visit.variant, visit.path)
     return [
@@ -131,7 +152,7 @@ def _rows(
     ]
 
 
-def _write(file: Path, rows: list[tuple[object, ...]]) -> None:
+def _write(file: Path, rows: list[Row]) -> None:
     new = not file.exists()
     with file.open("a", newline="") as out:
-        csv.writer(out).writerows(([COLUMNS] if new else []) + rows)
+        csv.writer(out).writerows([*([COLUMNS] if new else []), *rows])
