@@ -32,7 +32,7 @@ from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, decided, pri
 
 WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 COMPARISONS = 10
-EQUAL_COMPARISONS = 6
+EQUAL_COMPARISONS = 4
 """Of equal configurations. The 200 that are judged are drawn from the blocks of these."""
 
 Row = tuple[object, ...]
