@@ -1,5 +1,5 @@
 """The gate's record on real trials: `python -m suites.benchmarks.calibration DIR` reads blocks.csv
-in DIR, as test_calibration.py made it, and writes calibration.md beside it.
+in DIR, as test_calibration.py made it, and writes calibration.md and calibration.png beside it.
 
 The same data is judged by our tests, by benchstat's (Mann-Whitney at 5 %, each figure for itself)
 and by a fixed threshold of 5 % between medians.
@@ -8,15 +8,17 @@ and by a fixed threshold of 5 % between medians.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 
 from harness.options import MAX_BLOCKS
+from reports import style
 from reports.regression import judge, paired
 from reports.regression.verdict import Change, worsening
 
@@ -26,7 +28,9 @@ EQUAL = "equal"
 DRAWN = 200
 """Comparisons drawn from blocks of equal configurations."""
 
-SHIFTS = (0.01, 0.03, 0.05, 0.10)
+SHIFTS = (0.0, 0.01, 0.03, 0.05, 0.10)
+"""By how much all figures of the drawn comparisons are worse, as log ratios."""
+
 _SEED = 20_261_126
 
 Frame = pd.DataFrame
@@ -95,8 +99,9 @@ def _both(sides: Sides) -> tuple[Frame, Frame]:
     return sides.base, sides.new
 
 
+PAIRS = "nicproof ab (pairs)"
 METHODS: dict[str, Callable[[Sides], int | None]] = {
-    "nicproof ab (pairs)": by_pairs,
+    PAIRS: by_pairs,
     "nicproof compare (exchange)": by_exchange,
     "benchstat's (Mann-Whitney, 5 %)": by_mann_whitney,
     "fixed threshold, 5 %": by_threshold,
@@ -137,28 +142,66 @@ def injected(blocks: Frame, condition: str) -> list[Sides]:
     return [sides_of(frame) for _, frame in here.groupby("comparison")]
 
 
-def table(blocks: Frame) -> str:
-    """Regressions that each method tells, of how many comparisons, as Markdown."""
+@dataclass(frozen=True)
+class Verdicts:
+    """What the methods said of some comparisons: blocks taken to a regression, None for none."""
+
+    name: str
+    told: dict[str, list[int | None]]
+
+    @classmethod
+    def of(cls, name: str, comparisons: Iterable[Sides]) -> Verdicts:
+        each = list(comparisons)
+        told = {method: [tell(sides) for sides in each] for method, tell in METHODS.items()}
+        return cls(f"{name}, {len(each)}", told)
+
+    def share(self, method: str) -> float:
+        """Of the comparisons, that the method calls a regression: 0 to 1."""
+        return float(np.mean([each is not None for each in self.told[method]]))
+
+    def row(self) -> str:
+        counts = [f"{sum(each is not None for each in told)}" for told in self.told.values()]
+        took = [each for each in self.told[PAIRS] if each is not None]
+        span = f"{min(took)} to {max(took)}, median {np.median(took):g}" if took else ""
+        return f"| {self.name} | {' | '.join(counts)} | {span} |"
+
+
+def synthetic(blocks: Frame) -> list[Verdicts]:
+    """One for each of SHIFTS."""
     equal = blocks[blocks["condition"] == EQUAL]
-    rows: list[tuple[str, Sequence[Sides]]] = [
-        ("equal configurations", list(drawn(equal, DRAWN))),
-        *(
-            (f"all figures {100 * by:.0f} % worse (synthetic)", list(drawn(equal, DRAWN, by)))
-            for by in SHIFTS
-        ),
-        *((name, injected(blocks, name)) for name in _others(blocks)),
+    return [
+        Verdicts.of(
+            f"all figures {100 * by:.0f} % worse (synthetic)" if by else "equal configurations",
+            drawn(equal, DRAWN, by),
+        )
+        for by in SHIFTS
     ]
+
+
+def table(verdicts: Iterable[Verdicts]) -> str:
+    """Regressions that each method tells, of how many comparisons, as Markdown."""
     lines = [
         f"| of so many comparisons | {' | '.join(METHODS)} | blocks that ab took |",
         f"| --- |{' ---: |' * (len(METHODS) + 1)}",
+        *(each.row() for each in verdicts),
     ]
-    for name, comparisons in rows:
-        found = {method: [tell(sides) for sides in comparisons] for method, tell in METHODS.items()}
-        counts = [f"{sum(each is not None for each in told)}" for told in found.values()]
-        took = [each for each in found["nicproof ab (pairs)"] if each is not None]
-        span = f"{min(took)} to {max(took)}, median {np.median(took):g}" if took else ""
-        lines.append(f"| {name}, {len(comparisons)} | {' | '.join(counts)} | {span} |")
     return "\n".join(lines) + "\n"
+
+
+def figure(verdicts: Sequence[Verdicts]) -> Figure:
+    """How often each method calls a regression, by how large it is."""
+    made = Figure(figsize=(7.5, 3.6), layout="constrained")
+    axes = made.subplots()
+    places = range(len(SHIFTS))
+    for method, colour, marker in zip(METHODS, style.PARTS, "oDsv", strict=False):
+        shares = [100 * each.share(method) for each in verdicts]
+        axes.plot(places, shares, marker=marker, color=colour, label=method, ms=5, alpha=0.85)
+    axes.set_xticks(places, [f"{100 * by:.0f} %" if by else "none" for by in SHIFTS])
+    axes.set_xlabel("slowdown of all figures")
+    axes.set_ylabel("called a regression, per cent")
+    axes.set_title("Who cries wolf, and who hears one?", loc="left", size=10.5, weight="bold")
+    axes.legend(frameon=False, fontsize=8)
+    return made
 
 
 def sizes(blocks: Frame) -> str:
@@ -179,14 +222,14 @@ def sizes(blocks: Frame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _others(blocks: Frame) -> list[str]:
-    return [str(name) for name in blocks["condition"].unique() if name != EQUAL]
-
-
 def main(directory: Path) -> None:
     blocks = pd.read_csv(directory / FILENAME)
-    text = f"{table(blocks)}\n{sizes(blocks)}"
+    others = [str(name) for name in blocks["condition"].unique() if name != EQUAL]
+    made = synthetic(blocks)
+    real = [Verdicts.of(name, injected(blocks, name)) for name in others]
+    text = f"{table([*made, *real])}\n{sizes(blocks)}"
     (directory / "calibration.md").write_text(text)
+    figure(made).savefig(directory / "calibration.png", dpi=150, metadata={"Software": None})
     print(text)
 
 
