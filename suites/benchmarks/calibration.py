@@ -43,28 +43,21 @@ class Sides:
     base: Frame
     new: Frame
 
-    def first(self, blocks: int) -> Sides:
-        kept = sorted(set(self.base["block"]))[:blocks]
-        return Sides(*(side[side["block"].isin(kept)] for side in (self.base, self.new)))
+    def until(self, block: int) -> Sides:
+        return Sides(*(side[side["block"] <= block] for side in (self.base, self.new)))
 
 
 def by_pairs(sides: Sides) -> int | None:
-    """Blocks after which `ab` stops, and tells a regression; None if it tells none."""
-    for blocks in range(1, MAX_BLOCKS + 1):
-        changes = primary(sides.first(blocks))
-        if decided(changes):
-            break
-    return blocks if any(change.verdict == "regression" for change in changes) else None
+    """Blocks after which `ab` first tells a regression, of all at which one may look; or None."""
+    for blocks in sorted(set(sides.base["block"])):
+        if any(change.verdict == "regression" for change in primary(sides.until(blocks))):
+            return int(blocks) + 1
+    return None
 
 
 def primary(sides: Sides) -> list[Change]:
     """What `ab` makes of the figures that it has to decide."""
     return [change for change in paired.judge(*_both(sides)) if change.primary]
-
-
-def decided(changes: Sequence[Change]) -> bool:
-    """Does `ab` stop here?"""
-    return bool(changes) and all(change.verdict != "undecided" for change in changes)
 
 
 def by_exchange(sides: Sides) -> int | None:
