@@ -53,13 +53,14 @@ class Condition:
     path: str
     b: Variant
     delayed: bool = False
+    workloads: tuple[str, ...] = WORKLOADS  # those that it slows down
 
 
 CONDITIONS = (
     Condition(EQUAL, "sriov", Variant()),
     Condition("x-no-mmap=on", "sriov", Variant(vfio="x-no-mmap=on")),
-    Condition("netem +5 %", "virtio-vhost", Variant(), delayed=True),
-    Condition("vhost=off", "virtio-vhost", Variant(vhost="off")),
+    Condition("netem +5 %", "virtio-vhost", Variant(), delayed=True, workloads=("latency",)),
+    Condition("vhost=off", "virtio-vhost", Variant(vhost="off"), workloads=("tcp-tx", "latency")),
 )
 
 
@@ -82,7 +83,7 @@ def _compare(
         bench_options,
         run_dir=bench_options.run_dir / f"{name}-{comparison}",
         paths=(condition.path,),
-        workloads=WORKLOADS,
+        workloads=condition.workloads,
         variants={"a": Variant(), "b": condition.b},
     )
     with opened_lab(options, progress) as lab, opened_bench(lab, options, progress) as bench:
@@ -94,7 +95,7 @@ def _compare(
             progress.say(f"{condition.name}: comparison {comparison + 1}, {visit.id}")
             added = delay if visit.variant == "b" else 0
             slowed = _delayed(bench, QUEUED_NS + added) if delay else nullcontext()
-            records = _measure(bench, visit, slowed, progress)
+            records = _measure(bench, visit, condition, slowed, progress)
             new = _rows(condition, comparison, visit, records)
             _write(bench_options.run_dir / FILENAME, new)
             rows += new
@@ -108,14 +109,18 @@ def _ended(rows: Sequence[Row], visit: Visit) -> bool:
 
 
 def _measure(
-    bench: Bench, visit: Visit, slowed: AbstractContextManager[None], progress: Progress
+    bench: Bench,
+    visit: Visit,
+    condition: Condition,
+    slowed: AbstractContextManager[None],
+    progress: Progress,
 ) -> list[TrialRecord]:
     """A trial of each workload, after a warm-up; a guest that is lost takes only its own along."""
     records = []
     try:
         with station(bench, visit) as place, slowed:
             place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
-            for name in WORKLOADS:
+            for name in condition.workloads:
                 records.append(place.trial(fitted(name, bench.info.clock)))
                 progress.trial(records[-1])
     except RunOver:
@@ -128,7 +133,7 @@ def _measure(
 def _delay(bench: Bench, condition: Condition, progress: Progress) -> int:
     """Nanoseconds that are DELAY of the path's median round trip in `a`, as it is seen once."""
     slowed = _delayed(bench, QUEUED_NS)
-    records = _measure(bench, Visit(0, condition.path, 0, "a"), slowed, progress)
+    records = _measure(bench, Visit(0, condition.path, 0, "a"), condition, slowed, progress)
     (latency,) = (record for record in records if record.workload == "latency")
     return round(1000 * DELAY * latency.metrics["rtt_p50"])
 
