@@ -188,7 +188,8 @@ def figure(verdicts: Sequence[Verdicts]) -> Figure:
     places = range(len(SHIFTS))
     for method, colour, marker in zip(METHODS, style.PARTS, "oDsv", strict=False):
         shares = [100 * each.share(method) for each in verdicts]
-        axes.plot(places, shares, marker=marker, color=colour, label=method, ms=5, alpha=0.85)
+        width = 4 if method == PAIRS else 1.5  # to be seen below another of the same shares
+        axes.plot(places, shares, marker=marker, color=colour, label=method, ms=5, linewidth=width)
     axes.set_xticks(places, [f"{100 * by:.0f} %" if by else "none" for by in SHIFTS])
     axes.set_xlabel("slowdown of all figures")
     axes.set_ylabel("called a regression, per cent")

@@ -1,0 +1,62 @@
+"""The calibration's arithmetic, on the blocks that were measured (docs/calibration)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from harness.options import MAX_BLOCKS
+from suites.benchmarks import calibration as cal
+
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "calibration"
+
+
+@pytest.fixture(scope="module")
+def blocks() -> pd.DataFrame:
+    return pd.read_csv(DOCS / cal.FILENAME)
+
+
+@pytest.fixture(scope="module")
+def equal(blocks: pd.DataFrame) -> pd.DataFrame:
+    return blocks[blocks["condition"] == cal.EQUAL]
+
+
+def test_comparisons_are_drawn_from_whole_blocks_and_repeat(equal: pd.DataFrame) -> None:
+    first, again = (list(cal.drawn(equal, 3)) for _ in range(2))
+    for one, other in zip(first, again, strict=True):
+        pd.testing.assert_frame_equal(one.base, other.base)
+        pd.testing.assert_frame_equal(one.new, other.new)
+        assert sorted(one.base["block"].unique()) == list(range(MAX_BLOCKS))
+        assert len(one.base) == len(one.new)
+        paired = one.base.merge(one.new, on=["comparison", "block", "workload", "metric"])
+        assert len(paired) == len(one.base), "the two boots of a block are a pair"
+        assert (paired["variant_x"] != paired["variant_y"]).all()
+    assert not first[0].base.equals(first[1].base)
+
+
+def test_a_shift_makes_every_figure_worse_in_its_own_direction(equal: pd.DataFrame) -> None:
+    (plain,), (shifted,) = (list(cal.drawn(equal, 1, by)) for by in (0.0, 0.1))
+    ratio = shifted.new["value"] / plain.new["value"]
+    falls = shifted.new["metric"] == "throughput"
+    assert (ratio[falls] < 0.91).all() and (ratio[~falls] > 1.10).all()
+    pd.testing.assert_frame_equal(plain.base, shifted.base)
+
+
+def test_every_real_slowdown_was_found_and_equal_ones_were_not(blocks: pd.DataFrame) -> None:
+    """What docs/calibration/calibration.md claims, judged anew by the code of today."""
+    conditions = [name for name in blocks["condition"].unique() if name != cal.EQUAL]
+    assert len(conditions) == 3
+    for name in conditions:
+        told = [cal.by_pairs(sides) for sides in cal.injected(blocks, name)]
+        assert len(told) == 10 and all(told), f"{name}: {told}"
+    equal = blocks[blocks["condition"] == cal.EQUAL]
+    assert not any(cal.by_pairs(sides) for sides in cal.drawn(equal, 20))
+
+
+def test_a_row_says_how_many_and_after_how_many_blocks(equal: pd.DataFrame) -> None:
+    verdicts = cal.Verdicts.of("worse", cal.drawn(equal, 2, 0.2))
+    assert verdicts.row().startswith("| worse, 2 | 2 | 2 | 2 | 2 | ")
+    assert verdicts.share(cal.PAIRS) == 1
+    assert set(verdicts.told[cal.PAIRS]) <= set(range(6, MAX_BLOCKS + 1))
