@@ -20,7 +20,7 @@ help:
 	@echo "make qualify        is its NIC fit to carry VMs? cases and a certificate, 13 minutes"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
-	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 90 minutes"
+	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
 	@echo "make drill          break the rig amid each family of cases: is the host left as it was found?"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
