@@ -8,35 +8,30 @@ blocks.csv, for `python -m suites.benchmarks.calibration`.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
-from harness.errors import HarnessError, LabError, RunOver
+from harness.errors import HarnessError
 from harness.measure.plan import Visit, interleave
 from harness.measure.record import TrialRecord
-from harness.measure.runner import Bench, station
+from harness.measure.runner import Bench
 from harness.options import MAX_BLOCKS, BenchOptions
 from harness.pci.device import Device
 from harness.variant import Variant
-from harness.workloads import fitted
 from reports.frames import values_of
 from reports.regression.verdict import MARGINS
 from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, by_pairs, sides_of
+from suites.benchmarks.trials import WORKLOADS, Row, append, measure
 
-WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 COMPARISONS = 10
 EQUAL_COMPARISONS = 4
 """Of equal configurations. The 200 that are judged are drawn from the blocks of these."""
-
-Row = tuple[object, ...]
 
 DELAY = 0.05
 """What netem adds in `b` to a path's median round trip."""
@@ -94,10 +89,10 @@ def _compare(
                 break
             progress.say(f"{condition.name}: comparison {comparison + 1}, {visit.id}")
             added = delay if visit.variant == "b" else 0
-            slowed = _delayed(bench, QUEUED_NS + added) if delay else nullcontext()
-            records = _measure(bench, visit, condition, slowed, progress)
+            slowed = _delayed(bench, QUEUED_NS + added) if delay else None
+            records = measure(bench, visit, progress, workloads=condition.workloads, during=slowed)
             new = _rows(condition, comparison, visit, records)
-            _write(bench_options.run_dir / FILENAME, new)
+            append(bench_options.run_dir / FILENAME, COLUMNS, new)
             rows += new
 
 
@@ -108,33 +103,11 @@ def _ended(rows: Sequence[Row], visit: Visit) -> bool:
     return not begun and by_pairs(sides_of(frame)) is not None
 
 
-def _measure(
-    bench: Bench,
-    visit: Visit,
-    condition: Condition,
-    slowed: AbstractContextManager[None],
-    progress: Progress,
-) -> list[TrialRecord]:
-    """A trial of each workload, after a warm-up; a guest that is lost takes only its own along."""
-    records = []
-    try:
-        with station(bench, visit) as place, slowed:
-            place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
-            for name in condition.workloads:
-                records.append(place.trial(fitted(name, bench.info.clock)))
-                progress.trial(records[-1])
-    except RunOver:
-        raise
-    except LabError as error:
-        progress.line(f"  {visit.id}: {error.message}")
-    return [record for record in records if record.valid]
-
-
 def _delay(bench: Bench, condition: Condition, progress: Progress) -> int:
     """Nanoseconds that are DELAY of the path's median round trip in `a`, as it is seen once."""
-    slowed = _delayed(bench, QUEUED_NS)
-    records = _measure(bench, Visit(0, condition.path, 0, "a"), condition, slowed, progress)
-    (latency,) = (record for record in records if record.workload == "latency")
+    visit, slowed = Visit(0, condition.path, 0, "a"), _delayed(bench, QUEUED_NS)
+    records = measure(bench, visit, progress, workloads=condition.workloads, during=slowed)
+    (latency,) = (each for each in records if each.workload == "latency" and each.valid)
     return round(1000 * DELAY * latency.metrics["rtt_p50"])
 
 
@@ -159,13 +132,8 @@ def _rows(
     return [
         (*key, record.workload, metric, values[metric])
         for record in records
+        if record.valid
         for values in [values_of(record)]
         for metric in MARGINS
         if metric in values
     ]
-
-
-def _write(file: Path, rows: list[Row]) -> None:
-    new = not file.exists()
-    with file.open("a", newline="") as out:
-        csv.writer(out).writerows([*([COLUMNS] if new else []), *rows])

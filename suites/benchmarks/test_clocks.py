@@ -7,30 +7,26 @@ go to launches.csv, and `python -m suites.benchmarks.clocks` makes the table and
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
-from harness.errors import HarnessError, LabError, RunOver
+from harness.errors import HarnessError
 from harness.host.local import LocalHost
-from harness.measure.plan import Visit, interleave
-from harness.measure.runner import Bench, station
+from harness.measure.plan import interleave
 from harness.options import BenchOptions
 from harness.store import RunStore, open_run
 from harness.units import Clock
-from harness.workloads import fitted
 from reports.frames import values_of
 from suites.benchmarks.clocks import COLUMNS, FILENAME, PRIMARY
+from suites.benchmarks.trials import WORKLOADS, Row, append, measure
 
 LAUNCHES = 10
-WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 SPIN = "while True: pass"
 
 
@@ -47,7 +43,7 @@ def test_launches(clock: Clock, busy: int, bench_options: BenchOptions, progress
             progress.line(f"  launch {launch + 1} was lost: {error.message}")
         with open_run(run_dir) as records:
             rows = list(primary(records, clock, busy, launch))
-        write(bench_options.run_dir / FILENAME, rows)
+        append(bench_options.run_dir / FILENAME, COLUMNS, rows)
 
 
 def make(options: BenchOptions, busy: int, launch: int, progress: Progress) -> None:
@@ -71,22 +67,7 @@ def spinning(count: int) -> Iterator[None]:
         yield
 
 
-def measure(bench: Bench, visit: Visit, progress: Progress) -> None:
-    """A guest that is lost takes its own figures along, a lab those that were still to come."""
-    try:
-        with station(bench, visit) as place:
-            place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
-            for name in WORKLOADS:
-                progress.trial(place.trial(fitted(name, bench.info.clock)))
-    except RunOver:
-        raise
-    except LabError as error:
-        progress.line(f"  {visit.path}: {error.message}")
-
-
-def primary(
-    records: RunStore, clock: Clock, busy: int, launch: int
-) -> Iterator[tuple[object, ...]]:
+def primary(records: RunStore, clock: Clock, busy: int, launch: int) -> Iterator[Row]:
     """A row each: COLUMNS. An invalid trial has none."""
     for record in records.trials():
         if record.valid and not record.warmup:
@@ -95,10 +76,3 @@ def primary(
                 if metric in values:
                     key = (clock, busy, launch, record.path, record.workload, metric)
                     yield (*key, values[metric])
-
-
-def write(file: Path, rows: list[tuple[object, ...]]) -> None:
-    new = not file.exists()
-    with file.open("a", newline="") as out:
-        writer = csv.writer(out)
-        writer.writerows(([COLUMNS] if new else []) + rows)

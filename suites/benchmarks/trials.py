@@ -1,0 +1,51 @@
+"""What benchmarks over many boots share: the trials of one boot, and a table that grows."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+
+from fixtures.progress import Progress
+from harness.errors import LabError, RunOver
+from harness.measure.plan import Visit
+from harness.measure.record import TrialRecord
+from harness.measure.runner import Bench, station
+from harness.workloads import fitted
+
+WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
+Row = tuple[object, ...]
+
+
+def measure(
+    bench: Bench,
+    visit: Visit,
+    progress: Progress,
+    *,
+    workloads: Sequence[str] = WORKLOADS,
+    during: AbstractContextManager[None] | None = None,
+) -> list[TrialRecord]:
+    """One boot: a trial of each workload, after a warm-up, valid or not; all of it within `during`.
+
+    A guest that is lost takes only its own figures along; RunOver if the lab is lost.
+    """
+    records: list[TrialRecord] = []
+    try:
+        with station(bench, visit) as place, during or nullcontext():
+            place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
+            for name in workloads:
+                records.append(place.trial(fitted(name, bench.info.clock)))
+                progress.trial(records[-1])
+    except RunOver:
+        raise
+    except LabError as error:
+        progress.line(f"  {visit.id}: {error.message}")
+    return records
+
+
+def append(file: Path, columns: Row, rows: Sequence[Row]) -> None:
+    """Add rows to a CSV file, which has its columns at the head."""
+    new = not file.exists()
+    with file.open("a", newline="") as out:
+        csv.writer(out).writerows([*([columns] if new else []), *rows])
