@@ -44,9 +44,7 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     features = "\n".join(
-        f"  {each.name:<14} {expected.metric}: {expected.direction}, since {expected.why}"
-        for each in ablation.ALL
-        for expected in each.expected
+        f"  {each.name:<14} {expected.told}" for each in ablation.ALL for expected in each.expected
     )
     ab = commands.add_parser(
         "ab",

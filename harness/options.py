@@ -158,8 +158,7 @@ class BenchOptions:
         """From parsed options; ConfigError names the option that cannot be."""
         variants = _variants(given)
         chosen = _paths(given, variants)
-        usual = PAIR_WORKLOADS if _pair(given) else workloads.NAMES
-        loads = workloads.select(names(given.workloads) if given.workloads else usual)
+        loads = _workloads(given)
         return cls(
             run=new_run(),
             run_dir=free_run_dir(given.run_dir),
@@ -232,6 +231,21 @@ def _paths(given: _Namespace, variants: Mapping[str, Variant]) -> tuple[str, ...
     else:
         usual = paths.DEFAULT
     return tuple(path.name for path in paths.select(names(given.paths) if given.paths else usual))
+
+
+def _workloads(given: _Namespace) -> tuple[str, ...]:
+    """Those asked for, or those that the run is about."""
+    usual = PAIR_WORKLOADS if _pair(given) else workloads.NAMES
+    feature = ablation.BY_NAME[given.ablate] if given.ablate else None
+    if not given.workloads:
+        return workloads.select(feature.workloads(usual) if feature else usual)
+    asked = workloads.select(names(given.workloads))
+    if feature and not feature.workloads(asked):
+        raise ConfigError(
+            f"--ablate {feature.name}: nothing is expected of it in {', '.join(asked)}",
+            remedy=f"choose from {', '.join(feature.workloads(workloads.NAMES))}",
+        )
+    return asked
 
 
 def _boots(given: _Namespace) -> int:

@@ -109,7 +109,7 @@ class Outcome:
             Expectation(each, change)
             for each in expected
             for change in self.changes
-            if change.metric == each.metric
+            if change.metric == each.metric and each.of(change.workload)
         )
 
     @property
@@ -159,8 +159,11 @@ def _deciding(info: RunInfo) -> list[str]:
     """The figures that decide, if they were named, or an ablation makes a claim of them."""
     feature = ablation.BY_NAME.get(info.options.get("ablation", ""))
     if feature is not None:
-        places = product(info.paths, info.workloads, (each.metric for each in feature.expected))
-        return ["/".join(place) for place in places]
+        return [
+            f"{path}/{workload}/{each.metric}"
+            for path, workload, each in product(info.paths, info.workloads, feature.expected)
+            if each.of(workload)
+        ]
     return [name for name in info.options.get(DECIDING, "").split(",") if name]
 
 

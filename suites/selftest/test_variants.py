@@ -56,6 +56,7 @@ def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
         (("--b=--guest-image nowhere.qcow2",), "no such file"),
         (("--b=--virtio 'x",), "No closing quotation"),
         (("--ablate=vhost", "--a=--vhost on"), "leave out --a and --b"),
+        (("--ablate=mq", "--workloads=tcp-tx"), "nothing is expected of it in tcp-tx"),
         (("--b=--vhost off", "--max-blocks=0"), "at least one block"),
         (("--b=--vhost off", "--decide=sriov/latency/rtt_p50"), "no figure of this run"),
         (("--b=--vhost off", "--decide=latency"), "no figure of this run"),
@@ -72,6 +73,7 @@ def test_every_ablation_is_two_configurations_and_a_claim(tmp_path: Path, name: 
     assert run.variants["a"] != run.variants["b"] and run.ablation == name
     for expected in ablation.BY_NAME[name].expected:
         assert METRICS[expected.metric].better == "lower", "so that a regression is more of it"
+        assert set(expected.workloads) <= set(run.workloads), "those that it is about are measured"
 
 
 def test_options_are_told_as_they_are_typed() -> None:
@@ -153,6 +155,12 @@ def test_an_ablation_fails_if_it_did_not_do_what_was_expected() -> None:
     assert {each.verdict for each in outcome.expectations} == {"it did not"}, "no exit was added"
     assert {change.metric for change in outcome.primary} == {"mmio_exits_per_packet"}
     assert outcome.failed
+
+
+def test_an_ablation_is_judged_where_something_is_expected_of_it() -> None:
+    outcome = compare_variants(interleaved(0.5, name="event_idx"))
+    judged = {each.change.workload for each in outcome.expectations}
+    assert judged == {change.workload for change in outcome.primary} == {"tcp-tx"}
 
 
 def series(count: int) -> list[Run]:
