@@ -124,21 +124,30 @@ def started(
             qemu_process(host, argv, files, fds=fds, journal=journal, timeout=deadline.left)
         )
         stack.callback(_keep_logs, process, log_dir, config.name)
-        if config.cpus:
-            pin_vhost(process, config.cpus)
         socket = stack.enter_context(host.forward(files.qmp))
         qmp = stack.enter_context(Qmp(socket, name=f"guest {config.name}"))
         threads = vcpu_threads(qmp)
+        pin(process, config, threads)
         socket = stack.enter_context(host.forward(files.agent))
         agent = stack.enter_context(connect_agent(config.name, socket))
         yield StartedGuest(agent, qmp, process, threads)
 
 
-def pin_vhost(process: QemuProcess, cpus: tuple[int, ...]) -> None:
-    """QEMU's own threads inherit its CPUs, the kernel's do not."""
-    for thread in process.vhost_threads():
-        argv = ("taskset", "--pid", "--cpu-list", cpu_list(cpus), str(thread))
-        process.host.run(argv)
+PIN = 'while [ $# -gt 0 ]; do taskset --pid --cpu-list "$1" "$2" || exit 1; shift 2; done'
+
+
+def pin(process: QemuProcess, config: GuestConfig, vcpus: Sequence[int]) -> None:
+    """Pin what has not inherited its CPUs from QEMU: the kernel's vhost workers, and `vcpus`, the
+    vCPUs' threads, if each has a CPU of its own."""
+    wanted: list[str] = []
+    if config.cpus:
+        for thread in process.vhost_threads():
+            wanted += (cpu_list(config.cpus), str(thread))
+    if config.vcpu_cpus:
+        for cpu, thread in zip(config.vcpu_cpus, vcpus, strict=True):
+            wanted += (str(cpu), str(thread))
+    if wanted:
+        process.host.run(("sh", "-c", PIN, "sh", *wanted))
 
 
 def _await_agent(

@@ -11,9 +11,11 @@ from harness import __version__
 from harness.errors import HarnessError
 from harness.host.base import Host
 from harness.inventory import PortPair
+from harness.inventory.view import ranges
 from harness.netdev import parse_offloads
 from harness.partner import Partner
 from harness.pci.device import Device
+from harness.qemu.config import GuestConfig
 
 Section = dict[str, str]
 
@@ -62,6 +64,17 @@ def describe_host(host: Host) -> Section:
         "mitigations": _mitigations(host),
         "QEMU": _command(host, ("qemu-system-x86_64", "--version")).partition("\n")[0],
         "iperf3": _command(host, ("iperf3", "--version")).partition("\n")[0],
+    }
+
+
+def describe_guest(guest: GuestConfig) -> Section:
+    """Where on its host a guest runs, and what it is given."""
+    cpus = ranges(guest.cpus) or "any"
+    own = f", each on one of its own: {ranges(guest.vcpu_cpus)}" if guest.vcpu_cpus else ""
+    return {
+        "virtual CPUs": f"{guest.vcpus}{own}",
+        "CPUs of QEMU and vhost" if own else "CPUs of all its threads": cpus,
+        "memory": f"{guest.memory_mib} MiB",
     }
 
 

@@ -17,11 +17,11 @@ from harness.inventory import HostSpec, PortPair
 from harness.inventory.guard import require
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
 from harness.inventory.reach import reached
+from harness.inventory.view import ranges
 from harness.journal import left_over
 from harness.lab.choice import RealChoice
 from harness.lab.image import ensure_image
 from harness.lab.toolchain import parse_version
-from harness.qemu.argv import cpu_list
 from harness.qemu.config import DeployedImage
 from harness.realhost.fidelity import fidelity
 from harness.realhost.programs import require_programs
@@ -59,7 +59,7 @@ class RealLab:
             "clock": self.clock,
             "qemu": self.qemu_version,
             "may be changed": ", ".join(sorted(self.ports.may)) or "nothing",
-            "CPUs of guests, QEMU and vhost": cpu_list(self.cpus) or "any",
+            "CPUs of guests, QEMU and vhost": ranges(self.cpus) or "any",
         }
 
 

@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from harness.errors import CommandFailed, ConfigError, LabError
-from harness.guest.boot import pin_vhost
+from harness.guest.boot import PIN, pin
 from harness.guest.kernel import payload
 from harness.host.local import LocalHost
 from harness.journal import Entry, Journal
 from harness.paths.base import NicAttachment
 from harness.qemu.argv import GuestFiles
 from harness.qemu.argv import qemu_argv as make_argv
-from harness.qemu.config import DeployedImage, DiskImage, GuestConfig
+from harness.qemu.config import DeployedImage, DiskImage, GuestConfig, shared_out
 from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import Qmp
 from suites.selftest.rooted_host import RootedHost
@@ -82,13 +82,41 @@ def test_workers_of_vhost_are_found_and_pinned_where_they_are_the_kernels(tmp_pa
     host = RootedHost(tmp_path, {"pgrep -x vhost-7": "41\n42\n"})
     process = QemuProcess(host, GuestFiles.of("guest"), 7)
     assert process.vhost_threads() == (41, 42)
-    pin = "taskset --pid --cpu-list 2,3"
-    host.said = {**host.said, f"{pin} 41": "", f"{pin} 42": ""}
-    pin_vhost(process, (2, 3))
-    del host.said[f"{pin} 42"]
-    with pytest.raises(CommandFailed, match="42"):
-        pin_vhost(process, (2, 3))
+    config = GuestConfig(MICRO, vcpus=2, cpus=(2, 3), vcpu_cpus=(4, 5))
+    host.said = {**host.said, f"sh -c {PIN} sh 2,3 41 2,3 42 4 51 5 52": ""}
+    pin(process, config, (51, 52))
+    with pytest.raises(CommandFailed, match="53"):
+        pin(process, config, (51, 53))
     assert QemuProcess(host, GuestFiles.of("guest"), 8).vhost_threads() == ()
+
+
+@pytest.mark.parametrize(
+    ("cpus", "vcpus", "others", "own"),
+    [
+        ((), 1, (), ()),
+        ((3,), 1, (3,), ()),
+        ((2, 3), 2, (2, 3), ()),
+        ((2, 3), 1, (2,), (3,)),
+        ((2, 3, 4, 7), 2, (2, 3), (4, 7)),
+    ],
+)
+def test_a_vcpu_has_a_cpu_of_its_own_if_one_is_left_for_the_rest(
+    cpus: tuple[int, ...], vcpus: int, others: tuple[int, ...], own: tuple[int, ...]
+) -> None:
+    assert shared_out(cpus, vcpus) == (others, own)
+
+
+def test_threads_are_pinned_one_by_one_for_real() -> None:
+    """By what a host runs; this thread's own affinity, put back."""
+    host, before = LocalHost(), os.sched_getaffinity(0)
+    one = str(min(before))
+    try:
+        host.run(("sh", "-c", PIN, "sh", one, str(os.getpid())))
+        assert os.sched_getaffinity(0) == {min(before)}
+    finally:
+        os.sched_setaffinity(0, before)
+    with pytest.raises(CommandFailed):
+        host.run(("sh", "-c", PIN, "sh", one, "0x"))
 
 
 def test_a_disk_image_is_never_written_to() -> None:

@@ -134,7 +134,7 @@ def test_a_lab_holds_the_host_and_both_ports(choice: RealChoice, locks: Locks) -
         assert lab.ports == choice.ports
         assert lab.qemu_version == "10.0.13"
         assert lab.guest.kernel == "/var/cache/nicproof/guest-cafe/kernel"
-        assert lab.describe()["CPUs of guests, QEMU and vhost"] == "2,3"
+        assert lab.describe()["CPUs of guests, QEMU and vhost"] == "2-3"
         assert lab.describe()["may be changed"] == "bind"
     assert locks.held == []
 
