@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from harness.doctor.facts import said, text
+from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding, State
 from harness.host.base import Host
+from harness.host.hugepages import Pages, pages
 from harness.qemu.config import GuestConfig
-
-HUGE = "hugepages/hugepages-2048kB"
 
 MARGIN_MIB = 64
 """What QEMU pins beyond a guest's memory: ROMs and the like."""
 
 
-def memory(host: Host, pages: int = 0, node: int | None = None) -> tuple[Finding, ...]:
-    """Hugepages, `pages` of which the inventory promises on `node`, and the memlock limit."""
-    at = "/sys/kernel/mm" if node is None else f"/sys/devices/system/node/node{node}"
-    there, free = (text(host, f"{at}/{HUGE}/{name}_hugepages") for name in ("nr", "free"))
-    return (judge_pages(there, free, pages, f"{at}/{HUGE}/nr_hugepages"), _memlock(host))
+def memory(host: Host, wanted: int = 0, node: int | None = None) -> tuple[Finding, ...]:
+    """Hugepages, of which the inventory promises as many as `wanted` on `node`, and the memlock
+    limit."""
+    return (judge_pages(pages(host, node), wanted), _memlock(host))
 
 
-def judge_pages(there: str, free: str, wanted: int, path: str) -> Finding:
-    """Counts as sysfs tells them, "" if it does not."""
-    if not there or not free:
-        state: State = "no" if wanted else "note"
+def judge_pages(found: Pages | None, wanted: int) -> Finding:
+    """None if the host does not have any, and never will."""
+    if found is None:
         remedy = "take hugepages, or numa, out of the inventory" if wanted else ""
+        state: State = "no" if wanted else "note"
         return Finding("hugepages", state, "none of 2 MiB here", remedy, GUESTS)
-    detail = f"{free} of {there} free"
-    if int(free) >= wanted:
+    detail = f"{found.free} of {found.there} free"
+    if found.free >= wanted:
         return Finding("hugepages", "yes" if wanted else "note", detail)
     detail += f", the inventory promises {wanted}"
-    return Finding("hugepages", "no", detail, f"echo {wanted} > {path}", GUESTS)
+    return Finding("hugepages", "no", detail, found.freeing(wanted), GUESTS)
 
 
 def _memlock(host: Host) -> Finding:

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from harness.host.base import Host
 from harness.inventory import PortPair
-from harness.qemu.config import DeployedImage
+from harness.qemu.config import DeployedImage, Hugepages
 from harness.units import Clock, Fidelity
 
 
@@ -36,6 +36,10 @@ class Lab(Protocol):
     @property
     def cpus(self) -> tuple[int, ...]:
         """Of the host, for its guests; empty: any."""
+
+    @property
+    def hugepages(self) -> Hugepages | None:
+        """Of the host, for its guests' memory; None: ordinary pages."""
 
     @property
     def caveat(self) -> str:

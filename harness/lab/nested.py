@@ -25,7 +25,7 @@ from harness.lab.progress import Steps, shown
 from harness.lab.selfcheck import check_vf_carrier
 from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_of
 from harness.lab.vm import LabMachine, Vm, running
-from harness.qemu.config import DeployedImage
+from harness.qemu.config import DeployedImage, Hugepages
 from harness.qemu.qmp import Qmp
 from harness.units import Clock, ClockChoice, Fidelity
 
@@ -61,6 +61,7 @@ class NestedLab:
     ssh_port: int  # of 127.0.0.1
     vm: Vm
     cpus: tuple[int, ...] = ()  # a guest may take any of L1's
+    hugepages: Hugepages | None = None
 
     @property
     def serial_log(self) -> Path:

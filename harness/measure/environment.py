@@ -74,7 +74,7 @@ def describe_guest(guest: GuestConfig) -> Section:
     return {
         "virtual CPUs": f"{guest.vcpus}{own}",
         "CPUs of QEMU and vhost" if own else "CPUs of all its threads": cpus,
-        "memory": f"{guest.memory_mib} MiB",
+        "memory": f"{guest.memory_mib} MiB of {guest.hugepages or 'ordinary pages'}",
     }
 
 

@@ -7,10 +7,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.errors import ConfigError
+from harness.host.hugepages import PAGE_MIB
 from harness.paths.base import NicAttachment
 from harness.qemu.config import DiskImage, GuestConfig
 
 RUN = "/run/nicproof"
+MEMORY = "ram0"
+"""The id of a guest's memory where it is not QEMU's own choice."""
+
 AGENT_PORT = "org.qemu.guest_agent.0"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 
@@ -67,11 +71,11 @@ def qemu_argv(
         *config.qemu,
         *("-name", f"{config.name},debug-threads=on"),  # thread names, for CPU accounting
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-        *("-machine", config.machine),
+        *("-machine", config.machine + (f",memory-backend={MEMORY}" if config.hugepages else "")),
         *("-accel", config.accel),
         *("-cpu", config.cpu),
         *("-smp", str(config.vcpus)),
-        *("-m", str(config.memory_mib)),
+        *_memory(config),
         *_boot(config),
         *_channels(files),
         *(argument for attachment in attachments for argument in attachment.device_args),
@@ -80,6 +84,20 @@ def qemu_argv(
         # With a log QEMU keeps its standard error when it becomes a daemon (os-posix.c).
         *("-D", files.stderr, "-d", "unimp"),
     )
+
+
+def _memory(config: GuestConfig) -> Iterator[str]:
+    """Hugepages come from a memfd, so no hugetlbfs has to be mounted. They are taken at the start:
+    if they are not there, QEMU refuses then, and no guest dies of it later."""
+    yield from ("-m", str(config.memory_mib))
+    if config.hugepages:
+        node = config.hugepages.node
+        bound = "" if node is None else f",host-nodes={node},policy=bind"
+        yield "-object"
+        yield (
+            f"memory-backend-memfd,id={MEMORY},size={config.memory_mib}M,prealloc=on,"
+            f"hugetlb=on,hugetlbsize={PAGE_MIB}M{bound}"
+        )
 
 
 def _pinned(cpus: tuple[int, ...]) -> tuple[str, ...]:

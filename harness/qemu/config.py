@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.errors import ConfigError
+from harness.host.hugepages import PAGE_MIB
+
 
 @dataclass(frozen=True)
 class DeployedImage:
@@ -21,6 +24,18 @@ class DiskImage:
 
     path: str
     format: Literal["qcow2", "raw"]
+
+
+@dataclass(frozen=True)
+class Hugepages:
+    """Pages of 2 MiB of the host that its guests may take, `count` in all."""
+
+    count: int
+    node: int | None = None  # the NUMA node that they are on; None: any
+
+    def __str__(self) -> str:
+        where = "" if self.node is None else f" of NUMA node {self.node}"
+        return f"hugepages of {PAGE_MIB} MiB{where}"
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,21 @@ class GuestConfig:
     qemu: tuple[str, ...] = ("qemu-system-x86_64",)
     cpus: tuple[int, ...] = ()  # of the host, for all of the guest's threads; empty: any
     vcpu_cpus: tuple[int, ...] = ()  # one of the host for each vCPU; empty: among `cpus`
+    hugepages: Hugepages | None = None  # that its memory is made of; None: of ordinary pages
+
+    def __post_init__(self) -> None:
+        """ConfigError if there are not hugepages enough for its memory."""
+        if self.hugepages and self.pages > self.hugepages.count:
+            raise ConfigError(
+                f"a guest of {self.memory_mib} MiB takes {self.pages} {self.hugepages}, and the "
+                f"inventory promises {self.hugepages.count}",
+                remedy="raise hugepages in the inventory, or take it out",
+            )
+
+    @property
+    def pages(self) -> int:
+        """Hugepages that its memory takes."""
+        return -(-self.memory_mib // PAGE_MIB)
 
 
 def shared_out(cpus: tuple[int, ...], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -22,8 +22,9 @@ from harness.journal import left_over
 from harness.lab.choice import RealChoice
 from harness.lab.image import ensure_image
 from harness.lab.toolchain import parse_version
-from harness.qemu.config import DeployedImage
+from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost.fidelity import fidelity
+from harness.realhost.memory import require_hugepages
 from harness.realhost.programs import require_programs
 from harness.units import Clock, Fidelity
 
@@ -43,6 +44,10 @@ class RealLab:
     @property
     def cpus(self) -> tuple[int, ...]:
         return self.spec.cpus
+
+    @property
+    def hugepages(self) -> Hugepages | None:
+        return Hugepages(self.spec.hugepages, self.spec.numa) if self.spec.hugepages else None
 
     @property
     def caveat(self) -> str:
@@ -76,6 +81,7 @@ def open_real_lab(choice: RealChoice, *, run: str, progress: bool = True) -> Ite
         _require_restored(host, choice)
         for bdf in (choice.ports.dut, choice.ports.partner):
             require(host, choice.host, bdf)
+        require_hugepages(host, choice.host)
         yield RealLab(
             host=host,
             spec=choice.host,

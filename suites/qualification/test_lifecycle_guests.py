@@ -90,6 +90,8 @@ def test_most_guests(rig: Rig, evidence: Evidence) -> None:
     """As many guests as there can be VFs, or as memory allows, answer the partner at once."""
     most = int(rig.port.device.attribute("sriov_totalvfs"))
     room = available_mib(rig.host) // (rig.guest.memory_mib + ROOM_MIB)
+    if rig.guest.hugepages:
+        room = rig.guest.hugepages.count // rig.guest.pages
     count = min(most, room)
     if count < min(FEWEST, most):
         raise MissingCapability("memory", f"{rig.host.name} has room for {room} guests")

@@ -17,6 +17,7 @@ from harness.doctor.iommu import isolation, judge_iommu, judge_remapping
 from harness.doctor.kernel import Option, judge, options
 from harness.doctor.memory import judge_memlock, judge_pages
 from harness.doctor.virtualisation import judge_vfio, kvm, qemu
+from harness.host.hugepages import EVERYWHERE, NODE, Pages, pages
 from harness.host.local import LocalHost
 from harness.host.program import program
 from harness.lab import accel
@@ -227,28 +228,51 @@ def test_a_port_is_isolated_if_nothing_but_bridges_shares_its_group(host: Rooted
 
 
 @pytest.mark.parametrize(
-    ("there", "free", "wanted", "state"),
+    ("found", "wanted", "state"),
     [
-        ("512", "512", 512, "yes"),
-        ("512", "100", 512, "no"),
-        ("0", "0", 0, "note"),
-        ("", "", 0, "note"),
-        ("", "", 8, "no"),
+        (Pages(512, 512, "/path"), 512, "yes"),
+        (Pages(512, 100, "/path"), 512, "no"),
+        (Pages(0, 0, "/path"), 0, "note"),
+        (None, 0, "note"),
+        (None, 8, "no"),
     ],
 )
 def test_hugepages_are_held_against_what_the_inventory_promises(
-    there: str, free: str, wanted: int, state: str
+    found: Pages | None, wanted: int, state: str
 ) -> None:
-    assert judge_pages(there, free, wanted, "/path").state == state
+    assert judge_pages(found, wanted).state == state
 
 
 def test_hugepages_are_those_of_the_node(host: RootedHost) -> None:
-    at = "/sys/devices/system/node/node1/hugepages/hugepages-2048kB"
-    host.put(f"{at}/nr_hugepages", "8\n")
-    host.put(f"{at}/free_hugepages", "4\n")
+    at = NODE.format(1)
+    assert memory.memory(host, 8, 1)[0].detail == "none of 2 MiB here"
+    set_aside(host, at, 8, 4)
+    set_aside(host, EVERYWHERE, 20, 9)
+    host.put(f"{EVERYWHERE}/resv_hugepages", "0\n")
     found = memory.memory(host, 8, 1)[0]
     assert found.detail == "4 of 8 free, the inventory promises 8"
-    assert found.remedy == f"echo 8 > {at}/nr_hugepages"
+    assert found.remedy == f"echo 12 > {at}/nr_hugepages", "the four that are in use stay so"
+
+
+@pytest.mark.parametrize(("promised", "node", "free"), [(0, 4, 9), (7, 2, 2), (9, 0, 0)])
+def test_hugepages_that_are_promised_to_others_are_not_free(
+    promised: int, node: int, free: int, host: RootedHost
+) -> None:
+    set_aside(host, NODE.format(1), 8, 4)
+    set_aside(host, EVERYWHERE, 20, 9)
+    host.put(f"{EVERYWHERE}/resv_hugepages", f"{promised}\n")
+    assert (free_pages(host, 1), free_pages(host, None)) == (node, free)
+
+
+def set_aside(host: RootedHost, at: str, there: int, free: int) -> None:
+    host.put(f"{at}/nr_hugepages", f"{there}\n")
+    host.put(f"{at}/free_hugepages", f"{free}\n")
+
+
+def free_pages(host: RootedHost, node: int | None) -> int:
+    found = pages(host, node)
+    assert found is not None
+    return found.free
 
 
 @pytest.mark.parametrize(

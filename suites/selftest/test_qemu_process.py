@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -11,12 +12,13 @@ import pytest
 from harness.errors import CommandFailed, ConfigError, LabError
 from harness.guest.boot import PIN, pin
 from harness.guest.kernel import payload
+from harness.host.hugepages import pages
 from harness.host.local import LocalHost
 from harness.journal import Entry, Journal
 from harness.paths.base import NicAttachment
 from harness.qemu.argv import GuestFiles
 from harness.qemu.argv import qemu_argv as make_argv
-from harness.qemu.config import DeployedImage, DiskImage, GuestConfig, shared_out
+from harness.qemu.config import DeployedImage, DiskImage, GuestConfig, Hugepages, shared_out
 from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import Qmp
 from suites.selftest.rooted_host import RootedHost
@@ -88,6 +90,39 @@ def test_workers_of_vhost_are_found_and_pinned_where_they_are_the_kernels(tmp_pa
     with pytest.raises(CommandFailed, match="53"):
         pin(process, config, (51, 53))
     assert QemuProcess(host, GuestFiles.of("guest"), 8).vhost_threads() == ()
+
+
+@pytest.mark.parametrize(("node", "bound"), [(None, ""), (1, ",host-nodes=1,policy=bind")])
+def test_a_guest_of_hugepages(node: int | None, bound: str) -> None:
+    config = GuestConfig(MICRO, name="b1-virtio", hugepages=Hugepages(128, node))
+    plain = make_argv(GuestConfig(MICRO, name="b1-virtio"), GuestFiles.of("b1-virtio"), (TAP,))
+    argv = make_argv(config, GuestFiles.of("b1-virtio"), (TAP,))
+    assert [word for word in argv if word not in plain] == [
+        f"{config.machine},memory-backend=ram0",
+        "-object",
+        "memory-backend-memfd,id=ram0,size=256M,prealloc=on,hugetlb=on,hugetlbsize=2M" + bound,
+    ]
+
+
+def test_a_guest_that_is_larger_than_the_hugepages_is_refused() -> None:
+    with pytest.raises(ConfigError, match="256 MiB takes 128 hugepages of 2 MiB of NUMA node 0"):
+        GuestConfig(MICRO, hugepages=Hugepages(127, 0))
+
+
+def test_qemu_says_so_if_the_hugepages_are_gone(qemu_argv: tuple[str, ...], tmp_path: Path) -> None:
+    """This machine need not have any: what QEMU complains of shows what it understood."""
+    there = pages(LocalHost())
+    config = GuestConfig(MICRO, memory_mib=64, accel="tcg", cpu="max", qemu=qemu_argv)
+    config = replace(config, image=DiskImage("/dev/null", "raw"), hugepages=Hugepages(32, 0))
+    if there is None or there.free:
+        pytest.skip("a machine with the hugepage size, and no free page")
+    files = GuestFiles.of("huge", str(tmp_path))
+    argv = make_argv(config, files, ())
+    with (
+        pytest.raises(LabError, match=r"QEMU refused to start: .*(memory|RAM)"),
+        qemu_process(LocalHost(), argv, files),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from harness.errors import ConfigError
+from harness.host.hugepages import EVERYWHERE, NODE
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner
 from harness.inventory.spec import EVERYTHING
 from harness.journal import DIRECTORY, Entry, Journal, Run
 from harness.lab.choice import RealChoice
 from harness.lab.image import LabImage
-from harness.qemu.config import DeployedImage
+from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost import lab as real
 from harness.realhost.fidelity import fidelity, judge
 from harness.realhost.lab import RealLab, open_real_lab
@@ -137,6 +139,31 @@ def test_a_lab_holds_the_host_and_both_ports(choice: RealChoice, locks: Locks) -
         assert lab.describe()["CPUs of guests, QEMU and vhost"] == "2-3"
         assert lab.describe()["may be changed"] == "bind"
     assert locks.held == []
+
+
+def set_aside(host: RootedHost, free: int) -> None:
+    host.put(f"{NODE.format(1)}/nr_hugepages", "512\n")
+    host.put(f"{NODE.format(1)}/free_hugepages", f"{free}\n")
+    host.put(f"{EVERYWHERE}/free_hugepages", "2000\n")
+    host.put(f"{EVERYWHERE}/resv_hugepages", "0\n")
+
+
+def test_hugepages_that_are_promised_are_there_or_the_run_does_not_begin(
+    host: RootedHost, choice: RealChoice, locks: Locks
+) -> None:
+    choice = replace(choice, host=replace(SPEC, numa=1, hugepages=256))
+    refused = "alpha has no hugepages of 2 MiB on NUMA node 1, the inventory promises 256"
+    with pytest.raises(ConfigError, match=refused), open_real_lab(choice, run="run"):
+        pass
+    set_aside(host, 255)
+    refused = "alpha has 255 hugepages of 2 MiB free on NUMA node 1, the inventory promises 256"
+    with pytest.raises(ConfigError, match=refused) as short, open_real_lab(choice, run="run"):
+        pass
+    assert short.value.remedy.startswith(f"there: echo 513 > {NODE.format(1)}/nr_hugepages;")
+    assert locks.held == []
+    set_aside(host, 256)
+    with open_real_lab(choice, run="run", progress=False) as lab:
+        assert lab.hugepages == Hugepages(256, 1)
 
 
 def crashed(host: RootedHost, run: str) -> None:
