@@ -48,6 +48,35 @@ class Rings(msgspec.Struct, frozen=True, rename="kebab"):
     tx_max: int
 
 
+class Coalescing(msgspec.Struct, frozen=True, rename="kebab"):
+    """How an interface holds back its interrupts, as `ethtool --json -c` prints it.
+
+    None is what its driver does not have. Times are the least between two interrupts, in
+    microseconds; to some drivers small ones mean "adaptive", and tx_usecs of 0 that both directions
+    share a vector, and rx_usecs with it (igb_get_coalesce, ixgbe_get_coalesce).
+    """
+
+    rx_usecs: int | None = None
+    tx_usecs: int | None = None
+    adaptive_rx: bool | None = None  # does the driver choose the time itself?
+    adaptive_tx: bool | None = None
+
+    def fixed(self, usecs: int) -> Coalescing:
+        """These settings, but with `usecs` in each direction that has its own, and not adaptive."""
+        return Coalescing(
+            rx_usecs=usecs,
+            tx_usecs=self.tx_usecs and usecs,
+            adaptive_rx=self.adaptive_rx and False,
+            adaptive_tx=self.adaptive_tx and False,
+        )
+
+    def __str__(self) -> str:
+        parts = [f"rx-usecs {self.rx_usecs}"]
+        parts += [f"tx-usecs {self.tx_usecs}"] if self.tx_usecs else []
+        parts += ["adaptive"] if self.adaptive_rx or self.adaptive_tx else []
+        return ", ".join(parts)
+
+
 def parse_links(text: str) -> tuple[Link, ...]:
     """From the output of `ip -j link show`; LabError if it is not that."""
     return _decode(text, tuple[Link, ...])
@@ -100,6 +129,44 @@ def parse_rings(text: str) -> Rings | None:
 def set_rings(interface: str, rx: int, tx: int) -> tuple[str, ...]:
     """argv that sets the rings. An interface that is up loses its link for a moment."""
     return ("ethtool", "-G", interface, "rx", str(rx), "tx", str(tx))
+
+
+def coalescing(host: Host, interface: str) -> Coalescing:
+    """The interface's interrupt moderation; all None if its driver has none."""
+    shown = host.run(("ethtool", "--json", "-c", interface), check=False)
+    return parse_coalescing(shown.text if shown.returncode == 0 else "")
+
+
+def parse_coalescing(text: str) -> Coalescing:
+    """From the output of `ethtool --json -c`; LabError if it is not that."""
+    found = _decode(text, tuple[Coalescing, ...])
+    return found[0] if found else Coalescing()
+
+
+SET_COALESCING = 'ethtool -C "$@" || [ $? -eq 80 ]'
+"""80 is how ethtool's older half (ioctl) says that all is so already (do_scoalesce, ethtool.c)."""
+
+
+def set_coalescing(interface: str, wanted: Coalescing) -> tuple[str, ...]:
+    """argv that sets what of `wanted` is not None."""
+    words: list[str] = []
+    for name in wanted.__struct_fields__:
+        value = getattr(wanted, name)
+        if value is not None:
+            text = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
+            words += (name.replace("_", "-"), text)
+    return ("sh", "-c", SET_COALESCING, "sh", interface, *words)
+
+
+def coalescing_back(interface: str, prior: Coalescing) -> tuple[Run, ...]:
+    """The undo of a change, where `prior` has rx_usecs at least. Times come first: while a driver
+    is told to choose them, it may refuse others (ice_set_rc_coalesce)."""
+    settings = [Coalescing(prior.rx_usecs, prior.tx_usecs)]
+    choices = Coalescing(adaptive_rx=prior.adaptive_rx, adaptive_tx=prior.adaptive_tx)
+    if choices != Coalescing():
+        settings.append(choices)
+    there = f"/sys/class/net/{interface}"
+    return tuple(Run(set_coalescing(interface, each), when=there) for each in settings)
 
 
 def parse_offloads(text: str) -> dict[str, bool]:

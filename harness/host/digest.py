@@ -59,12 +59,16 @@ section values
 # Not read by the shell: byte by byte a sysctl has no second byte, the end of its line.
 grep -sH . /proc/sys/net/ipv4/conf/*/arp_ignore /proc/sys/net/ipv6/conf/*/disable_ipv6 \
     /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor \
+    /sys/devices/system/cpu/cpu*/cpufreq/energy_performance_preference \
     /proc/irq/default_smp_affinity | sed 's/:/=/'
 
 section things
 cd /proc
 grep -lsE '^(qemu|iperf3|tcpdump)' [0-9]*/comm | while read -r comm; do
     read -r name <"$comm" && echo "process $name"
+done
+for pid in $(pgrep -x irqbalance); do
+    grep -qs '^State:.T' "$pid/status" && echo "irqbalance is paused"
 done
 find "$1" "$2" -mindepth 1 2>/dev/null
 for path in /dev/vfio/[0-9]* /dev/tap[0-9]*; do

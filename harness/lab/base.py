@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from harness.host.base import Host
 from harness.inventory import PortPair
+from harness.journal import Journal
 from harness.qemu.config import DeployedImage, Hugepages
+from harness.tuning.run import Tuning
 from harness.units import Clock, Fidelity
 
 
@@ -44,6 +47,10 @@ class Lab(Protocol):
     @property
     def caveat(self) -> str:
         """Why times that are measured here are of little use, "" if they are not."""
+
+    def tuned(self, journal: Journal) -> AbstractContextManager[Tuning | None]:
+        """The host made steady for a run, as far as its inventory allows; None: it is left alone.
+        Afterwards it is as before."""
 
     def describe(self) -> dict[str, str]:
         """For the record of a run."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from harness.host.base import Host
 from harness.host.rundir import short_dir
 from harness.host.ssh import SshHost, connect
 from harness.inventory import PortPair
+from harness.journal import Journal
 from harness.lab import accel, snapshot
 from harness.lab.image import LabImage, ensure_image
 from harness.lab.machine import DESTINATION, NAME
@@ -83,6 +84,10 @@ class NestedLab:
         if self.fidelity != "nested-tcg" or self.image.toolchain.fixed_qemu:
             return ""
         return accel.unmended(self.qemu_version)
+
+    def tuned(self, journal: Journal) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Nothing moves there: L1 has no cpufreq, no irqbalance, and few CPUs."""
+        return nullcontext()
 
     def describe(self) -> dict[str, str]:
         """For the record of a run."""

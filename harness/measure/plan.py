@@ -19,6 +19,11 @@ class Visit:
     variant: str = ""  # of two configurations: which; "" where there is one
 
     @property
+    def place(self) -> str:
+        """Path and configuration, as a run tells of them."""
+        return f"{self.path} {self.variant}".strip()
+
+    @property
     def id(self) -> str:
         return "-".join(part for part in (f"b{self.block}", self.path, self.variant) if part)
 

@@ -16,6 +16,9 @@ IDLE = "idle"
 """The workload that is none: a window without traffic, the baseline of a guest."""
 
 
+TUNING = "tuning"
+"""The section of RunInfo.environment that says how the host was tuned for the run."""
+
 DECIDING = "deciding"
 """RunInfo.options: the figures that decide a comparison, "path/workload/metric" with commas."""
 

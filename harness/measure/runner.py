@@ -21,7 +21,7 @@ from harness.journal import Journal
 from harness.measure.endpoint import Endpoint, endpoint
 from harness.measure.plan import Visit
 from harness.measure.proof import prove
-from harness.measure.record import IDLE, Proof, RunInfo, TrialRecord
+from harness.measure.record import IDLE, TUNING, Proof, RunInfo, TrialRecord
 from harness.measure.window import (
     Probe,
     Reading,
@@ -41,6 +41,7 @@ from harness.paths import select
 from harness.paths.base import NicAttachment, PathOptions
 from harness.qemu.config import GuestConfig
 from harness.store import RunStore
+from harness.tuning.run import Tuning
 from harness.workloads.base import Outcome, Target, Workload
 
 
@@ -67,6 +68,7 @@ class Bench:
     setups: Mapping[str, Setup]  # by the variant's name; {"": ...} where there is but one
     logs: Path
     boot_limit: float = 60.0  # seconds to a guest's agent
+    tuning: Tuning | None = None  # of the host, which a path's provisioning undoes in part
     accounting: bool = True  # count exits; off only to measure what counting costs
     possible: set[str] = field(default_factory=set)  # paths that the host was seen to have
     numbers: Iterator[int] = field(default_factory=count)  # TrialRecord.index
@@ -239,10 +241,27 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
         end = stack.enter_context(endpoint(machine, attachment, bench.link, guest))
         if setup.rx_usecs is not None:
             end.moderate(setup.rx_usecs)
+        if bench.tuning is not None:
+            _remember(bench, bench.tuning.settle(visit.place, setup.guest.cpus))
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
         probes = stack.enter_context(_probes(bench, attachment, guest))
         yield Station(bench, visit, end, probes)
+
+
+THEN = "; in another boot "
+
+
+def _remember(bench: Bench, seen: Mapping[str, str]) -> None:
+    """Keep how the host was tuned in this boot; what is as in an earlier one is kept once."""
+    info = bench.store.info()
+    tuning = dict(info.environment.get(TUNING, {}))
+    for what, now in seen.items():
+        known = tuning[what].split(THEN) if what in tuning else []
+        tuning[what] = THEN.join(dict.fromkeys((*known, now)))
+    environment = {**info.environment, TUNING: tuning}
+    if environment != info.environment:
+        bench.store.save_info(replace(info, environment=environment))
 
 
 @contextmanager

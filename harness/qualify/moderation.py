@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.errors import MissingCapability
-from harness.journal import Run
+from harness.netdev import Coalescing, coalescing, coalescing_back, set_coalescing
 from harness.qualify.agents import agent
 from harness.qualify.node import Node
-from harness.qualify.rig import Rig, supported
+from harness.qualify.rig import Rig
 
 
 @dataclass(frozen=True)
@@ -36,16 +35,12 @@ class Burst:
 @contextmanager
 def moderated(rig: Rig, interface: str) -> Iterator[None]:
     """The interface's rx-usecs may be set, and do not adapt themselves; afterwards as before."""
-    shown = supported(rig.host, ("ethtool", "-c", interface), "interrupt moderation").text
-    prior = re.search(r"^rx-usecs:\s*(\d+)", shown, re.MULTILINE)
-    if prior is None:
+    prior = coalescing(rig.host, interface)
+    if prior.rx_usecs is None:
         raise MissingCapability("rx-usecs", f"the driver of {interface} has none")
-    adaptive = re.search(r"Adaptive RX:\s*on", shown) is not None
-    back = ("rx-usecs", prior[1], *(("adaptive-rx", "on") if adaptive else ()))
-    undo = Run(("ethtool", "-C", interface, *back), when=f"/sys/class/net/{interface}")
-    with rig.journal.change(f"set rx-usecs of {interface}", (undo,)):
-        if adaptive:
-            rig.host.run(("ethtool", "-C", interface, "adaptive-rx", "off"))
+    with rig.journal.change(f"set rx-usecs of {interface}", coalescing_back(interface, prior)):
+        if prior.adaptive_rx:
+            rig.host.run(set_coalescing(interface, Coalescing(adaptive_rx=False)))
         yield
 
 

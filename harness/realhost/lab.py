@@ -17,15 +17,18 @@ from harness.inventory import HostSpec, PortPair
 from harness.inventory.guard import require
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
 from harness.inventory.reach import reached
+from harness.inventory.spec import denied
 from harness.inventory.view import ranges
-from harness.journal import left_over
+from harness.journal import Journal, left_over
 from harness.lab.choice import RealChoice
 from harness.lab.image import ensure_image
 from harness.lab.toolchain import parse_version
+from harness.measure.record import TUNING
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost.fidelity import fidelity
 from harness.realhost.memory import require_hugepages
 from harness.realhost.programs import require_programs
+from harness.tuning.run import Tuning, tuned
 from harness.units import Clock, Fidelity
 
 
@@ -56,9 +59,18 @@ class RealLab:
             return ""
         return f"{self.host.name} is a virtual machine itself ({self.fidelity})"
 
+    @contextmanager
+    def tuned(self, journal: Journal) -> Iterator[Tuning | None]:
+        """If the inventory allows that."""
+        if "tune" not in self.ports.may:
+            yield None
+            return
+        with tuned(self.host, self.ports, self.cpus, journal) as tuning:
+            yield tuning
+
     def describe(self) -> dict[str, str]:
         """For the record of a run."""
-        return {
+        found = {
             "kind": "real host",
             "fidelity": self.fidelity,
             "clock": self.clock,
@@ -66,6 +78,9 @@ class RealLab:
             "may be changed": ", ".join(sorted(self.ports.may)) or "nothing",
             "CPUs of guests, QEMU and vhost": ranges(self.cpus) or "any",
         }
+        if "tune" not in self.ports.may:
+            found[TUNING] = f"none, since {denied(self.host.name, 'tune')[1]}"
+        return found
 
 
 @contextmanager

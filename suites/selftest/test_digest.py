@@ -80,12 +80,24 @@ def test_what_is_no_digest_is_refused() -> None:
 
 @pytest.mark.lab
 def test_a_change_on_a_host_is_noticed_and_so_is_its_undoing(lab: Lab) -> None:
-    interface = Device(lab.host, lab.ports.dut).interface
+    port = Device(lab.host, lab.ports.dut)
+    (number, *_) = (path.rpartition("/")[2] for path in lab.host.glob(f"{port.sysfs}/msi_irqs/*"))
+    affinity = f"/proc/irq/{number}/smp_affinity_list"
+    prior = lab.host.read(affinity)
     before = digest(lab.host)
     assert differences(before, digest(lab.host)) == ()
-    lab.host.run(("ip", "link", "set", interface, "mtu", "1400"))
+    lab.host.run(("ip", "link", "set", port.interface, "mtu", "1400"))
+    lab.host.run(("ethtool", "-C", port.interface, "rx-usecs", "50"))
+    lab.host.write(affinity, b"0")
     try:
-        assert differences(before, digest(lab.host)) == (f"{interface} mtu: 1500 -> 1400",)
+        told = differences(before, digest(lab.host))
     finally:
-        lab.host.run(("ip", "link", "set", interface, "mtu", "1500"))
+        lab.host.run(("ip", "link", "set", port.interface, "mtu", "1500"))
+        lab.host.run(("ethtool", "-C", port.interface, "rx-usecs", "3"))
+        lab.host.write(affinity, prior)
+    assert set(told) > {
+        f"{port.interface} mtu: 1500 -> 1400",
+        f"{port.interface} -c rx-usecs: 3 -> 50",
+    }
+    assert [line for line in told if line.startswith(f"{port.bdf} affinity: ")]
     assert differences(before, digest(lab.host)) == ()

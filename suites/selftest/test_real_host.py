@@ -6,6 +6,7 @@ done stand in the file, and commands are started as a user starts them.
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from harness import paths
 from harness.guest.boot import boot
 from harness.host.base import CommandResult
 from harness.host.digest import differences, digest
+from harness.host.hugepages import pages
 from harness.host.local import LocalHost
 from harness.inventory.lock import Owner, owners, port_lock
 from harness.journal import DIRECTORY, Journal
@@ -28,7 +30,8 @@ from harness.lab.nested import NestedLab, open_nested_lab
 from harness.paths.base import PathOptions
 from harness.pci.device import Device
 from harness.qemu.argv import RUN
-from harness.qemu.config import GuestConfig
+from harness.qemu.config import GuestConfig, Hugepages
+from harness.tuning.governor import NONE
 from reports import frames
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -55,7 +58,30 @@ def settled(lab: NestedLab) -> Iterator[None]:
     assert not differences(before, digest(lab.host))
 
 
-def inventory(lab: NestedLab, directory: Path, may: str = '"bind", "sriov"') -> Path:
+TUNED = '"bind", "sriov", "tune"'
+PAGES = 128
+"""Hugepages that a micro guest takes."""
+
+
+@pytest.fixture
+def hugepages(lab: NestedLab) -> Iterator[None]:
+    """The host has set aside what one guest takes."""
+    path = "/proc/sys/vm/nr_hugepages"
+    before = lab.host.read(path)
+    lab.host.write(path, str(PAGES).encode())
+    yield
+    lab.host.write(path, before)
+
+
+def free_pages(lab: NestedLab) -> int:
+    found = pages(lab.host, 0)
+    assert found is not None
+    return found.free
+
+
+def inventory(
+    lab: NestedLab, directory: Path, may: str = '"bind", "sriov"', more: str = 'cpus = "0"'
+) -> Path:
     """A lab.toml that names L1 as l1."""
     path = directory / "lab.toml"
     path.write_text(
@@ -67,7 +93,7 @@ def inventory(lab: NestedLab, directory: Path, may: str = '"bind", "sriov"') -> 
         identity = "{lab.image.keys.client}"
         ssh_config = "/dev/null"
         known_hosts = "known_hosts"
-        cpus = "0"
+        {more}
         may = [{may}]
 
         [[host.l1.port]]
@@ -89,9 +115,11 @@ def bench(lab_toml: Path, *options: str) -> CommandResult:
     return nicproof("bench", f"--lab={lab_toml}", f"--run-dir={run_dir}", *SHORT, *options)
 
 
-@pytest.mark.usefixtures("settled")
+@pytest.mark.usefixtures("settled", "hugepages")
 def test_a_bench_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> None:
-    lab_toml = inventory(lab, tmp_path)
+    """On CPUs, and with pages, that the inventory gives it; with all that it lets be tuned."""
+    more = f'cpus = "0-1"\nnuma = 0\nhugepages = {PAGES}'
+    lab_toml = inventory(lab, tmp_path, TUNED, more)
     result = bench(lab_toml, "--paths=native,sriov")
     said = result.text + result.error
     assert result.returncode == 0, said
@@ -102,7 +130,24 @@ def test_a_bench_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> No
     assert run.info.finished and not run.info.missing
     assert (run.info.host, run.info.fidelity, run.info.clock) == ("l1", lab.fidelity, "wall")
     assert run.info.environment["lab"]["kind"] == "real host"
-    assert run.info.environment["lab"]["CPUs of guests, QEMU and vhost"] == "0"
+    assert run.info.environment["lab"]["CPUs of guests, QEMU and vhost"] == "0-1"
+    assert run.info.environment["guest"] == {
+        "virtual CPUs": "1, each on one of its own: 1",
+        "CPUs of QEMU and vhost": "0",
+        "memory": "256 MiB of hugepages of 2 MiB of NUMA node 0",
+    }
+    tuning = run.info.environment["tuning"]
+    assert tuning["governor"] == NONE and tuning["irqbalance"] == "not running"
+    for bdf in (lab.ports.dut, lab.ports.partner):
+        assert re.match(r"rx-usecs 20.* \(before: rx-usecs 3.*\)$", tuning[f"moderation of {bdf}"])
+    of = r"[1-9] of {}"
+    ends = (lab.ports.dut, "0000:01:10.0", lab.ports.partner)
+    everywhere = f"{', '.join(map(of.format, ends))} on CPUs 0"
+    for path in ("native", "sriov"):
+        assert re.fullmatch(everywhere, tuning[f"interrupts, {path}"])
+        moderation = tuning[f"moderation of the port under test, {path}"]
+        assert re.fullmatch(r"rx-usecs 20(, tx-usecs 20)?", moderation)
+    assert tuning["interrupts, sriov"] in (tmp_path / "run" / "report.md").read_text()
     measured = [trial for trial in run.trials if trial.workload == "latency"]
     assert {trial.path for trial in measured} == {"native", "sriov"}
     for trial in measured:
@@ -163,7 +208,7 @@ def test_a_port_that_is_in_use_is_refused_before_anything_is_changed(
 
 
 def test_what_a_killed_bench_left_is_told_and_restored(lab: NestedLab, tmp_path: Path) -> None:
-    lab_toml = inventory(lab, tmp_path)
+    lab_toml = inventory(lab, tmp_path, TUNED, 'cpus = "0-1"')
     restore = ("restore", "l1", "--inventory", str(lab_toml))
     before = digest(lab.host)
     with running_bench(lab_toml) as doomed:
@@ -174,14 +219,18 @@ def test_what_a_killed_bench_left_is_told_and_restored(lab: NestedLab, tmp_path:
         doomed.kill()
     wait_for(lambda: not owners(lab.host))
     left = lab.host.glob(f"{DIRECTORY}/*/*")
-    assert left and differences(before, digest(lab.host))
+    interface = Device(lab.host, lab.ports.dut).interface
+    assert left
+    assert f"{interface} -c rx-usecs: 3 -> 20" in differences(before, digest(lab.host))
     refused = bench(lab_toml, "--paths=native")
     assert refused.returncode == 1
     assert f"nicproof restore l1 --inventory {lab_toml}" in refused.text, refused.error
     assert lab.host.glob(f"{DIRECTORY}/*/*") == left
     restored = nicproof(*restore)
     assert restored.returncode == 0, restored.error
-    assert "l1: undone: started a guest" in restored.text
+    moderation = f"set the interrupt moderation of {interface}"
+    for what in ("started a guest", "directed the interrupts", moderation):
+        assert f"l1: undone: {what}" in restored.text
     assert not differences(before, digest(lab.host))
     assert nicproof(*restore).text == "l1: nothing to restore\n"
 
@@ -206,16 +255,21 @@ def running_bench(lab_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
 THREADS = r'grep -hs "^Name:\|^Cpus_allowed_list:" "/proc/$1/task/"*/status || :'
 
 
-@pytest.mark.usefixtures("settled")
+@pytest.mark.usefixtures("settled", "hugepages")
 def test_all_threads_of_a_guest_are_on_its_cpus(lab: NestedLab, tmp_path: Path) -> None:
-    """The vCPU on its own, all others, among them vhost's worker, on those of the rest."""
+    """The vCPU on its own, all others, among them vhost's worker, on those of the rest. Its memory
+    is made of hugepages."""
     (path,) = paths.select(("virtio-vhost",))
     journal = Journal(lab.host, "pinned")
-    config = GuestConfig(lab.guest, name="pinned", cpus=(0,), vcpu_cpus=(1,))
+    config = GuestConfig(
+        lab.guest, name="pinned", cpus=(0,), vcpu_cpus=(1,), hugepages=Hugepages(PAGES, 0)
+    )
+    assert free_pages(lab) == PAGES
     with (
         path.provision(lab.host, lab.ports, journal, PathOptions()) as attachment,
         boot(lab.host, config, (attachment,), log_dir=tmp_path, journal=journal) as guest,
     ):
+        assert free_pages(lab) == 0
         said = lab.host.run(("sh", "-c", THREADS, "sh", str(guest.qemu_pid))).text.splitlines()
     journal.close()
     values = [line.partition("\t")[2] for line in said]

@@ -1,0 +1,67 @@
+"""All that is tuned on a host for a run, and what is tuned once more whenever a path is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from harness.host.base import Host
+from harness.inventory import PortPair
+from harness.journal import Journal
+from harness.pci.device import Device
+from harness.tuning import affinity, coalescing
+from harness.tuning.governor import performance
+from harness.tuning.irqbalance import paused
+
+UNNAMED = "left as it is: the inventory names no cpus for a run"
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A host that is tuned. `applied` says, for the report, what was done, or why it was not."""
+
+    host: Host
+    ports: PortPair
+    applied: dict[str, str]
+
+    def settle(self, path: str, cpus: Sequence[int]) -> dict[str, str]:
+        """Set again what a path has undone by making VFs or binding drivers: the interrupts of the
+        ports and of the VF go to `cpus`, none for anywhere, and the PF's moderation is held.
+
+        To be called when the endpoint is up: only then has its driver all its interrupts. What
+        is seen then, for the report.
+        """
+        seen: dict[str, str] = {}
+        if cpus:
+            found = affinity.affinities(self.host, (self.ports.dut, self.ports.partner), cpus)
+            seen[f"interrupts, {path}"] = affinity.told(found, cpus)
+        if interface := Device(self.host, self.ports.dut).interface:
+            seen[f"moderation of the port under test, {path}"] = coalescing.hold(
+                self.host, interface
+            )
+        return seen
+
+
+@contextmanager
+def tuned(host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal) -> Iterator[Tuning]:
+    """The host tuned, its ports' interfaces still in its own namespace; afterwards as before.
+
+    `cpus` are those of the run; empty: any, so neither governor nor interrupts are touched.
+    MissingCapability if the inventory allows no tuning.
+    """
+    applied: dict[str, str] = {}
+    pair = (ports.dut, ports.partner)
+    with ExitStack() as stack:
+        if cpus:
+            applied["governor"] = stack.enter_context(performance(host, cpus, journal))
+            # It goes on only when all interrupts are back where it believes that they are.
+            applied["irqbalance"] = stack.enter_context(paused(host, journal))
+            stack.enter_context(affinity.affinities_kept(host, pair, journal))
+        else:
+            applied |= {"governor": UNNAMED, "interrupts": UNNAMED}
+        for bdf in pair:
+            interface = Device(host, bdf).interface
+            held = coalescing.held(host, interface, journal)
+            applied[f"moderation of {bdf}"] = stack.enter_context(held)
+        yield Tuning(host, ports, applied)
