@@ -23,7 +23,7 @@ from harness.errors import (
     MissingCapability,
 )
 from harness.host.base import Host
-from harness.inventory.spec import EVERYTHING, Permission, denied
+from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
 
 DIRECTORY = "/var/lib/nicproof/journal"
 
@@ -70,7 +70,8 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """The changes of one run on one host, of the kinds that `may` be made there."""
+    """The changes of one run on one host, of the kinds that `may` be made there, and with the
+    `binding` that the inventory asks for."""
 
     def __init__(
         self,
@@ -78,9 +79,11 @@ class Journal:
         run: str,
         root: str = DIRECTORY,
         may: frozenset[Permission] = EVERYTHING,
+        binding: Binding = DEFAULT_BINDING,
     ) -> None:
         self.host = host
         self.may = may
+        self.binding = binding
         self.directory, self._kept = f"{root}/{run}", f"{_kept(root)}/{run}"
         self._numbers = itertools.count()
         self._made: set[str] = set()

@@ -9,12 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, get_args
 
 import msgspec
 
 from harness.errors import ConfigError
-from harness.inventory.spec import LOCAL, PERMISSIONS, Permission, PortRef, nearest
+from harness.inventory.spec import (
+    LOCAL,
+    PERMISSIONS,
+    BindMode,
+    Holder,
+    Permission,
+    PortRef,
+    nearest,
+)
 from harness.pci.address import Address
 from harness.pci.profiles import profiles
 
@@ -127,6 +135,14 @@ def permissions(value: object) -> frozenset[Permission]:
     return cast(frozenset[Permission], frozenset(words))
 
 
+def bind_mode(value: object) -> BindMode:
+    return cast(BindMode, _one_of(value, get_args(BindMode)))
+
+
+def holder(value: object) -> Holder:
+    return cast(Holder, _one_of(value, get_args(Holder)))
+
+
 def bdf(value: object) -> str:
     return str(Address.parse(typed(value, str)))
 
@@ -152,6 +168,13 @@ def _matching(value: object, pattern: re.Pattern[str], what: str, remedy: str) -
     return said
 
 
+def _one_of(value: object, known: tuple[str, ...]) -> str:
+    said = typed(value, str)
+    if said not in known:
+        raise ConfigError(f"{said!r} is none of {', '.join(known)}", remedy=nearest(said, known))
+    return said
+
+
 def _within(value: object, least: int, most: int, what: str) -> int:
     number = typed(value, int)
     if not least <= number <= most:
@@ -173,6 +196,8 @@ HOST: dict[str, Field] = {
     "numa": numa_node,
     "hugepages": hugepages,
     "may": permissions,
+    "bind": bind_mode,
+    "hold": holder,
 }
 
 PORT: dict[str, Field] = {"bdf": bdf, "model": model, "partner": partner}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError
-from harness.inventory.spec import EVERYTHING, Permission
+from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permission
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class PortPair:
     dut: str = "0000:01:00.0"
     partner: str = "0000:02:00.0"
     may: frozenset[Permission] = EVERYTHING  # what may be changed on their host
+    binding: Binding = DEFAULT_BINDING  # and how drivers are changed there
 
     def testing(self, bdf: str) -> PortPair:
         """The pair with `bdf` as the port under test; ConfigError if it is neither of the two."""

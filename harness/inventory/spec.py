@@ -16,9 +16,31 @@ Permission = Literal["bind", "sriov", "tune", "modules"]
 """What may be changed on a host: drivers bound to its ports; the number of VFs; governor, IRQ
 affinity and the like for the length of a run; modules loaded."""
 
+BindMode = Literal["driver_override", "new_id"]
+"""How a driver is told to take a function: by the function's own attribute (Linux 3.16 and later),
+or by its vendor and device ID (Documentation/ABI/testing/sysfs-bus-pci)."""
+
+Holder = Literal["pci-stub", "vfio-pci"]
+"""The driver that keeps still what shares an IOMMU group with a function that is given away."""
+
 PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
 
 EVERYTHING = frozenset(PERMISSIONS)
+
+
+@dataclass(frozen=True)
+class Binding:
+    """How functions of a host are bound to other drivers.
+
+    `ports` are those that the inventory lists, by BDF; of an IOMMU group no other is touched.
+    """
+
+    by: BindMode = "driver_override"
+    hold: Holder = "pci-stub"
+    ports: frozenset[str] = frozenset()
+
+
+DEFAULT_BINDING = Binding()
 
 
 def denied(host: str, permission: Permission) -> tuple[str, str]:
@@ -70,6 +92,8 @@ class HostSpec:
     numa: int | None = None
     hugepages: int = 0  # 2 MiB pages that guests may take
     may: frozenset[Permission] = frozenset()
+    bind: BindMode = "driver_override"
+    hold: Holder = "pci-stub"
 
     @property
     def local(self) -> bool:
@@ -81,6 +105,10 @@ class HostSpec:
         one. No other may be touched."""
         own = {port.bdf for port in self.ports}
         return frozenset(own | {ref.bdf for ref in self.partners if ref.host == self.name})
+
+    @property
+    def binding(self) -> Binding:
+        return Binding(self.bind, self.hold, self.touchable)
 
     @property
     def partners(self) -> tuple[PortRef, ...]:

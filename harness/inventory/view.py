@@ -12,7 +12,9 @@ def print_inventory(inventory: Inventory) -> None:
     """What was understood: hosts, then their ports."""
     console = Console(markup=False, highlight=False)
     console.print(f"{inventory.path}{f': {inventory.name}' if inventory.name else ''}\n")
-    hosts = _table("host", "reached as", "CPUs", "NUMA node", "hugepages", "may be changed")
+    hosts = _table(
+        *("host", "reached as", "CPUs", "NUMA node", "hugepages", "may be changed", "bound by")
+    )
     ports = _table("port", "model", "link partner")
     for host in inventory.hosts:
         hosts.add_row(
@@ -22,6 +24,7 @@ def print_inventory(inventory: Inventory) -> None:
             "any" if host.numa is None else str(host.numa),
             str(host.hugepages),
             ", ".join(sorted(host.may)) or "nothing",
+            host.bind,
         )
         for port in host.ports:
             partner = str(port.partner) if port.partner else "-"

@@ -127,7 +127,7 @@ def _pairs(host: HostSpec) -> Iterator[PortPair]:
     """Its ports whose partner is on the same host, each with that."""
     for port in host.ports:
         if port.partner and port.partner.host == host.name:
-            yield PortPair(port.bdf, port.partner.bdf, host.may)
+            yield PortPair(port.bdf, port.partner.bdf, host.may, host.binding)
 
 
 def _unfit(inventory: Path, hosts: tuple[HostSpec, ...], bdf: str = "") -> ConfigError:

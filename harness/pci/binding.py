@@ -1,20 +1,23 @@
-"""Which driver a PCI function is bound to, changed through driver_override.
+"""Which driver a PCI function is bound to, changed through driver_override or through new_id.
 
-`new_id` would claim every device of that ID, the wrong tool on a host with two ports of one model.
+driver_override is about one function. new_id is about all of one ID: on the way the driver takes
+every other function of that ID that has no driver, so those must be ours, and are let go at once;
+and the ID is taken back as soon as the function is bound. Of which the inventory decides (`bind`).
 """
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.errors import LabError, MissingCapability
 from harness.host.base import Host
 from harness.journal import Journal, Run, Undo, Write
 from harness.kmod import load
 from harness.netdev import link
-from harness.pci.device import Device
+from harness.pci.device import ROOT, Device
 
 PROBE = "/sys/bus/pci/drivers_probe"
 
@@ -23,25 +26,24 @@ PROBE = "/sys/bus/pci/drivers_probe"
 def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]:
     """`bdf` bound to `driver`; afterwards to what it was bound to before, override included.
 
-    Raises MissingCapability if the host has no such driver, or none may be bound, and LabError if
-    it does not bind.
+    Raises MissingCapability if the host has no such driver, none may be bound, or new_id would
+    take what is not ours, and LabError if it does not bind.
     """
     journal.permit("bind")
     device = Device(host, bdf)
-    prior, override = device.driver, device.attribute("driver_override")
+    prior = device.driver
     load(host, driver, driver_directory(driver), journal)
-    undo: list[Undo] = [
-        Write(f"{device.sysfs}/driver/unbind", bdf),
-        Write(f"{device.sysfs}/driver_override", _override_text(override)),
-    ]
-    if prior:
-        undo.append(Write(PROBE, bdf))
-        undo.extend(_interface_back(device))
+    by_override = journal.binding.by == "driver_override"
+    undo: list[Undo] = [Write(f"{device.sysfs}/driver/unbind", bdf)]
+    undo += _override_back(device, prior) if by_override else _driver_back(device, prior)
     with journal.change(f"bound {bdf} to {driver}", undo):
         if prior:
             host.write(f"{device.sysfs}/driver/unbind", bdf.encode())
-        host.write(f"{device.sysfs}/driver_override", _override_text(driver).encode())
-        host.write(PROBE, bdf.encode())
+        if by_override:
+            host.write(f"{device.sysfs}/driver_override", _override_text(driver).encode())
+            host.write(PROBE, bdf.encode())
+        elif not _takes(host, driver, bdf):
+            _take_by_id(device, driver, journal)
         now = device.driver
         if now != driver:
             raise LabError(
@@ -78,6 +80,63 @@ def wait_for_interface(host: Host, bdf: str, *, seconds: float = 10.0) -> str:
     )
 
 
+TAKE = 'printf %s "$1" >"$2/bind"'
+
+FORGET = '[ ! -e "$2/remove_id" ] || printf %s "$1" >"$2/remove_id" 2>/dev/null || :'
+"""Take an ID back from the driver in $2. That it has none of that kind (ENODEV, remove_id_store in
+drivers/pci/pci-driver.c) is no error: it may never have been given."""
+
+LET_GO = '[ ! -e "$2/$1" ] || printf %s "$1" >"$2/unbind"'
+"""Unbind function $1 from the driver in $2, if that has it."""
+
+
+def _takes(host: Host, driver: str, bdf: str) -> bool:
+    """Let the driver take a function whose ID it knows; False if it does not know it.
+
+    Tried first, so that an ID that somebody else gave it is neither given nor taken back by us.
+    """
+    argv = ("sh", "-c", TAKE, "sh", bdf, driver_directory(driver))
+    return host.run(argv, check=False).returncode == 0
+
+
+def _take_by_id(device: Device, driver: str, journal: Journal) -> None:
+    """Let the driver take a function whose ID it does not know: it is told the ID for a moment."""
+    ids, place = " ".join(device.ids), driver_directory(driver)
+    others = _driverless(device, journal)
+    undo = (
+        Run(("sh", "-c", FORGET, "sh", ids, place)),
+        *(Run(("sh", "-c", LET_GO, "sh", other, place)) for other in others),
+    )
+    with journal.change(f"told {driver} of the ID {ids}", undo):
+        device.host.write(f"{place}/new_id", ids.encode())
+
+
+def _driverless(device: Device, journal: Journal) -> tuple[str, ...]:
+    """Other functions with the device's IDs and without a driver: new_id binds those, too.
+
+    MissingCapability if one of them is neither a port of the inventory nor a VF of such a port, or
+    of the device's own PF.
+    """
+    host, pf = device.host, device.pf
+    ours = journal.binding.ports | ({pf} if pf else set())
+    word = f"0x{device.ids[1]}"
+    same = host.run(("grep", "-lx", word, *host.glob(f"{ROOT}/*/device")), check=False).text
+    found = []
+    for path in same.splitlines():
+        other = Device(host, posixpath.basename(posixpath.dirname(path)))
+        if other.bdf == device.bdf or other.driver or other.ids != device.ids:
+            continue
+        if other.bdf not in ours and other.pf not in ours:
+            raise MissingCapability(
+                "binding by new_id",
+                f"it would bind {other.bdf}, too, which has the same ID, no driver, and no line "
+                "in the inventory",
+                remedy='bind = "driver_override" in the inventory, or a driver for that one',
+            )
+        found.append(other.bdf)
+    return tuple(found)
+
+
 BACK = """
 for net in "$1"/net/*; do
     now=${net##*/}
@@ -86,6 +145,22 @@ for net in "$1"/net/*; do
 done
 """
 """A driver that binds again makes a new interface: $2 is the name it had, $3 whether it was up."""
+
+
+def _override_back(device: Device, prior: str) -> Iterator[Undo]:
+    """The override as it is now, and the driver by it."""
+    override = device.attribute("driver_override")
+    yield Write(f"{device.sysfs}/driver_override", _override_text(override))
+    if prior:
+        yield Write(PROBE, device.bdf)
+        yield from _interface_back(device)
+
+
+def _driver_back(device: Device, prior: str) -> Iterator[Undo]:
+    """The driver by its name: another one may know the ID as well."""
+    if prior:
+        yield Write(f"{driver_directory(prior)}/bind", device.bdf)
+        yield from _interface_back(device)
 
 
 def _interface_back(device: Device) -> tuple[Undo, ...]:

@@ -32,6 +32,7 @@ class RootedHost(LocalHost):
         super().__init__(name)
         self.root = root
         self.said = said or {}
+        self.plain = PLAIN
 
     def put(self, path: str, content: str | bytes = "") -> None:
         """A file of the host."""

@@ -18,7 +18,7 @@ from harness.inventory.fields import cpu_list
 from harness.inventory.lines import locate
 from harness.inventory.reach import inventory_at
 from harness.inventory.reading import InventoryError, parse, read
-from harness.inventory.spec import Inventory
+from harness.inventory.spec import Binding, Inventory
 from harness.inventory.view import ranges
 
 RACK = """\
@@ -36,6 +36,8 @@ cpus = "2-4,7"
 numa = 0
 hugepages = 512
 may = ["bind", "sriov"]
+bind = "new_id"
+hold = "vfio-pci"
 
 [[host.alpha.port]]
 bdf = "0000:01:00.0"
@@ -82,9 +84,13 @@ def test_everything_is_read() -> None:
         numa=0,
         hugepages=512,
         may=frozenset({"bind", "sriov"}),
+        bind="new_id",
+        hold="vfio-pci",
     )
     assert beta.local and not alpha.local
     assert alpha.touchable == {"0000:01:00.0", "0000:01:00.1", "0000:03:00.0"}
+    assert alpha.binding == Binding("new_id", "vfio-pci", alpha.touchable)
+    assert (beta.bind, beta.hold) == ("driver_override", "pci-stub")
     assert beta.may == frozenset(), "nothing may be changed that is not allowed"
 
 
@@ -136,6 +142,16 @@ def test_everything_that_is_wrong_is_told_at_once() -> None:
         (15, "host.gamma", "it is no table"),
         (16, "other", "there is no such key"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("line", "remedy"),
+    [('bind = "newid"', "did you mean 'new_id'?"), ('hold = "vfio"', "did you mean 'vfio-pci'?")],
+)
+def test_what_binds_is_named_as_the_kernel_has_it(line: str, remedy: str) -> None:
+    with pytest.raises(InventoryError, match="is none of") as caught:
+        parse(f'[host.a]\naddress = "local"\n{line}\n', HERE)
+    assert [each.remedy for each in caught.value.problems] == [remedy]
 
 
 def test_the_text_of_an_error_says_file_line_key_and_remedy() -> None:

@@ -75,6 +75,7 @@ def test_the_first_port_with_a_partner_on_its_own_host_is_taken() -> None:
     choice = rack()
     assert (choice.host.name, choice.ports.dut, choice.ports.partner) == ("alpha", TWO, THREE)
     assert choice.ports.may == {"bind", "sriov"}
+    assert choice.ports.binding.ports == choice.host.touchable >= {TWO, THREE}
     assert choice.told() == f"alpha (alpha.lab), {TWO} against {THREE}: so it is"
     assert choice.restore == "nicproof restore alpha --inventory rack.toml"
 

@@ -1,0 +1,94 @@
+"""How drivers are changed: by new_id only what is ours is taken, and an IOMMU group as a whole.
+
+That the kernel does what is written here is shown in the nested lab (test_binding_live.py).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.errors import LabError, MissingCapability
+from harness.inventory.spec import Binding
+from harness.journal import DIRECTORY, Journal
+from harness.pci.binding import bound
+from suites.selftest.rooted_host import PLAIN, RootedHost, with_82599
+
+VFIO = "/sys/bus/pci/drivers/vfio-pci"
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> RootedHost:
+    """With two ports of an 82599, each alone in its IOMMU group, and vfio-pci."""
+    host = with_82599(tmp_path / "alpha")
+    host.plain = (*PLAIN, "sh")
+    for path in ("remove_id", "unbind"):
+        host.put(f"{VFIO}/{path}")
+    # In place of an attribute that refuses what is written to it, as for an ID that is not known.
+    (host.root / f"{VFIO}/bind".lstrip("/")).mkdir()
+    return host
+
+
+@pytest.fixture
+def bdfs(server: RootedHost) -> tuple[str, str]:
+    one, two = (path.rpartition("/")[2] for path in server.glob("/sys/bus/pci/devices/*"))
+    return one, two
+
+
+def without_driver(host: RootedHost, bdf: str) -> None:
+    (host.root / f"sys/bus/pci/devices/{bdf}/driver").unlink()
+
+
+def by_new_id(host: RootedHost, *ports: str) -> Journal:
+    return Journal(host, "run", binding=Binding("new_id", ports=frozenset(ports)))
+
+
+def test_new_id_that_would_take_a_strangers_function_is_not_written(
+    server: RootedHost, bdfs: tuple[str, str]
+) -> None:
+    """Both ports are of one ID; the other one has no driver and is no port of the inventory."""
+    one, two = bdfs
+    for bdf in bdfs:
+        without_driver(server, bdf)
+    with (
+        pytest.raises(MissingCapability, match=f"binding by new_id: it would bind {two}, too"),
+        bound(server, one, "vfio-pci", by_new_id(server, one)),
+    ):
+        pass
+    assert not server.exists(f"{VFIO}/new_id")
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["ours", "with its driver"])
+def test_an_id_is_told_for_a_moment_only(
+    listed: bool, server: RootedHost, bdfs: tuple[str, str]
+) -> None:
+    """A function that has a driver is in no danger, whosever it is. Nothing binds here, since there
+    is no kernel behind these files: that is told, not passed over."""
+    one, two = bdfs
+    without_driver(server, one)
+    if listed:
+        without_driver(server, two)
+        server.put(f"{VFIO}/{two}")
+    said = f"{one} should be bound to vfio-pci and is bound to none"
+    with (
+        pytest.raises(LabError, match=said),
+        bound(server, one, "vfio-pci", by_new_id(server, one, *([two] if listed else []))),
+    ):
+        pass
+    assert server.read(f"{VFIO}/new_id") == server.read(f"{VFIO}/remove_id") == b"8086 10fb"
+    assert server.read(f"{VFIO}/unbind") == (two.encode() if listed else b"")
+    assert not server.glob(f"{DIRECTORY}/*/*.json")
+
+
+def test_an_id_that_the_driver_knows_is_neither_told_nor_taken_back(
+    server: RootedHost, bdfs: tuple[str, str]
+) -> None:
+    one, _ = bdfs
+    without_driver(server, one)
+    (server.root / f"{VFIO}/bind".lstrip("/")).rmdir()
+    with pytest.raises(LabError), bound(server, one, "vfio-pci", by_new_id(server, one)):
+        pass
+    assert server.read(f"{VFIO}/bind").decode() == one
+    assert not server.exists(f"{VFIO}/new_id")
+    assert server.read(f"{VFIO}/remove_id") == b""
