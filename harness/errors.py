@@ -63,4 +63,4 @@ class MissingCapability(HarnessError):
 
     def __init__(self, capability: str, why: str = "", *, remedy: str = "") -> None:
         super().__init__(f"{capability}: {why}" if why else capability, remedy=remedy)
-        self.capability = capability
+        self.capability, self.why = capability, why

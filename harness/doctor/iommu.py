@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from harness.doctor.facts import names, said, text
 from harness.doctor.findings import GUESTS, Finding
 from harness.host.base import Host
-from harness.pci.device import ROOT
+from harness.pci.device import Device
+from harness.pci.group import others
 
 GROUPS = "/sys/kernel/iommu_groups"
 TABLES = {"DMAR": "VT-d", "IVRS": "AMD-Vi"}
 """ACPI tables by which firmware tells of an IOMMU."""
 
 UNSAFE = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
-BRIDGE = "0x0604"
-"""Class of a PCI bridge: vfio lets its driver be, whoever has the rest of the group
-(drivers/vfio/vfio_iommu_type1.c; Documentation/driver-api/vfio.rst)."""
 
 
 def iommu(host: Host) -> tuple[Finding, ...]:
@@ -73,22 +72,21 @@ def judge_remapping(interrupts: str, unsafe: str, kernel_log: str) -> Finding:
     return Finding(name, "no", detail, remedy, GUESTS)
 
 
-def isolation(host: Host, bdf: str, group: str) -> Finding:
-    """Who else is in the IOMMU group of a port. The group goes to a guest as a whole."""
-    members = names(host, f"{GROUPS}/{group}/devices/*")
-    others = []
-    for each in members:
-        at = f"{ROOT}/{each}"
-        if each != bdf and not text(host, f"{at}/class").startswith(BRIDGE):
-            driver = (said(host, ("readlink", f"{at}/driver")) or "").strip().rpartition("/")[2]
-            others.append(f"{each} ({driver or 'no driver'})")
-    name = f"isolation of {bdf}"
-    if not others:
+def isolation(host: Host, bdf: str, group: str, listed: Collection[str] = ()) -> Finding:
+    """Who else is in the IOMMU group of a port. The group goes to a guest as a whole: those that
+    are `listed`, by BDF, can be held still meanwhile."""
+    name, found = f"isolation of {bdf}", others(host, bdf)
+    if not found:
         return Finding(name, "yes", f"alone in IOMMU group {group}", needed=GUESTS)
+    shown = ", ".join(f"{each} ({Device(host, each).driver or 'no driver'})" for each in found)
+    detail = f"IOMMU group {group} has also {shown}"
+    if set(found) <= set(listed):
+        return Finding(name, "yes", f"{detail}, held meanwhile", needed=GUESTS)
     return Finding(
         name,
         "no",
-        f"IOMMU group {group} has also {', '.join(others)}",
-        "another slot, whose root port has ACS; or ACS on in the BIOS, if it has such an option",
+        detail,
+        "another slot, whose root port has ACS; ACS on in the BIOS, if it has such an option; or "
+        "list them in the inventory, if nobody needs them",
         GUESTS,
     )

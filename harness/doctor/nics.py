@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from harness.doctor.findings import GUESTS, Finding, lacking
@@ -38,7 +38,7 @@ def _listed(host: Host, spec: HostSpec) -> Iterator[Finding]:
         if wanted and port.model != wanted:
             detail = f"{port.model}, the inventory says {wanted}"
             yield Finding(f"NIC {bdf}", "no", detail, "lspci -D -nn shows the addresses", GUESTS)
-        yield from judge(host, port)
+        yield from judge(host, port, spec.touchable - spec.partners_of(bdf))
 
 
 def _found(host: Host) -> Iterator[Finding]:
@@ -59,8 +59,8 @@ def _found(host: Host) -> Iterator[Finding]:
     yield Finding("a port to test", "yes" if fit else "no", detail, remedy, GUESTS)
 
 
-def judge(host: Host, port: Port) -> Iterator[Finding]:
-    """All that can be said of one port."""
+def judge(host: Host, port: Port, listed: Collection[str] = ()) -> Iterator[Finding]:
+    """All that can be said of one port; `listed` are those that may be held beside it."""
     running = port.found.running
     firmware = running.abilities.firmware if running and running.abilities else ""
     facts = (
@@ -72,7 +72,7 @@ def judge(host: Host, port: Port) -> Iterator[Finding]:
     yield Finding(f"NIC {port.bdf}", "yes", f"{port.model}: {', '.join(facts)}")
     yield from _sriov(port)
     if running and running.iommu_group:
-        yield isolation(host, port.bdf, running.iommu_group)
+        yield isolation(host, port.bdf, running.iommu_group, listed)
     yield Finding(
         f"use of {port.bdf}",
         "yes" if port.free else "no",

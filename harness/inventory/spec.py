@@ -110,6 +110,15 @@ class HostSpec:
     def binding(self) -> Binding:
         return Binding(self.bind, self.hold, self.touchable)
 
+    def partners_of(self, bdf: str) -> frozenset[str]:
+        """BDFs of its own ports that are cabled to its port `bdf`."""
+        cables = [
+            {port.bdf, port.partner.bdf}
+            for port in self.ports
+            if port.partner and port.partner.host == self.name
+        ]
+        return frozenset().union(*(ends for ends in cables if bdf in ends)) - {bdf}
+
     @property
     def partners(self) -> tuple[PortRef, ...]:
         return tuple(port.partner for port in self.ports if port.partner)

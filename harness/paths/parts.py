@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from harness.errors import MissingCapability
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.inventory.spec import Permission, denied
@@ -14,6 +15,7 @@ from harness.kmod import loadable
 from harness.pci import sriov
 from harness.pci.binding import driver_directory
 from harness.pci.device import Device
+from harness.pci.group import others, to_hold
 
 Lack = tuple[str, str]
 """(capability, why this host does not have it)."""
@@ -49,6 +51,18 @@ def lacks_vfio(host: Host, ports: PortPair) -> Lack | None:
         return lack
     if not Device(host, ports.dut).iommu_group:
         return ("IOMMU", f"{ports.dut} is in no IOMMU group: the IOMMU is off")
+    return None
+
+
+def lacks_group(host: Host, ports: PortPair) -> Lack | None:
+    """Can the port be handed over, and its IOMMU group with it?"""
+    if ports.partner in others(host, ports.dut):
+        why = "its link partner shares its IOMMU group, which is handed over as a whole"
+        return (f"isolation of {ports.dut}", why)
+    try:
+        to_hold(host, ports.dut, ports.binding)
+    except MissingCapability as lack:
+        return (lack.capability, lack.why)
     return None
 
 

@@ -11,9 +11,9 @@ from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.netdev import link
 from harness.paths.base import NicAttachment, PathOptions
-from harness.paths.parts import Lack, lacks_kvm, lacks_vfio
-from harness.pci.binding import bound
+from harness.paths.parts import Lack, lacks_group, lacks_kvm, lacks_vfio
 from harness.pci.device import Device
+from harness.pci.group import handed_over
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,13 @@ class PassthroughPath:
     name: str = "passthrough"
     summary: str = "the whole PF, through vfio-pci"
     needs: tuple[str, ...] = ("KVM", "IOMMU", "kernel module vfio-pci")
-    changes: tuple[str, ...] = ("PF bound to vfio-pci (undone: back to its driver)",)
+    changes: tuple[str, ...] = (
+        "PF bound to vfio-pci, the rest of its IOMMU group to pci-stub (undone: back to their "
+        "drivers)",
+    )
 
     def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        return lacks_kvm(host) or lacks_vfio(host, ports)
+        return lacks_kvm(host) or lacks_vfio(host, ports) or lacks_group(host, ports)
 
     @contextmanager
     def provision(
@@ -34,7 +37,7 @@ class PassthroughPath:
     ) -> Iterator[NicAttachment]:
         device = Device(host, ports.dut)
         mac, driver = link(host, device.interface).address, device.driver
-        with bound(host, ports.dut, "vfio-pci", journal):
+        with handed_over(host, ports.dut, journal):
             yield NicAttachment(
                 path=self.name,
                 mac=mac,

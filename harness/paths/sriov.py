@@ -12,8 +12,8 @@ from harness.journal import Journal
 from harness.paths.base import NicAttachment, PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_sriov, lacks_vfio, port_up
 from harness.paths.passthrough import vfio_args
-from harness.pci.binding import bound
 from harness.pci.device import Device
+from harness.pci.group import handed_over
 from harness.pci.sriov import virtual_functions
 
 
@@ -39,7 +39,7 @@ class SriovPath:
         with (
             port_up(host, ports, journal) as port,
             virtual_functions(host, ports.dut, (mac,), journal) as (vf,),
-            bound(host, vf, "vfio-pci", journal),
+            handed_over(host, vf, journal),
         ):
             yield NicAttachment(
                 path=self.name,

@@ -10,8 +10,8 @@ from typing import Literal
 
 from harness.errors import MissingCapability
 from harness.host.base import Host
-from harness.pci.binding import bound
 from harness.pci.device import Device
+from harness.pci.group import handed_over
 from harness.qualify.agents import agent
 from harness.qualify.frames import Frame, heard_during
 from harness.qualify.rig import Rig
@@ -85,7 +85,7 @@ def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Acces
     registers = REGISTERS.get(device.model)
     if registers is None:
         raise MissingCapability("DMA by hand", f"no register table for {device.model}")
-    with bound(host, vf.bdf, "vfio-pci", rig.journal):
+    with handed_over(host, vf.bdf, rig.journal):
         if not host.exists(CONTAINER):
             raise MissingCapability("VFIO container", f"{host.name} has no {CONTAINER}")
         spec = {

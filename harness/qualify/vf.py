@@ -15,6 +15,7 @@ from harness.paths.parts import guest_mac
 from harness.paths.passthrough import vfio_args
 from harness.paths.sriov import vf_driver
 from harness.pci.binding import bound, wait_for_interface
+from harness.pci.group import handed_over
 from harness.pci.sriov import virtual_functions
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
@@ -98,7 +99,7 @@ ip -n "$1" link set "$2" down && ip -n "$1" link set "$2" netns 1
 @contextmanager
 def for_guest(rig: Rig, vf: Vf, *, vfio: str = "") -> Iterator[NicAttachment]:
     """The VF bound to vfio-pci and described for a guest. `vfio` are further properties."""
-    with bound(rig.host, vf.bdf, "vfio-pci", rig.journal):
+    with handed_over(rig.host, vf.bdf, rig.journal):
         yield NicAttachment(
             path="sriov",
             mac=vf.mac,

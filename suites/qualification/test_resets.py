@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.errors import MissingCapability
-from harness.pci.binding import bound
+from harness.pci.group import handed_over
 from harness.qualify.frames import Sent, exchange, marked
 from harness.qualify.links import bdf_of, link_mtu, pf_node, up_afterwards
 from harness.qualify.node import Node
@@ -98,7 +98,7 @@ def test_neighbour_of_vf_flr(rig: Rig, evidence: Evidence) -> None:
 def test_pf_flr(rig: Rig, evidence: Evidence) -> None:
     """A PF in nobody's use is reset by FLR, its driver takes it up again and frames pass."""
     bdf = rig.port.bdf
-    with bound(rig.host, bdf, "vfio-pci", rig.journal), flr_only(rig.host, bdf, rig.journal) as flr:
+    with handed_over(rig.host, bdf, rig.journal), flr_only(rig.host, bdf, rig.journal) as flr:
         rig.host.run(flr)
     pf = pf_node(rig)
     assert link_back(pf) is not None, "after the FLR the PF never had a link again"

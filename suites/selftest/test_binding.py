@@ -10,8 +10,11 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LabError, MissingCapability
+from harness.inventory import PortPair
 from harness.inventory.spec import Binding
 from harness.journal import DIRECTORY, Journal
+from harness.paths.parts import lacks_group
+from harness.pci import group
 from harness.pci.binding import bound
 from suites.selftest.rooted_host import PLAIN, RootedHost, with_82599
 
@@ -92,3 +95,71 @@ def test_an_id_that_the_driver_knows_is_neither_told_nor_taken_back(
     assert server.read(f"{VFIO}/bind").decode() == one
     assert not server.exists(f"{VFIO}/new_id")
     assert server.read(f"{VFIO}/remove_id") == b""
+
+
+def together(host: RootedHost, *bdfs: str, pci_class: str = "0x020000") -> None:
+    """Functions put into the IOMMU group of the first port; one that is not there is made."""
+    for bdf in bdfs:
+        host.put(f"/sys/kernel/iommu_groups/30/devices/{bdf}")
+        host.put(f"/sys/bus/pci/devices/{bdf}/class", f"{pci_class}\n")
+
+
+def used(monkeypatch: pytest.MonkeyPatch, **reasons: str) -> None:
+    """In place of the guard, which test_port_guard.py has: nobody uses any port but these."""
+    monkeypatch.setattr(group, "refusals", lambda _, bdf: (reasons[bdf],) if bdf in reasons else ())
+
+
+def test_a_port_alone_in_its_group_but_for_bridges_holds_nothing(
+    server: RootedHost, bdfs: tuple[str, str]
+) -> None:
+    one, _ = bdfs
+    together(server, "0000:00:01.1", pci_class="0x060400")
+    together(server, "0000:00:01.0", pci_class="0x060000")
+    assert group.others(server, one) == group.to_hold(server, one, Binding()) == ()
+
+
+def test_all_of_a_group_that_has_a_driver_is_held_if_it_is_ours(
+    server: RootedHost, bdfs: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = bdfs
+    third = "0000:02:00.0"
+    together(server, two, third)
+    server.link(f"/sys/bus/pci/devices/{third}/driver", "../../../../bus/pci/drivers/pci-stub")
+    used(monkeypatch)
+    assert group.to_hold(server, one, Binding(ports=frozenset({one, two, third}))) == (two,)
+    with pytest.raises(MissingCapability, match=f"{third} shares its .* no port of the inventory"):
+        group.to_hold(server, one, Binding(ports=frozenset({one, two})))
+    used(monkeypatch, **{two: "it is busy"})
+    with pytest.raises(MissingCapability, match=f"{two} shares its IOMMU group.* it is busy"):
+        group.to_hold(server, one, Binding(ports=frozenset({one, two, third})))
+
+
+def test_a_vf_takes_its_siblings_along_but_never_its_pf(
+    server: RootedHost, bdfs: tuple[str, str]
+) -> None:
+    pf, vf, sibling = bdfs[0], "0000:01:10.0", "0000:01:10.2"
+    together(server, vf, sibling)
+    for each in (vf, sibling):
+        server.link(f"/sys/bus/pci/devices/{each}/physfn", f"../{pf}")
+        server.link(
+            f"/sys/bus/pci/devices/{each}/iommu_group", "../../../../kernel/iommu_groups/30"
+        )
+    with pytest.raises(MissingCapability, match=f"{pf} shares .* is its PF, which ixgbe must keep"):
+        group.to_hold(server, vf, Binding(ports=frozenset({pf})))
+    (server.root / f"sys/kernel/iommu_groups/30/devices/{pf}").unlink()
+    assert group.to_hold(server, vf, Binding()) == ()
+
+
+def test_a_port_beside_its_partner_is_missing_as_a_whole_port(
+    server: RootedHost, bdfs: tuple[str, str]
+) -> None:
+    one, two = bdfs
+    assert lacks_group(server, PortPair(one, two)) is None
+    together(server, two)
+    lack = lacks_group(server, PortPair(one, two, binding=Binding(ports=frozenset(bdfs))))
+    assert lack == (
+        f"isolation of {one}",
+        "its link partner shares its IOMMU group, which is handed over as a whole",
+    )
+    stranger = lacks_group(server, PortPair(one, "0000:03:00.0"))
+    assert stranger is not None and f"{two} shares" in stranger[1]

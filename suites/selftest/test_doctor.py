@@ -217,6 +217,7 @@ def test_a_port_is_isolated_if_nothing_but_bridges_shares_its_group(host: Rooted
     for bdf, device_class in (("0000:00:01.0", "0x060400"), ("0000:01:00.0", "0x020000")):
         host.put(f"/sys/kernel/iommu_groups/7/devices/{bdf}")
         host.put(f"{devices}/{bdf}/class", f"{device_class}\n")
+    host.link(f"{devices}/0000:01:00.0/iommu_group", "../../../../kernel/iommu_groups/7")
     assert isolation(host, "0000:01:00.0", "7").detail == "alone in IOMMU group 7"
     for bdf in ("0000:01:00.1", "0000:01:00.2"):
         host.put(f"/sys/kernel/iommu_groups/7/devices/{bdf}")
@@ -224,7 +225,10 @@ def test_a_port_is_isolated_if_nothing_but_bridges_shares_its_group(host: Rooted
     host.link(f"{devices}/0000:01:00.1/driver", "../../bus/pci/drivers/igb")
     shared = isolation(host, "0000:01:00.0", "7")
     assert shared.state == "no" and shared.needed == GUESTS
-    assert shared.detail == ("IOMMU group 7 has also 0000:01:00.1 (igb), 0000:01:00.2 (no driver)")
+    assert shared.detail == "IOMMU group 7 has also 0000:01:00.1 (igb), 0000:01:00.2 (no driver)"
+    assert isolation(host, "0000:01:00.0", "7", {"0000:01:00.1"}).state == "no"
+    held = isolation(host, "0000:01:00.0", "7", {"0000:01:00.1", "0000:01:00.2"})
+    assert held.state == "yes" and held.detail == f"{shared.detail}, held meanwhile"
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,9 @@ def test_everything_is_read() -> None:
     )
     assert beta.local and not alpha.local
     assert alpha.touchable == {"0000:01:00.0", "0000:01:00.1", "0000:03:00.0"}
+    assert alpha.partners_of("0000:01:00.1") == {"0000:01:00.0"}
+    assert alpha.partners_of("0000:01:00.0") == {"0000:01:00.1"}
+    assert alpha.partners_of("0000:03:00.0") == beta.partners_of("0000:02:00.0") == frozenset()
     assert alpha.binding == Binding("new_id", "vfio-pci", alpha.touchable)
     assert (beta.bind, beta.hold) == ("driver_override", "pci-stub")
     assert beta.may == frozenset(), "nothing may be changed that is not allowed"
