@@ -14,6 +14,7 @@ from harness.paths.base import NicAttachment, PathOptions
 from harness.paths.parts import Lack, lacks_group, lacks_kvm, lacks_vfio
 from harness.pci.device import Device
 from harness.pci.group import handed_over
+from harness.pci.sriov import require_no_vfs
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class PassthroughPath:
     def provision(
         self, host: Host, ports: PortPair, journal: Journal, options: PathOptions
     ) -> Iterator[NicAttachment]:
+        require_no_vfs(host, ports.dut)
         device = Device(host, ports.dut)
         mac, driver = link(host, device.interface).address, device.driver
         with handed_over(host, ports.dut, journal):

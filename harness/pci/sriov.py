@@ -19,38 +19,58 @@ def total_vfs(host: Host, bdf: str) -> int:
         return 0
 
 
-@contextmanager
-def virtual_functions(
-    host: Host, bdf: str, macs: tuple[str, ...], journal: Journal
-) -> Iterator[tuple[str, ...]]:
-    """One VF per address in `macs`, unbound; yields their BDFs. Afterwards as many as before.
+def require_no_vfs(host: Host, bdf: str) -> None:
+    """LabError if a PF has VFs already: somebody may be using them, and they go with its driver."""
+    path = f"{Device(host, bdf).sysfs}/sriov_numvfs"
+    try:
+        prior = int(host.read(path))
+    except FileNotFoundError:  # a VF, or a PF without SR-IOV
+        return
+    if prior:
+        raise LabError(
+            f"{host.name}: {bdf} already has {prior} VFs, which somebody may be using",
+            remedy=f"if nobody is: echo 0 > {path}",
+        )
 
-    The addresses are the administrator's: set through the PF before any driver binds a VF, so a
-    guest's own random one does not matter. Raises LabError if VFs already exist (they may be in
-    use) and MissingCapability if the device offers too few, or none may be made.
+
+@contextmanager
+def functions_made(host: Host, bdf: str, count: int, journal: Journal) -> Iterator[tuple[str, ...]]:
+    """`count` VFs, unbound; yields their BDFs. Afterwards none.
+
+    Raises LabError if VFs already exist and MissingCapability if the device offers too few, or
+    none may be made.
     """
     journal.permit("sriov")
     device = Device(host, bdf)
-    names = ("sriov_totalvfs", "sriov_numvfs", "sriov_drivers_autoprobe")
-    offered, prior, autoprobe = device.attributes(*names)
-    if int(offered) < len(macs):
-        raise MissingCapability("SR-IOV", f"{bdf} offers {offered} VFs, {len(macs)} wanted")
-    if prior != "0":
-        raise LabError(
-            f"{host.name}: {bdf} already has {prior} VFs, which somebody may be using",
-            remedy=f"if nobody is: echo 0 > {device.sysfs}/sriov_numvfs",
-        )
+    offered, autoprobe = device.attributes("sriov_totalvfs", "sriov_drivers_autoprobe")
+    if int(offered) < count:
+        raise MissingCapability("SR-IOV", f"{bdf} offers {offered} VFs, {count} wanted")
+    require_no_vfs(host, bdf)
     undo: list[Undo] = [
         Write(f"{device.sysfs}/sriov_numvfs", "0"),
         Write(f"{device.sysfs}/sriov_drivers_autoprobe", autoprobe),
     ]
-    with journal.change(f"made {len(macs)} VFs of {bdf}", undo):
+    with journal.change(f"made {count} VFs of {bdf}", undo):
         host.write(f"{device.sysfs}/sriov_drivers_autoprobe", b"0")
-        host.write(f"{device.sysfs}/sriov_numvfs", str(len(macs)).encode())
-        interface = device.interface
+        host.write(f"{device.sysfs}/sriov_numvfs", str(count).encode())
+        yield tuple(device.virtual_function(index) for index in range(count))
+
+
+@contextmanager
+def virtual_functions(
+    host: Host, bdf: str, macs: tuple[str, ...], journal: Journal
+) -> Iterator[tuple[str, ...]]:
+    """One VF per address in `macs`, unbound; yields their BDFs. Afterwards none; raises as
+    `functions_made` does.
+
+    The addresses are the administrator's: set through the PF before any driver binds a VF, so a
+    guest's own random one does not matter.
+    """
+    with functions_made(host, bdf, len(macs), journal) as vfs:
+        interface = Device(host, bdf).interface
         for index, mac in enumerate(macs):
             host.run(("ip", "link", "set", interface, "vf", str(index), "mac", mac))
-        yield tuple(device.virtual_function(index) for index in range(len(macs)))
+        yield vfs
 
 
 @contextmanager

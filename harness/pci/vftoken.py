@@ -1,0 +1,111 @@
+"""VFs of a PF that vfio-pci owns, and the token that lets a program open them.
+
+Whoever drives such a PF can do harm to its VFs' users. So vfio-pci makes VFs of it only if its
+parameter `enable_sriov` says so, and whoever opens one of them has to know a token, a UUID that
+was set through the PF (Linux 5.7; vfio_pci_validate_vf_token in drivers/vfio/pci/vfio_pci_core.c).
+"""
+
+from __future__ import annotations
+
+import posixpath
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import msgspec
+
+from harness.errors import LabError, MissingCapability
+from harness.host.base import Host
+from harness.host.program import program
+from harness.journal import Journal, Run, Write
+from harness.pci.device import Device
+from harness.pci.group import handed_over
+from harness.pci.sriov import functions_made, require_no_vfs
+from harness.qemu.argv import RUN
+
+ENABLE = "/sys/module/vfio_pci/parameters/enable_sriov"
+
+
+@dataclass(frozen=True)
+class VfToken:
+    """A secret of one run: random, and never part of an argument, a message or a log."""
+
+    value: str = field(default_factory=lambda: str(uuid.uuid4()), repr=False)
+
+
+@contextmanager
+def functions_by_token(
+    host: Host, pf: str, count: int, token: VfToken, journal: Journal
+) -> Iterator[tuple[str, ...]]:
+    """The PF bound to vfio-pci, with `count` VFs that open with `token` only, unbound; yields their
+    BDFs. Afterwards the PF is as before.
+
+    MissingCapability if vfio-pci makes no VFs here, or something needed must not be changed.
+    """
+    journal.permit("sriov")
+    require_no_vfs(host, pf)
+    with handed_over(host, pf, journal), _sriov_enabled(host, journal):
+        if said := refusal(host, pf, token):  # to open the PF with a token is to set it
+            raise LabError(f"{host.name}: {pf} cannot be opened to set its VF token: {said}")
+        with functions_made(host, pf, count, journal) as vfs:
+            yield vfs
+
+
+@contextmanager
+def _sriov_enabled(host: Host, journal: Journal) -> Iterator[None]:
+    """vfio-pci, which is loaded, makes VFs."""
+    try:
+        prior = host.read(ENABLE).decode().strip()
+    except FileNotFoundError as error:
+        why = f"{host.name}'s vfio-pci has no parameter enable_sriov"
+        raise MissingCapability("SR-IOV under vfio-pci", why) from error
+    with journal.change("let vfio-pci make VFs", (Write(ENABLE, prior),)):
+        host.write(ENABLE, b"Y")
+        yield
+
+
+def refusal(host: Host, bdf: str, token: VfToken | None = None) -> str:
+    """Ask vfio for a function that is bound to vfio-pci, and give it back: the name of the errno
+    with which it is refused, "" if it is not."""
+    spec = {
+        "bdf": bdf,
+        "group": Device(host, bdf).iommu_group,
+        "token": token.value if token else "",
+    }
+    return host.run(program("harness.pci", "vftoken"), stdin=msgspec.json.encode(spec)).text.strip()
+
+
+FILE = """\
+[device]
+  driver = "vfio-pci"
+  host = "{bdf}"
+  rombar = "0"
+  vf-token = "{token}"
+"""
+"""QEMU's own form of options (-readconfig); the property is there since QEMU 8.1."""
+
+KEEP = 'umask 077 && mkdir -p "${1%/*}" && cat >"$1"'
+
+
+@contextmanager
+def qemu_device(
+    host: Host, bdf: str, token: VfToken, journal: Journal
+) -> Iterator[tuple[str, ...]]:
+    """QEMU's arguments that give a guest the function with its token.
+
+    The token is in a file that only its owner may read: a command line is there for all users
+    (proc(5), /proc/PID/cmdline). The file is gone afterwards.
+    """
+    path = posixpath.join(RUN, f"vf-token-{uuid.uuid4().hex}")
+    with journal.change(f"wrote down the VF token of {bdf}", (Run(("rm", "-f", path)),)):
+        text = FILE.format(bdf=bdf, token=token.value)
+        host.run(("sh", "-c", KEEP, "sh", path), stdin=text.encode())
+        yield ("-readconfig", path)
+
+
+def require_qemu(host: Host, qemu: tuple[str, ...]) -> None:
+    """MissingCapability unless QEMU's vfio-pci can be given a token."""
+    properties = host.run((*qemu, "-device", "vfio-pci,help")).text
+    if "vf-token" not in properties:
+        raise MissingCapability("VF tokens", f"{host.name}'s QEMU has no property vf-token")
