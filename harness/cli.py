@@ -12,6 +12,7 @@ from harness.errors import ConfigError, HarnessError
 from harness.flags import add_to
 from harness.inventory import commands as inventory_commands
 from harness.lab import commands as lab_commands
+from harness.persist import commands as persist_commands
 from harness.qualify import commands as qualify_commands
 from harness.suite import become, run_suite
 from harness.variant import CONFIGURATION
@@ -33,6 +34,7 @@ examples:
   nicproof doctor alpha.lab                       what a machine can and cannot do
   nicproof inventory check                        is lab.toml right?
   nicproof restore alpha.lab                      undo what a run left that was killed
+  nicproof persist alpha                          its set-up as files that outlast a boot
   sudo nicproof nic show 0000:01:00.0             a NIC, held against its model's profile
 
 exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage or interrupted
@@ -77,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     inventory_commands.add_parser(commands)
     doctor_commands.add_parser(commands)
     restoring.add_parser(commands)
+    persist_commands.add_parser(commands)
     nic.add_parser(commands)
     return parser
 

@@ -1,0 +1,96 @@
+"""What has to be known of a host before its set-up can be written down."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from harness.errors import ConfigError
+from harness.host.base import Host
+from harness.inventory.fields import cpu_list
+from harness.inventory.guard import require
+from harness.inventory.spec import HostSpec
+from harness.pci.device import ROOT, Device
+from harness.pci.group import STILL, to_hold
+from harness.pci.sriov import total_vfs
+
+
+@dataclass(frozen=True)
+class PortFacts:
+    """A port that is to be set up."""
+
+    bdf: str
+    ids: tuple[str, str]  # vendor and device, four hexadecimal digits each
+    driver: str  # the PF's own, whatever it is bound to now; "" if that is not known
+    vf_driver: str  # likewise
+    offered: int  # VFs, by its driver
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A host. `twins` are further functions with the ID of one of the ports; `held` share an IOMMU
+    group with one and have to be held still if that is handed over."""
+
+    vendor: str  # of the CPU, as /proc/cpuinfo has it
+    cpus: tuple[int, ...]  # that are online
+    ports: tuple[PortFacts, ...]
+    twins: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+
+
+def facts(
+    host: Host, spec: HostSpec, bdfs: Sequence[str], *, change: bool = False, vfio: bool = False
+) -> Facts:
+    """Ask the host about itself and these ports, which are to `change`, to go to `vfio` or not.
+
+    ConfigError if one that is to change is not as the inventory says, or in use, and
+    MissingCapability if it shares its IOMMU group with something that must be left alone.
+    """
+    if change:
+        for bdf in bdfs:
+            require(host, spec, bdf)
+    beside = [to_hold(host, bdf, spec.binding) for bdf in bdfs if vfio]
+    ports = tuple(_port(host, bdf) for bdf in bdfs)
+    cpuinfo = host.read("/proc/cpuinfo").decode(errors="replace")
+    vendor = re.search(r"^vendor_id\s*: (\S+)", cpuinfo, re.MULTILINE)
+    return Facts(
+        vendor=vendor[1] if vendor else "",
+        cpus=cpu_list(host.read("/sys/devices/system/cpu/online").decode().strip()),
+        ports=ports,
+        twins=_twins(host, ports),
+        held=tuple(sorted(frozenset().union(*beside).difference(bdfs))),
+    )
+
+
+def _port(host: Host, bdf: str) -> PortFacts:
+    device = Device(host, bdf)
+    if not device.exists():
+        raise ConfigError(
+            f"{host.name}: there is no PCI function {bdf}", remedy="lspci -D there shows what is"
+        )
+    profile = device.profile
+    known, of_vf = profile.pf.driver, profile.vf.driver
+    return PortFacts(
+        bdf,
+        device.ids,
+        known.value if known else _own(device.driver),
+        of_vf.value if of_vf else "",
+        total_vfs(host, bdf),
+    )
+
+
+def _own(driver: str) -> str:
+    return "" if driver in STILL else driver
+
+
+def _twins(host: Host, ports: Sequence[PortFacts]) -> tuple[str, ...]:
+    """Found by the device ID first, since a host may have hundreds of functions."""
+    listed = {port.bdf for port in ports}
+    words = [word for port in ports for word in ("-e", f"0x{port.ids[1]}")]
+    there = host.glob(f"{ROOT}/*/device")
+    same = host.run(("grep", "-lx", *words, *there), check=False).text.splitlines()
+    found = [posixpath.basename(posixpath.dirname(path)) for path in same]
+    ids = {port.ids for port in ports}
+    return tuple(bdf for bdf in found if bdf not in listed and Device(host, bdf).ids in ids)
