@@ -7,7 +7,6 @@ was set through the PF (Linux 5.7; vfio_pci_validate_vf_token in drivers/vfio/pc
 
 from __future__ import annotations
 
-import posixpath
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,11 +17,10 @@ import msgspec
 from harness.errors import LabError, MissingCapability
 from harness.host.base import Host
 from harness.host.program import program
-from harness.journal import Journal, Run, Write
+from harness.journal import Journal, Write
 from harness.pci.device import Device
 from harness.pci.group import handed_over
 from harness.pci.sriov import functions_made, require_no_vfs
-from harness.qemu.argv import RUN
 
 ENABLE = "/sys/module/vfio_pci/parameters/enable_sriov"
 
@@ -74,38 +72,3 @@ def refusal(host: Host, bdf: str, token: VfToken | None = None) -> str:
         "token": token.value if token else "",
     }
     return host.run(program("harness.pci", "vftoken"), stdin=msgspec.json.encode(spec)).text.strip()
-
-
-FILE = """\
-[device]
-  driver = "vfio-pci"
-  host = "{bdf}"
-  rombar = "0"
-  vf-token = "{token}"
-"""
-"""QEMU's own form of options (-readconfig); the property is there since QEMU 8.1."""
-
-KEEP = 'umask 077 && mkdir -p "${1%/*}" && cat >"$1"'
-
-
-@contextmanager
-def qemu_device(
-    host: Host, bdf: str, token: VfToken, journal: Journal
-) -> Iterator[tuple[str, ...]]:
-    """QEMU's arguments that give a guest the function with its token.
-
-    The token is in a file that only its owner may read: a command line is there for all users
-    (proc(5), /proc/PID/cmdline). The file is gone afterwards.
-    """
-    path = posixpath.join(RUN, f"vf-token-{uuid.uuid4().hex}")
-    with journal.change(f"wrote down the VF token of {bdf}", (Run(("rm", "-f", path)),)):
-        text = FILE.format(bdf=bdf, token=token.value)
-        host.run(("sh", "-c", KEEP, "sh", path), stdin=text.encode())
-        yield ("-readconfig", path)
-
-
-def require_qemu(host: Host, qemu: tuple[str, ...]) -> None:
-    """MissingCapability unless QEMU's vfio-pci can be given a token."""
-    properties = host.run((*qemu, "-device", "vfio-pci,help")).text
-    if "vf-token" not in properties:
-        raise MissingCapability("VF tokens", f"{host.name}'s QEMU has no property vf-token")

@@ -9,9 +9,10 @@ import pytest
 from fixtures.cases import Evidence
 from harness.pci.device import Device
 from harness.pci.group import handed_over
-from harness.pci.vftoken import VfToken, functions_by_token, qemu_device, refusal, require_qemu
+from harness.pci.vftoken import VfToken, functions_by_token, refusal
 from harness.qemu.argv import GuestFiles, qemu_argv
 from harness.qemu.process import qemu_process
+from harness.qemu.vftoken import qemu_device, require_qemu
 from harness.qualify import vfio
 from harness.qualify.rig import Rig
 

@@ -18,9 +18,10 @@ from harness.errors import LabError, MissingCapability
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.journal import Journal
-from harness.pci import vftoken
 from harness.pci.sriov import functions_made, require_no_vfs
-from harness.pci.vftoken import VfToken, qemu_device
+from harness.pci.vftoken import VfToken, refusal
+from harness.qemu import vftoken
+from harness.qemu.vftoken import qemu_device
 from suites.selftest.rooted_host import RootedHost, with_82599
 
 
@@ -47,7 +48,7 @@ class Asked(LocalHost):
 
 def test_a_token_goes_to_a_host_by_standard_input_only() -> None:
     host, token = Asked(), VfToken()
-    vftoken.refusal(host, "0000:01:10.0", token)
+    refusal(host, "0000:01:10.0", token)
     assert json.loads(host.stdin)["token"] == token.value
     assert not any(token.value in word for word in host.argv)
 
