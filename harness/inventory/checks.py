@@ -18,6 +18,7 @@ def contradictions(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
     yield from _one_machine_twice(hosts)
     yield from _one_port_twice(hosts)
     yield from _partners(hosts)
+    yield from _places(hosts)
 
 
 def _in_vain(host: HostSpec) -> Iterator[Contradiction]:
@@ -76,6 +77,22 @@ def _partners(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
             elif claimed.setdefault(there, here) != here:
                 what = f"{there} is the partner of {claimed[there]} already"
                 yield at, what, "a cable has two ends"
+
+
+def _places(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
+    """A place is acquired as a whole, so whoever releases it for one host does for the other."""
+    names: dict[str, str] = {}
+    for host in hosts:
+        if host.place is None:
+            continue
+        at = ("host", host.name, "place")
+        if not host.place.coordinator:
+            what = "no coordinator of labgrid is named"
+            yield at, what, 'say it under [lab]: labgrid = "HOST:20408"'
+        first = names.setdefault(host.place.name, host.name)
+        if first != host.name:
+            what = f"{host.place.name} is the place of host {first}"
+            yield at, what, "make a place of labgrid's for each host"
 
 
 def _at(host: HostSpec, index: int, key: str) -> KeyPath:

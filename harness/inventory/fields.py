@@ -20,6 +20,7 @@ from harness.inventory.spec import (
     BindMode,
     Holder,
     Permission,
+    Place,
     PortRef,
     nearest,
 )
@@ -37,6 +38,7 @@ DESTINATION = re.compile(rf"{_USER}(?:{_HOST}|[0-9a-fA-F]*:[0-9a-fA-F:.]+)")
 """[USER@]HOST, where HOST is a name, an alias of ssh's configuration, or an IP address."""
 _JUMP = rf"{_USER}{_HOST}(?::[0-9]+)?"
 JUMP = re.compile(rf"{_JUMP}(?:,{_JUMP})*")
+COORDINATOR = re.compile(rf"{_HOST}(?::[0-9]+)?")
 UNSAFE = re.compile(r"[\x00-\x1f\x7f\"%$]")
 """In a path: OpenSSH would expand % and $ and split at quotes (ssh_config(5), TOKENS)."""
 
@@ -76,6 +78,16 @@ def jump(value: object) -> str:
 
 def user(value: object) -> str:
     return _matching(value, USER, "a user's name", "use letters, digits, '.', '_' and '-'")
+
+
+def coordinator(value: object) -> str:
+    remedy = 'write it as for labgrid-client -x, such as "lab.example:20408"'
+    return _matching(value, COORDINATOR, "an address of a labgrid coordinator", remedy)
+
+
+def place(value: object) -> Place:
+    """Its coordinator stands elsewhere in the file, and is "" here."""
+    return Place("", _matching(value, NAME, "a name", "use letters, digits, '.', '_' and '-'"))
 
 
 def tcp_port(value: object) -> int:
@@ -182,7 +194,7 @@ def _within(value: object, least: int, most: int, what: str) -> int:
     return number
 
 
-LAB: dict[str, Field] = {"name": text}
+LAB: dict[str, Field] = {"name": text, "labgrid": coordinator}
 
 HOST: dict[str, Field] = {
     "address": destination,
@@ -198,6 +210,7 @@ HOST: dict[str, Field] = {
     "may": permissions,
     "bind": bind_mode,
     "hold": holder,
+    "place": place,
 }
 
 PORT: dict[str, Field] = {"bdf": bdf, "model": model, "partner": partner}

@@ -88,7 +88,8 @@ class _Reader:
         self._known(document, ("lab", "host"), ())
         lab = self._fields(self._table(document, "lab", ()) or {}, fields.LAB, ("lab",))
         tables = self._table(document, "host", ()) or {}
-        hosts = tuple(self._host(name, tables) for name in tables)
+        coordinator = lab.pop("labgrid", "")
+        hosts = tuple(_placed(self._host(name, tables), coordinator) for name in tables)
         if not tables:
             self._wrong((), "it names no host", "begin one with [host.NAME]")
         elif not self.problems:  # of what is half read nothing more can be said
@@ -164,6 +165,13 @@ class _Reader:
 
     def _wrong(self, at: KeyPath, what: str, remedy: str) -> None:
         self.problems.append(Problem(line_of(self._where, at), _shown(at), what, remedy))
+
+
+def _placed(host: HostSpec, coordinator: str) -> HostSpec:
+    """The host, its place with the coordinator of the whole file."""
+    if host.place is None:
+        return host
+    return replace(host, place=replace(host.place, coordinator=coordinator))
 
 
 def _shown(at: KeyPath) -> str:

@@ -72,6 +72,17 @@ class PortSpec:
 
 
 @dataclass(frozen=True)
+class Place:
+    """A place of labgrid's: what is reserved there as a whole, and the coordinator that does it."""
+
+    coordinator: str  # HOST or HOST:PORT
+    name: str
+
+    def __str__(self) -> str:
+        return f"place {self.name} at {self.coordinator}"
+
+
+@dataclass(frozen=True)
 class HostSpec:
     """A machine with ports, and how it is reached.
 
@@ -94,6 +105,7 @@ class HostSpec:
     may: frozenset[Permission] = frozenset()
     bind: BindMode = "driver_override"
     hold: Holder = "pci-stub"
+    place: Place | None = None  # to be acquired before anything is done there
 
     @property
     def local(self) -> bool:

@@ -13,7 +13,8 @@ def print_inventory(inventory: Inventory) -> None:
     console = Console(markup=False, highlight=False)
     console.print(f"{inventory.path}{f': {inventory.name}' if inventory.name else ''}\n")
     hosts = _table(
-        *("host", "reached as", "CPUs", "NUMA node", "hugepages", "may be changed", "bound by")
+        *("host", "reached as", "CPUs", "NUMA node", "hugepages"),
+        *("may be changed", "bound by", "labgrid"),
     )
     ports = _table("port", "model", "link partner")
     for host in inventory.hosts:
@@ -25,6 +26,7 @@ def print_inventory(inventory: Inventory) -> None:
             str(host.hugepages),
             ", ".join(sorted(host.may)) or "nothing",
             host.bind,
+            host.place.name if host.place else "-",
         )
         for port in host.ports:
             partner = str(port.partner) if port.partner else "-"

@@ -27,6 +27,7 @@ from harness.measure.record import TUNING
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost.fidelity import fidelity
 from harness.realhost.memory import require_hugepages
+from harness.realhost.place import place_held
 from harness.realhost.programs import require_programs
 from harness.tuning.run import Tuning, tuned
 from harness.units import Clock, Fidelity
@@ -70,8 +71,10 @@ class RealLab:
 
     def describe(self) -> dict[str, str]:
         """For the record of a run."""
+        place = {"labgrid": str(self.spec.place)} if self.spec.place else {}
         found = {
             "kind": "real host",
+            **place,
             "fidelity": self.fidelity,
             "clock": self.clock,
             "qemu": self.qemu_version,
@@ -87,10 +90,10 @@ class RealLab:
 def open_real_lab(choice: RealChoice, *, run: str, progress: bool = True) -> Iterator[RealLab]:
     """The host that was chosen, held for `run` until the context ends.
 
-    Raises ConfigError, with the reason, if the host or one of its ports must not be used as it
-    is, and HostUnreachable if it cannot be reached.
+    Raises ConfigError, with the reason, if the host, its place in labgrid or one of its ports must
+    not be used as it is, and HostUnreachable if it cannot be reached.
     """
-    with reached(choice.host) as host, ExitStack() as stack:
+    with place_held(choice.host), reached(choice.host) as host, ExitStack() as stack:
         require_programs(host)
         _hold(host, choice.ports, Owner.of(run), stack)
         _require_restored(host, choice)
