@@ -15,4 +15,5 @@ pytest_plugins = [
     "fixtures.certificate",
     "fixtures.health",
     "fixtures.qualify",
+    "fixtures.hosts",
 ]

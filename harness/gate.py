@@ -14,7 +14,7 @@ from harness import ablation, options
 from harness.errors import ConfigError
 from harness.flags import add_to, as_arguments, option
 from harness.options import BenchOptions
-from harness.suite import become, run_suite, run_to_its_end, suite_argv
+from harness.suite import become, run_suite, run_to_its_end, suite_argv, workers_of
 from harness.variant import CONFIGURATION, told
 
 WORSE = 1
@@ -81,6 +81,11 @@ def checked(given: argparse.Namespace) -> tuple[BenchOptions, list[str]]:
     """A run of suites/comparison and the arguments for it: what is wrong with an option, or with
     the history, is told here, before pytest starts."""
     run = BenchOptions.of(given)
+    if workers_of(given.pytest):
+        raise ConfigError(
+            "-n: a comparison takes one host, and has it to itself",
+            remedy="start one for each host: --lab FILE#HOST",
+        )
     if run.kept:
         from harness.history import check_usable  # late: SQLAlchemy takes a while
 

@@ -6,6 +6,7 @@ The harness imports neither pytest nor a plot library: it becomes them, or waits
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -28,6 +29,12 @@ def suite_argv(name: str, run_dir: Path, arguments: Sequence[str]) -> list[str]:
     # pytest's summary would tell each error again, whole where $CI is set.
     shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]
     return [*argv, str(ROOT / "suites" / name), *shown, *arguments]
+
+
+def workers_of(arguments: Sequence[str]) -> str:
+    """What pytest-xdist's -n says among arguments for pytest: a number, "auto", "" if nothing."""
+    found = re.search(r"(?:^| )(?:-n[ =]?|--numprocesses[ =])(\w+)", " ".join(arguments))
+    return found[1] if found else ""
 
 
 def become(module: str, arguments: Sequence[str]) -> NoReturn:

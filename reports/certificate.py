@@ -59,6 +59,9 @@ def issue(subject: Subject, cases: Sequence[CaseRecord]) -> Certificate:
         because = f"no case failed, but only some were run ({subject.selection})"
     elif not counts["pass"]:
         verdict, because = "undecided", "no case passed, so nothing was shown"
+    elif apart := differing(subject):
+        verdict = "undecided"
+        because = f"no case failed, but the hosts that the run took differ in {', '.join(apart)}"
     else:
         verdict, because = "fit", f"no case failed, {counts['pass']} passed"
     return Certificate(
@@ -66,10 +69,30 @@ def issue(subject: Subject, cases: Sequence[CaseRecord]) -> Certificate:
     )
 
 
+TOLD_APART = {
+    "port under test": ("model", "driver", "version", "firmware-version"),
+    "host": ("kernel", "QEMU"),
+}
+"""Section of a subject to keys that are the same wherever one and the same thing is qualified."""
+
+
+def differing(subject: Subject) -> tuple[str, ...]:
+    """What tells the NICs and hosts apart that cases of one run were made on: then the cases of one
+    say nothing of another."""
+    each = (subject, *subject.others)
+    return tuple(
+        f"{key} of the {section}"
+        for section, keys in TOLD_APART.items()
+        for key in keys
+        if len({one.sections.get(section, {}).get(key) for one in each}) > 1
+    )
+
+
 def headline(certificate: Certificate) -> str:
     """The verdict in one line."""
     subject = certificate.subject
-    nic = f"the emulated {subject.model}" if subject.emulated else f"this {subject.model}"
+    models = " or ".join(dict.fromkeys(each.model for each in (subject, *subject.others)))
+    nic = f"the emulated {models}" if subject.emulated else f"this {models}"
     said: dict[str, str] = {
         "fit": f"{nic} is fit to carry VMs",
         "not fit": f"{nic} is not fit to carry VMs",
@@ -83,6 +106,12 @@ def lead(certificate: Certificate) -> list[str]:
     """What a reader must know before relying on the verdict."""
     counts, subject = certificate.counts, certificate.subject
     said = []
+    if subject.others:
+        each = (subject, *subject.others)
+        said.append(
+            f"The cases were made on {len(each)} hosts: "
+            f"{', '.join(f'{one.host} ({one.model} {one.bdf})' for one in each)}."
+        )
     if counts["skip"]:
         said.append(f"{_cases(counts['skip'])} skipped for a capability that is absent here.")
     if subject.emulated:
@@ -107,14 +136,14 @@ def _cases(count: int) -> str:
     return f"{count} case" if count == 1 else f"{count} cases"
 
 
-def case_table(family: str, cases: Sequence[CaseRecord]) -> Table:
-    """The cases of one family."""
+def case_table(family: str, cases: Sequence[CaseRecord], hosts: bool = False) -> Table:
+    """The cases of one family; with the host of each, if there are several `hosts`."""
     rows = tuple(
         (
             Cell(case.id.partition(".")[2], case.title),
             Cell(case.verdict, kind=ALIKE.get(case.verdict, "absent")),
             Cell(case.reason or "; ".join(case.evidence), _small(case)),
-            Cell(f"{case.seconds:.1f} s"),
+            Cell(f"{case.seconds:.1f} s", f"on {case.host}" if hosts and case.host else ""),
         )
         for case in cases
     )
@@ -163,9 +192,17 @@ def _write(certificate: Certificate, run_dir: Path) -> Path:
         "lead": lead(certificate),
         "kinds": ALIKE,
         "strips": {FAMILIES[family]: cases for family, cases in by_family.items() if cases},
-        "tables": [case_table(family, cases) for family, cases in by_family.items() if cases],
+        "tables": [
+            case_table(family, cases, bool(subject.others))
+            for family, cases in by_family.items()
+            if cases
+        ],
         "findings": finding_table(subject) if subject.findings else None,
-        "sections": [section_table(name, each) for name, each in subject.sections.items()],
+        "sections": [
+            section_table(f"{name} of {one.host}" if subject.others else name, each)
+            for one in (subject, *subject.others)
+            for name, each in one.sections.items()
+        ],
     }
     texts = {"json": msgspec.json.format(msgspec.json.encode(certificate)).decode()}
     for kind in ("md", "html"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,7 @@ AUTO, NESTED = "auto", "nested"
 class NestedChoice:
     """The nested lab."""
 
-    many: ClassVar = True  # may each of several workers open one of its own?
+    most: ClassVar[int | None] = None  # workers, each with one of its own: as many as you like
     why: str
     ports: PortPair = field(default_factory=PortPair)
 
@@ -35,21 +36,35 @@ class NestedChoice:
 
 @dataclass(frozen=True)
 class RealChoice:
-    """Two cabled ports of a host of an inventory."""
+    """Two cabled ports of a host of an inventory; beside it, what other hosts would do as well."""
 
-    many: ClassVar = False
     why: str
     inventory: Path
     host: HostSpec
     ports: PortPair
+    others: tuple[RealChoice, ...] = ()
+
+    @property
+    def each(self) -> tuple[RealChoice, ...]:
+        """This one and the others, each by itself, in the order of the inventory."""
+        return (replace(self, others=()), *self.others)
+
+    @property
+    def most(self) -> int:
+        """Workers at the most: each has a host to itself."""
+        return len(self.each)
 
     def testing(self, bdf: str) -> RealChoice:
-        """With `bdf` as the port under test, which may be any port of the host that has a partner
+        """With `bdf` as the port under test, on the hosts where it is a port that has a partner
         there; ConfigError if there is no such port."""
-        for ports in _pairs(self.host):
-            if bdf in (ports.dut, ports.partner):
-                return replace(self, ports=ports.testing(bdf))
-        raise _unfit(self.inventory, (self.host,), bdf)
+        fit = tuple(
+            replace(choice, ports=ports.testing(bdf))
+            for choice in self.each
+            for ports in itertools.islice(_pairs(choice.host, bdf), 1)
+        )
+        if not fit:
+            raise _unfit(self.inventory, tuple(choice.host for choice in self.each), bdf)
+        return replace(fit[0], others=fit[1:])
 
     def told(self) -> str:
         """In one line."""
@@ -114,20 +129,36 @@ def automatic(path: Path | None) -> Choice:
 
 
 def of_inventory(inventory: Inventory, name: str, why: str) -> RealChoice:
-    """The first port of the host `name`, or of the first host that has one, with its partner on
-    the same host. ConfigError if there is none."""
+    """The first port of the host `name`, or of each host that has one, with its partner on the
+    same host. ConfigError if there is none."""
     hosts = (inventory.host(name),) if name else inventory.hosts
-    for host in hosts:
-        for ports in _pairs(host):
-            return RealChoice(why, inventory.path, host, ports)
-    raise _unfit(inventory.path, hosts)
+    fit = tuple(
+        RealChoice(why, inventory.path, host, ports)
+        for host in hosts
+        for ports in itertools.islice(_pairs(host), 1)
+    )
+    if not fit:
+        raise _unfit(inventory.path, hosts)
+    return replace(fit[0], others=fit[1:])
 
 
-def _pairs(host: HostSpec) -> Iterator[PortPair]:
-    """Its ports whose partner is on the same host, each with that."""
+def require_room(choice: Choice, workers: int) -> None:
+    """ConfigError unless there is a lab for each of so many workers of one run."""
+    if choice.most is not None and workers > choice.most:
+        assert isinstance(choice, RealChoice)
+        names = ", ".join(each.host.name for each in choice.each)
+        raise ConfigError(
+            f"-n {workers}: a worker takes a host for itself, and there are {choice.most}: {names}",
+            remedy=f"-n {choice.most} at the most, or --lab nested",
+        )
+
+
+def _pairs(host: HostSpec, bdf: str = "") -> Iterator[PortPair]:
+    """Its ports whose partner is on the same host, each with that; of one port only, if named."""
     for port in host.ports:
-        if port.partner and port.partner.host == host.name:
-            yield PortPair(port.bdf, port.partner.bdf, host.may, host.binding)
+        partner = port.partner
+        if partner and partner.host == host.name and bdf in ("", port.bdf, partner.bdf):
+            yield PortPair(port.bdf, partner.bdf, host.may, host.binding)
 
 
 def _unfit(inventory: Path, hosts: tuple[HostSpec, ...], bdf: str = "") -> ConfigError:

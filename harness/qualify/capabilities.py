@@ -55,3 +55,8 @@ def require(rig: Rig, capabilities: Iterable[str]) -> None:
     for capability in capabilities:
         if lack := CAPABILITIES[capability](rig):
             raise MissingCapability(capability, lack)
+
+
+def lacking(rig: Rig, capabilities: Iterable[str]) -> frozenset[str]:
+    """Those of these names that the rig lacks."""
+    return frozenset(name for name in capabilities if CAPABILITIES[name](rig))

@@ -6,12 +6,11 @@ import argparse
 import os
 import sys
 
-from harness.errors import ConfigError
 from harness.flags import add_to, as_arguments
-from harness.lab.choice import choose
+from harness.lab.choice import choose, require_room
 from harness.options import free_run_dir
 from harness.qualify.options import OWN, SHARED, QualifyOptions
-from harness.suite import run_suite
+from harness.suite import run_suite, workers_of
 
 EPILOG = """\
 examples:
@@ -22,7 +21,8 @@ examples:
   nicproof qualify --family isolation            one family of cases only
   nicproof qualify --list                        what would be run, without running it
   nicproof qualify --soak 10m                    traffic on all VFs for ten minutes at the end
-  nicproof qualify -- -n 2                       two workers, each with a lab of its own
+  nicproof qualify --lab nested -n 2             two workers, each with a lab of its own
+  nicproof qualify --lab rack12.toml -n 3        three, each with a host of the inventory
 
 exit status: 0 fit (failures known of emulated hardware are told as deviations), 1 a case failed or
 the rig did, 2 wrong usage or interrupted
@@ -42,6 +42,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_to(parser.add_argument, (*OWN, *SHARED))
+    parser.add_argument(
+        "-n",
+        type=int,
+        dest="workers",
+        default=0,
+        metavar="N",
+        help="so many workers side by side, each with a host of the inventory, or a nested lab, of "
+        "its own",
+    )
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     parser.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
     parser.set_defaults(handler=_qualify)
@@ -54,16 +63,13 @@ def _qualify(given: argparse.Namespace) -> None:
         os.execv(sys.executable, [sys.executable, "-m", "fixtures.caselist", *wanted.families])
     lab = choose(given.lab, given.clock)
     if wanted.nic:
-        lab.testing(wanted.nic)
-    parallel = any(argument.startswith("-n") for argument in given.pytest)
-    if parallel and not lab.many:
-        raise ConfigError(
-            f"-n: a real host takes one worker, and this run takes {lab.told()}",
-            remedy="leave out -n, or use --lab nested",
-        )
+        lab = lab.testing(wanted.nic)
+    workers = workers_of(given.pytest) or str(given.workers or "")
+    if workers.isdecimal():
+        require_room(lab, int(workers))
     run_dir = free_run_dir(given.run_dir)
     given.run_dir = str(run_dir)
     arguments = [*as_arguments(given, (*OWN, *SHARED)), *given.pytest]
-    if parallel:
-        arguments.append("--dist=loadfile")  # cases of a file share guests
+    if workers:
+        arguments += [f"-n{workers}", "--dist=loadfile"]  # cases of a file share guests
     run_suite("qualification", run_dir, arguments)

@@ -22,6 +22,9 @@ VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 SUBJECT_FILE, CASES_FILE, CERTIFICATE = "subject.json", "cases.jsonl", "certificate"
 """In a run's directory: what is qualified; a case a line, as they end; the outcome (.json, ...)."""
 
+CLAIM_FILE = "claim.json"
+"""In a worker's directory, which also has a subject of its own."""
+
 Decider = Literal["device", "driver", "kernel", "qemu"]
 """Whose doing decides a case: the NIC and its firmware; its PF or VF driver; the rest of the
 host's kernel (PCI core, vfio, IOMMU, network stack); the host's QEMU."""
@@ -53,6 +56,7 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     evidence: tuple[str, ...] = ()  # what was seen, in the order in which it was
     silicon: str = ""  # on emulated hardware: what the verdict says about real hardware
     seconds: float = 0.0  # of the world's time, set-up and clean-up of the case included
+    host: str = ""  # where it was run; "" if it did not get that far
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,6 +78,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     fidelity: Fidelity
     clock: Clock
     model: str  # e.g. "82576"
+    host: str = ""
     bdf: str
     emulated: bool
     profile: str  # the profile's name; "generic" for a model that nicproof does not know
@@ -81,6 +86,15 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...] = ()
     selection: str = ""  # how cases were chosen, as options; "" for the whole suite
     finished: bool = False  # did every chosen case come to its end?
+    others: tuple[Subject, ...] = ()  # of other hosts, where cases of the same run were made
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """The host that one of several workers has, as it tells the one that hands out the cases."""
+
+    host: str = ""  # "": none
+    why: str = ""  # it has none
+    lacks: frozenset[str] = frozenset()  # the cases that the host cannot do, by pytest's ids
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,16 +114,39 @@ def family_of(case: str) -> str:
 
 def save(subject: Subject, run_dir: Path) -> None:
     """Write subject.json, whole or not at all."""
-    run_dir.mkdir(parents=True, exist_ok=True)
-    unfinished = run_dir / f".{SUBJECT_FILE}.{os.getpid()}.part"
-    unfinished.write_bytes(msgspec.json.encode(subject))
-    unfinished.replace(run_dir / SUBJECT_FILE)
+    _write(run_dir / SUBJECT_FILE, subject)
+
+
+def save_claim(claim: Claim, worker_dir: Path) -> None:
+    """Write claim.json, whole or not at all."""
+    _write(worker_dir / CLAIM_FILE, claim)
+
+
+def _write(path: Path, record: Subject | Claim) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unfinished.write_bytes(msgspec.json.encode(record))
+    unfinished.replace(path)
 
 
 def load_subject(run_dir: Path) -> Subject:
     """What a run qualified. ConfigError if the directory does not say, or not readably."""
     with _reading(run_dir):
         return msgspec.json.decode((run_dir / SUBJECT_FILE).read_bytes(), type=Subject)
+
+
+def load_claim(worker_dir: Path) -> Claim | None:
+    """What a worker has; None if it has no need of a host."""
+    path = worker_dir / CLAIM_FILE
+    return msgspec.json.decode(path.read_bytes(), type=Claim) if path.exists() else None
+
+
+def load_subjects(run_dir: Path) -> tuple[Subject, ...]:
+    """What the workers of a run found on their hosts, each host once; without workers, what the run
+    itself did. ConfigError as above."""
+    directories = sorted(path.parent for path in run_dir.glob(f"*/{SUBJECT_FILE}")) or [run_dir]
+    by_host = {found.host: found for found in map(load_subject, directories)}
+    return tuple(by_host.values())
 
 
 def load_cases(run_dir: Path) -> tuple[CaseRecord, ...]:

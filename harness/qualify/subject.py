@@ -24,6 +24,7 @@ def describe(rig: Rig, run: str, lab: dict[str, str]) -> Subject:
         fidelity=rig.fidelity,
         clock=rig.clock,
         model=profile.name(*found.ids),
+        host=rig.host.name,
         bdf=rig.port.bdf,
         emulated=rig.emulated,
         profile="generic" if profile.generic else profile.model,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from harness.qualify.record import CaseRecord, Subject, save
 from reports import certificate
@@ -116,7 +117,9 @@ def run(pytester: pytest.Pytester, run_dir: Path, *more: str) -> pytest.RunResul
     return pytester.runpytest_subprocess(*plugins, f"--run-dir={run_dir}", *more)
 
 
-def subject(emulated: bool = True, finished: bool = True, selection: str = "") -> Subject:
+def subject(
+    emulated: bool = True, finished: bool = True, selection: str = "", host: str = ""
+) -> Subject:
     return Subject(
         run="r",
         version="0",
@@ -124,6 +127,7 @@ def subject(emulated: bool = True, finished: bool = True, selection: str = "") -
         fidelity="nested-tcg" if emulated else "hardware",
         clock="virtual" if emulated else "wall",
         model="82576",
+        host=host,
         bdf="0000:01:00.0",
         emulated=emulated,
         profile="82576",
@@ -198,3 +202,27 @@ def test_whole_verdict(verdicts: list[str], finished: bool, selection: str, whol
     issued = certificate.issue(of, [case(each) for each in verdicts])
     assert issued.verdict == whole
     assert f"is {whole} " in certificate.headline(issued) or whole == "undecided"
+
+
+def test_a_run_on_several_hosts_is_one_certificate_if_they_are_alike(tmp_path: Path) -> None:
+    port = {"model": "82576", "driver": "igb", "firmware-version": "1.0"}
+    each = [
+        replace(subject(host=name), sections={"port under test": {**port, "BDF": name}})
+        for name in ("alpha", "beta")
+    ]
+    whole = replace(each[0], others=(each[1],))
+    save(whole, tmp_path)
+    made = [replace(case("pass", name), host=name) for name in ("alpha", "beta")]
+    (tmp_path / "cases.jsonl").write_bytes(b"\n".join(map(msgspec.json.encode, made)))
+    page, _ = certificate.render(tmp_path)
+    text = page.with_suffix(".md").read_text()
+    assert "is fit to carry VMs" in text
+    assert "made on 2 hosts: alpha (82576 0000:01:00.0), beta (82576 0000:01:00.0)." in text
+    assert "on alpha" in text and "port under test of beta" in text
+    newer = {"port under test": {**port, "firmware-version": "1.1"}}
+    apart = replace(whole, others=(replace(each[1], model="I350", sections=newer),))
+    issued = certificate.issue(apart, made)
+    assert issued.verdict == "undecided"
+    assert issued.because.endswith("differ in firmware-version of the port under test")
+    assert "82576 or I350" in certificate.headline(issued)
+    assert certificate.issue(apart, [*made, case("fail")]).verdict == "not fit"

@@ -13,9 +13,17 @@ from harness.errors import ConfigError
 from harness.host.local import LocalHost
 from harness.inventory.reading import parse
 from harness.inventory.spec import EVERYTHING
-from harness.lab.choice import Choice, NestedChoice, RealChoice, automatic, choose, of_inventory
+from harness.lab.choice import (
+    Choice,
+    NestedChoice,
+    RealChoice,
+    automatic,
+    choose,
+    of_inventory,
+    require_room,
+)
 from harness.options import BenchOptions
-from harness.suite import ROOT
+from harness.suite import ROOT, workers_of
 
 ONE, TWO, THREE, FOUR = (f"0000:0{number}:00.0" for number in (1, 2, 3, 4))
 
@@ -95,6 +103,8 @@ def test_the_port_to_qualify_may_be_any_that_is_cabled_on_the_host() -> None:
     assert choice.testing(ONE) == choice
     with pytest.raises(ConfigError, match=f"no port {ONE} of alpha has a partner there"):
         rack("alpha").testing(ONE)
+    with pytest.raises(ConfigError, match=r"no port .* of alpha, beta has a partner there"):
+        rack().testing("0000:09:00.0")
 
 
 def test_the_nested_lab_has_two_ports_where_all_may_be_changed() -> None:
@@ -182,12 +192,54 @@ def test_commands_tell_a_lab_that_cannot_be_before_anything_starts(
     assert [path.name for path in here.iterdir()] == ["rack.toml"]
 
 
-def test_workers_of_one_run_do_not_share_a_real_host(
-    here: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--lab=rack.toml", "-n3"), "there are 2: alpha, beta"),
+        (("--lab=rack.toml", "--", "-n", "3"), "there are 2: alpha, beta"),
+        (("--lab=rack.toml#beta", "-n2"), "there are 1: beta"),
+        (("--lab=rack.toml", f"--nic={FOUR}", "-n2"), "there are 1: beta"),
+    ],
+)
+def test_more_workers_than_hosts_are_told_before_anything_starts(
+    options: tuple[str, ...], said: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "rack.toml").write_text(RACK)
-    assert cli.main(["qualify", "--lab=rack.toml", "--", "-n", "2"]) == 2
-    assert "-n: a real host takes one worker" in capsys.readouterr().err
+    assert cli.main(["qualify", *options]) == 2
+    assert said in capsys.readouterr().err
+    assert [path.name for path in here.iterdir()] == ["rack.toml"]
+
+
+@pytest.mark.parametrize("command", [("bench",), ("ab", "--ablate=vhost")])
+def test_a_comparison_takes_one_host(
+    command: tuple[str, ...], here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (here / "rack.toml").write_text(RACK)
+    assert cli.main([*command, "--lab=rack.toml", "--", "-n2"]) == 2
+    assert "a comparison takes one host" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "workers"),
+    [
+        (("-n", "2"), "2"),
+        (("-x", "-n3"), "3"),
+        (("-nauto",), "auto"),
+        (("--numprocesses=4", "-x"), "4"),
+        (("-k", "no-n2", "--nic=x"), ""),
+    ],
+)
+def test_workers_among_arguments_for_pytest(arguments: tuple[str, ...], workers: str) -> None:
+    assert workers_of(arguments) == workers
+
+
+def test_other_hosts_that_would_do_are_known() -> None:
+    choice = rack()
+    assert [each.host.name for each in choice.each] == ["alpha", "beta"]
+    assert choice.most == 2 and not any(each.others for each in choice.each)
+    require_room(choice, 2)
+    require_room(NestedChoice("so it is"), 99)
+    assert choice.testing(ONE).host.name == "beta", "on the host that has it"
 
 
 def test_a_bench_knows_its_lab(here: Path) -> None:

@@ -1,0 +1,122 @@
+"""Which worker gets which case, by real sessions of pytest-xdist.
+
+The workers only say that they have a host, and what it lacks, as the file `claims` has it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from harness.qualify.record import load_subject, save
+from suites.selftest.test_cases import found, subject
+
+pytest_plugins = ["pytester"]
+
+CONFTEST = """
+import json
+from pathlib import Path
+from types import SimpleNamespace
+import msgspec
+import pytest
+from fixtures.cases import STANDING
+from fixtures.options import BENCH_OPTIONS, worker_id
+from fixtures.scheduling import HostScheduling
+from harness.qualify.record import Claim, save_claim
+
+CLAIMS = json.loads(Path(__file__).with_name("claims").read_text())
+
+def pytest_xdist_make_scheduler(config, log):
+    return HostScheduling(config, log, config.stash[BENCH_OPTIONS].run_dir)
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    said = CLAIMS.get(worker_id(config))
+    if said is not None:
+        lacks = [item.nodeid for item in items if any(word in item.name for word in said["lacks"])]
+        claim = msgspec.convert({**said, "lacks": lacks}, Claim)
+        save_claim(claim, config.stash[BENCH_OPTIONS].run_dir / worker_id(config))
+        config.stash[STANDING] = SimpleNamespace(host=SimpleNamespace(name=claim.host))
+"""
+
+CASES = """
+import pytest
+pytestmark = pytest.mark.case("driver")
+
+@pytest.mark.parametrize("n", range(3))
+def test_ptp(n): pass
+
+@pytest.mark.parametrize("n", range(3))
+def test_sriov(n): pass
+
+@pytest.mark.parametrize("n", range(3))
+def test_rare(n): pass
+
+def test_plain(): pass
+"""
+
+PLUGINS = ("options", "progress", "errors", "cases", "certificate")
+
+
+def run(
+    pytester: pytest.Pytester, run_dir: Path, claims: dict[str, dict[str, object]], **more: str
+) -> pytest.RunResult:
+    pytester.makeconftest(CONFTEST)
+    pytester.path.joinpath("claims").write_text(json.dumps(claims))
+    pytester.makepyfile(**({"test_ptp": CASES, "test_lifecycle": CASES} | more))
+    plugins = [f"-pfixtures.{name}" for name in PLUGINS]
+    options = (f"--run-dir={run_dir}", f"-n{len(claims)}")
+    return pytester.runpytest_subprocess(*plugins, *options)
+
+
+def has(host: str, *lacks: str) -> dict[str, object]:
+    return {"host": host, "lacks": lacks}
+
+
+def test_a_case_goes_where_it_can_be_done(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """And the run knows where each was made."""
+    for name in ("gw0", "gw1", "gw2"):
+        save(subject(host=name.replace("gw", "host")), tmp_path / name)
+    claims = {"gw0": has("host0", "ptp", "rare"), "gw1": has("host1", "sriov", "rare")}
+    assert run(pytester, tmp_path, claims).ret == 0
+    made = found(tmp_path)
+    assert len(made) == 20, "those that no host can do are run all the same, to be skipped there"
+    assert {record.host for name, record in made.items() if "sriov" in name} == {"host0"}
+    assert {record.host for name, record in made.items() if "ptp[" in name} == {"host1"}
+    whole = load_subject(tmp_path)
+    assert [each.host for each in (whole, *whole.others)] == ["host0", "host1"]
+
+
+def test_a_worker_without_a_host_says_why_and_the_others_go_on(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    claims = {"gw0": {"why": "alpha is in use by ada", "lacks": ()}, "gw1": has("beta")}
+    result = run(pytester, tmp_path, claims)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["gw0: alpha is in use by ada"])
+    made = found(tmp_path)
+    assert len(made) == 20 and {record.host for record in made.values()} == {"beta"}
+
+
+def test_a_run_without_any_host_is_in_error(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    claims: dict[str, dict[str, object]] = {
+        name: {"why": f"{name} is in use by ada", "lacks": ()} for name in ("gw0", "gw1")
+    }
+    result = run(pytester, tmp_path, claims)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines_random(["*gw0 is in use by ada*", "*gw1 is in use by ada*"])
+    assert not (tmp_path / "cases.jsonl").exists()
+
+
+def test_what_a_dead_worker_had_before_it_goes_to_the_others(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    """Among them one that takes its place."""
+    deadly = "import os\n" + CASES + "\ndef test_deadly_ptp(): os._exit(7)\n"
+    claims = {"gw0": has("alpha"), "gw1": has("beta", "deadly")}
+    result = run(pytester, tmp_path, claims, test_stress=deadly)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running*test_deadly_ptp*"])
+    assert len(found(tmp_path)) == 30
