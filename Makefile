@@ -10,7 +10,7 @@ BENCHMARK = $(VENV)/bin/pytest --lab=nested --progress --capture=no -q $(if $(RU
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench qualify bench-accounting bench-calibration bench-clocks bench-endurance drill
+.PHONY: help bench qualify qualify-hosts bench-accounting bench-calibration bench-clocks bench-endurance drill
 .PHONY: test setup tools test-tools check image clean
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make bench QUICK=1  the same with two boots a path, about 6 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
 	@echo "make qualify        is its NIC fit to carry VMs? cases and a certificate, 13 minutes"
+	@echo "make qualify-hosts  do three labs as three hosts find what one does? 25 minutes, 14 GB of memory"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
@@ -32,6 +33,10 @@ bench: setup
 
 qualify: setup
 	$(NICPROOF) qualify $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
+
+qualify-hosts: RUN_DIR ?= results/hosts
+qualify-hosts: setup
+	$(VENV)/bin/python -m suites.benchmarks.hosts $(RUN_DIR) $(ARGS)
 
 bench-accounting: setup
 	$(BENCHMARK) suites/benchmarks/test_accounting_cost.py

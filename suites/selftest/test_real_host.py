@@ -34,6 +34,7 @@ from harness.qemu.argv import RUN
 from harness.qemu.config import GuestConfig, Hugepages
 from harness.tuning.governor import NONE
 from reports import frames
+from suites.lab_toml import host_table
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -87,31 +88,6 @@ def inventory(
     path = directory / "lab.toml"
     path.write_text(host_table(lab, "l1", "127.0.0.1", may, more))
     return path
-
-
-def host_table(
-    lab: NestedLab,
-    name: str,
-    address: str,
-    may: str = '"bind", "sriov"',
-    more: str = 'cpus = "0"',
-) -> str:
-    return f"""
-        [host.{name}]
-        address = "{address}"
-        user = "root"
-        ssh_port = {lab.ssh_port}
-        identity = "{lab.image.keys.client}"
-        ssh_config = "/dev/null"
-        known_hosts = "known_hosts"
-        {more}
-        may = [{may}]
-
-        [[host.{name}.port]]
-        bdf = "{lab.ports.dut}"
-        model = "82576"
-        partner = "{lab.ports.partner}"
-        """
 
 
 def nicproof(*argv: str) -> CommandResult:

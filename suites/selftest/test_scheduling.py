@@ -9,9 +9,11 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from harness.qualify.record import load_subject, save
-from suites.selftest.test_cases import found, subject
+from harness.qualify.record import CaseRecord, Verdict, load_subject, save
+from suites.benchmarks import hosts
+from suites.selftest.test_cases import case, found, subject
 
 pytest_plugins = ["pytester"]
 
@@ -120,3 +122,21 @@ def test_what_a_dead_worker_had_before_it_goes_to_the_others(
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running*test_deadly_ptp*"])
     assert len(found(tmp_path)) == 30
+
+
+def test_what_many_hosts_found_is_held_against_what_one_did() -> None:
+    def made(host: str, verdicts: dict[str, Verdict]) -> list[CaseRecord]:
+        return [replace(case(verdict, name), host=host) for name, verdict in verdicts.items()]
+
+    one = made("lab1", {"a": "pass", "b": "deviation", "c": "skip"})
+    many = [*made("lab1", {"a": "pass"}), *made("lab2", {"b": "fail", "d": "pass"})]
+    assert hosts.apart(one, one) == []
+    assert hosts.apart(one, many) == [
+        "ptp.b: deviation alone, fail on many",
+        "ptp.c: skip alone, not run on many",
+        "ptp.d: not run alone, pass on many",
+    ]
+    said = hosts.report(one, many, {"one": 100, "many": 40})
+    assert "2 hosts: 3 cases in 40 s, 2.50 times as fast" in said
+    assert "  lab2: 2 cases" in said and "ptp.b" in said
+    assert "the verdicts are the same" in hosts.report(one, one, {"one": 1, "many": 1})
