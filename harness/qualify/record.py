@@ -23,7 +23,7 @@ SUBJECT_FILE, CASES_FILE, CERTIFICATE = "subject.json", "cases.jsonl", "certific
 """In a run's directory: what is qualified; a case a line, as they end; the outcome (.json, ...)."""
 
 CLAIM_FILE = "claim.json"
-"""In a worker's directory, which also has a subject of its own."""
+"""In a worker's directory, which also has a subject of its own, while it holds its host."""
 
 Decider = Literal["device", "driver", "kernel", "qemu"]
 """Whose doing decides a case: the NIC and its firmware; its PF or VF driver; the rest of the
@@ -90,11 +90,13 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """The host that one of several workers has, as it tells the one that hands out the cases."""
+    """The host that one of several workers has, for as long as it has it: so it tells whoever
+    hands out the cases."""
 
     host: str = ""  # "": none
     why: str = ""  # it has none
     lacks: frozenset[str] = frozenset()  # the cases that the host cannot do, by pytest's ids
+    pid: int = 0  # of the worker
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):

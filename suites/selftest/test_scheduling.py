@@ -6,11 +6,14 @@ The workers only say that they have a host, and what it lacks, as the file `clai
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from harness.deadline import Deadline
 from harness.qualify.record import CaseRecord, Verdict, load_subject, save
 from suites.benchmarks import hosts
 from suites.selftest.test_cases import case, found, subject
@@ -19,6 +22,7 @@ pytest_plugins = ["pytester"]
 
 CONFTEST = """
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 import msgspec
@@ -38,7 +42,7 @@ def pytest_collection_modifyitems(config, items):
     said = CLAIMS.get(worker_id(config))
     if said is not None:
         lacks = [item.nodeid for item in items if any(word in item.name for word in said["lacks"])]
-        claim = msgspec.convert({**said, "lacks": lacks}, Claim)
+        claim = msgspec.convert({**said, "lacks": lacks, "pid": os.getpid()}, Claim)
         save_claim(claim, config.stash[BENCH_OPTIONS].run_dir / worker_id(config))
         config.stash[STANDING] = SimpleNamespace(host=SimpleNamespace(name=claim.host))
 """
@@ -59,18 +63,25 @@ def test_rare(n): pass
 def test_plain(): pass
 """
 
-PLUGINS = ("options", "progress", "errors", "cases", "certificate")
+PLUGINS = ("options", "progress", "errors", "cases", "certificate", "hosts")
 
 
 def run(
     pytester: pytest.Pytester, run_dir: Path, claims: dict[str, dict[str, object]], **more: str
 ) -> pytest.RunResult:
+    prepare(pytester, claims, **more)
+    return pytester.runpytest_subprocess(*options(run_dir, len(claims)))
+
+
+def prepare(pytester: pytest.Pytester, claims: dict[str, dict[str, object]], **more: str) -> None:
     pytester.makeconftest(CONFTEST)
     pytester.path.joinpath("claims").write_text(json.dumps(claims))
     pytester.makepyfile(**({"test_ptp": CASES, "test_lifecycle": CASES} | more))
-    plugins = [f"-pfixtures.{name}" for name in PLUGINS]
-    options = (f"--run-dir={run_dir}", f"-n{len(claims)}")
-    return pytester.runpytest_subprocess(*plugins, *options)
+
+
+def options(run_dir: Path, workers: int) -> tuple[str, ...]:
+    plugins = (f"-pfixtures.{name}" for name in PLUGINS)
+    return (*plugins, f"--run-dir={run_dir}", f"-n{workers}")
 
 
 def has(host: str, *lacks: str) -> dict[str, object]:
@@ -140,3 +151,36 @@ def test_what_many_hosts_found_is_held_against_what_one_did() -> None:
     assert "2 hosts: 3 cases in 40 s, 2.50 times as fast" in said
     assert "  lab2: 2 cases" in said and "ptp.b" in said
     assert "the verdicts are the same" in hosts.report(one, one, {"one": 1, "many": 1})
+
+
+HOLDING = """
+import os, time
+from pathlib import Path
+import pytest
+pytestmark = pytest.mark.case("driver")
+
+@pytest.fixture(scope="session")
+def changed():
+    Path("changed").touch()
+    yield
+    time.sleep(12)  # longer than pytest-xdist waits
+    Path("changed").unlink()
+
+def test_holding(changed):
+    time.sleep(100)
+"""
+
+
+def test_an_interrupted_run_waits_until_its_hosts_are_put_back(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    """SIGTERM is for the controller only, as a CI job's is."""
+    prepare(pytester, {"gw0": has("alpha")}, test_stress=HOLDING, test_ptp="", test_lifecycle="")
+    argv = (sys.executable, "-m", "pytest", *options(tmp_path, 1))
+    changed = pytester.path / "changed"
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(argv, stdout=log) as session:
+        Deadline(60, "the case").poll(changed.exists)
+        session.terminate()
+        session.wait(60)
+    assert not changed.exists()
+    assert not list(tmp_path.glob("*/claim.json"))
