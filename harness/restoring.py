@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.host.base import Host
+from harness.host.strays import end_strays
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.lock import owners
 from harness.inventory.reach import reached
@@ -26,9 +27,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser(
         "restore",
         help="undo what a run left that was killed or lost its host",
-        description="Undo, from the journal on the host, what runs left that were killed or lost "
-        "their connection, the newest change first; then modules that were loaded, if nobody else "
-        "is at work there. A run that is still alive is left alone.",
+        description="End what is still under way of runs that were killed or lost their "
+        "connection, and undo, from the journal on the host, what they left, the newest change "
+        "first; then modules that were loaded, if nobody else is at work there. A run that is "
+        "still alive is left alone.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -42,9 +44,18 @@ def _restore(given: argparse.Namespace) -> None:
 
 
 def restore_aloud(host: Host) -> None:
-    """Undo what is left over, a line each. LabError if not everything could be undone."""
+    """Undo what is left over, a line each. LabError if not everything could be undone.
+
+    First what still runs of it is ended, so that nothing changes behind our back; locks of runs
+    that are dead end with that.
+    """
+    ended = end_strays(host)
+    if ended:
+        names = ", ".join(sorted(set(ended)))
+        print(f"{host.name}: ended what a run that was killed had under way: {names}")
     alive = {owner.run: owner for owner in owners(host)}
     for owner in alive.values():
         print(f"{host.name}: left alone, since it is at work: {owner}")
-    if not restore(host, alive=alive, tell=lambda what: print(f"{host.name}: undone: {what}")):
+    undone = restore(host, alive=alive, tell=lambda what: print(f"{host.name}: undone: {what}"))
+    if not ended and not undone:
         print(f"{host.name}: nothing to restore")

@@ -14,6 +14,7 @@ from typing import IO
 
 from harness.errors import DeadlineExpired, LabError
 from harness.host.base import CommandResult
+from harness.host.strays_agent import MARK
 
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -117,7 +118,12 @@ class LocalHost:
 
     def __init__(self, name: str = "localhost", env: dict[str, str] | None = None) -> None:
         self.name = name
-        self._env = {**os.environ, **env} if env else None
+        self._env = env or {}
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        """With the mark of what we start, see harness/host/strays.py."""
+        return {**os.environ, **self._env, MARK: str(os.getpid())}
 
     def run(
         self,
@@ -135,7 +141,7 @@ class LocalHost:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 start_new_session=True,
-                env=self._env,
+                env=self._environment,
             )
         except OSError as error:
             raise _cannot_start(self.name, argv, error) from error
@@ -152,7 +158,7 @@ class LocalHost:
 
     @contextmanager
     def spawn(self, argv: Sequence[str]) -> Iterator[LocalProcess]:
-        process = LocalProcess(self.name, tuple(argv), self._env)
+        process = LocalProcess(self.name, tuple(argv), self._environment)
         try:
             yield process
         finally:

@@ -1,9 +1,9 @@
 """A machine behind OpenSSH: a lab server, or the nested lab's L1.
 
 One master connection carries everything; each command is a client of its control socket, which
-costs a few milliseconds instead of a key exchange. The master's remote command is `cat`, fed from
-a pipe that only this process holds: when the harness dies, however it dies, the pipe closes, `cat`
-ends and the connection with it.
+costs a few milliseconds instead of a key exchange. The master's remote command is KEEPER, fed from
+a pipe that only this process holds: when the harness dies, however it dies, the pipe closes, and
+the keeper ends the connection. What is under way then is a stray (harness/host/strays.py).
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from harness.host.base import CommandResult
 from harness.host.guard import guarded
 from harness.host.local import PipedProcess, end_group
 from harness.host.rundir import short_dir
+from harness.host.strays import marked
 
 KILL_AFTER = 2
 """Seconds between SIGTERM and SIGKILL for a remote command that passed its time."""
@@ -45,6 +46,11 @@ GLOB = r"""IFS=; for p in $1; do if [ -e "$p" ] || [ -L "$p" ]; then printf '%s\
 """With IFS empty an unquoted expansion is matched against files but never split."""
 
 EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
+
+KEEPER = """exec sh -c 'cat; read -r _ _ _ parent _ </proc/$$/stat
+[ "$parent" != "$PPID" ] || [ "$parent" = 1 ] || kill "$parent"'"""
+"""Give back what comes until nothing more can come, then end the connection's end on the host, if
+that is still our parent. Without that the connection would last as long as any command in it."""
 
 _BASE = (
     "-T",
@@ -73,7 +79,7 @@ class Target:
             *("-o", f"ServerAliveInterval={ALIVE_INTERVAL}"),
             *("-o", f"ServerAliveCountMax={ALIVE_COUNT}"),
             *("-o", "ClearAllForwardings=yes"),
-            *(*self.options, self.destination, "cat"),
+            *(*self.options, self.destination, KEEPER),
         )
 
     def client(self, control: Path, *extra: str) -> tuple[str, ...]:
@@ -90,8 +96,12 @@ class Target:
 
 def remote_command(argv: Sequence[str], timeout: float) -> str:
     """The line for the remote shell: `argv`, quoted, ended after `timeout` seconds."""
-    limit = ("timeout", "-v", "-k", str(KILL_AFTER), f"{timeout:.3f}")
-    return shlex.join((*limit, *argv))
+    return _line(("timeout", "-v", "-k", str(KILL_AFTER), f"{timeout:.3f}", *argv))
+
+
+def _line(argv: Sequence[str]) -> str:
+    """`argv` in place of the remote shell, whichever that is; so it is sshd's own child."""
+    return f"exec {shlex.join(marked(argv))}"
 
 
 def glob_argv(pattern: str) -> tuple[str, ...]:
@@ -114,7 +124,7 @@ class SshProcess(PipedProcess):
     """A remote command; the local child is its ssh client."""
 
     def __init__(self, owner: SshHost, argv: tuple[str, ...]) -> None:
-        super().__init__(owner.name, owner.client_argv(shlex.join(guarded(argv))))
+        super().__init__(owner.name, owner.client_argv(_line(guarded(argv))))
         self._owner = owner
         self.argv = argv
 
@@ -315,7 +325,7 @@ def _master(name: str, target: Target, directory: Path, timeout: float) -> Itera
 
 
 def _await_echo(child: subprocess.Popen[bytes], deadline: Deadline) -> None:
-    """Return once the remote `cat` has sent back a line; OSError if the connection ended."""
+    """Return once the keeper has sent back a line; OSError if the connection ended."""
     assert child.stdin is not None and child.stdout is not None
     token, seen = b"nicproof is here\n", b""
     child.stdin.write(token)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from harness.errors import ConfigError
 from harness.guest.image import deploy
 from harness.host.base import Host
+from harness.host.strays import strays
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.guard import require
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
@@ -118,7 +119,13 @@ def _hold(host: Host, ports: PortPair, owner: Owner, stack: ExitStack) -> None:
 
 
 def _require_restored(host: Host, choice: RealChoice) -> None:
-    """ConfigError if a run left changes behind that is no longer alive."""
+    """ConfigError if a run left changes behind, or commands under way, that is no longer alive."""
+    if running := strays(host):
+        raise ConfigError(
+            f"{host.name}: what a run that was killed had started there still runs: "
+            f"{', '.join(sorted(set(running)))}",
+            remedy=choice.restore,
+        )
     runs = left_over(host, {owner.run for owner in owners(host)})
     if runs:
         raise ConfigError(

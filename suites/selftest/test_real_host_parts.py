@@ -95,6 +95,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
 
     monkeypatch.setattr(real, "reached", reached)
     monkeypatch.setattr(real, "require", lambda *_: None)
+    monkeypatch.setattr(real, "strays", lambda _: ())
     monkeypatch.setattr(real, "ensure_image", lambda **_: LabImage(image))
     return host
 
@@ -177,6 +178,19 @@ def test_what_a_crashed_run_left_is_a_reason_not_to_begin(
     crashed(host, "run-0")
     with (
         pytest.raises(ConfigError, match="that did not come to their end: run-0") as refused,
+        open_real_lab(choice, run="run", progress=False),
+    ):
+        pass
+    assert refused.value.remedy == "nicproof restore alpha --inventory lab.toml"
+    assert locks.held == []
+
+
+def test_what_a_crashed_run_still_has_under_way_is_one_too(
+    choice: RealChoice, locks: Locks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(real, "strays", lambda _: ("timeout", "ip", "timeout"))
+    with (
+        pytest.raises(ConfigError, match="had started there still runs: ip, timeout") as refused,
         open_real_lab(choice, run="run", progress=False),
     ):
         pass

@@ -30,6 +30,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(restoring, "reached", reached)
     monkeypatch.setattr(restoring, "owners", lambda _: ())
+    monkeypatch.setattr(restoring, "end_strays", lambda _: ())
     return host
 
 
@@ -82,6 +83,21 @@ def test_a_run_that_is_at_work_is_left_alone(
         "localhost: nothing to restore\n"
     )
     assert host.glob(f"{DIRECTORY}/run-1/*")
+
+
+def test_what_still_runs_is_ended_before_anything_else(
+    host: RootedHost, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def end(_: RootedHost) -> tuple[str, ...]:
+        assert capsys.readouterr().out == ""
+        return ("timeout", "ip", "timeout")
+
+    crashed(host, "run-1", "one")
+    monkeypatch.setattr(restoring, "end_strays", end)
+    told = "localhost: ended what a run that was killed had under way: ip, timeout\n"
+    for undone in ("localhost: undone: change one\n", ""):
+        assert cli.main(["restore"]) == 0
+        assert capsys.readouterr().out == told + undone
 
 
 @pytest.mark.usefixtures("host")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,7 +16,7 @@ from hypothesis import strategies as st
 from harness.host import guard
 from harness.host.local import LocalHost, PipedProcess
 from harness.host.rundir import PREFIX, short_dir
-from harness.host.ssh import EXISTS, Target, glob_argv, remote_command, write_argv
+from harness.host.ssh import EXISTS, KEEPER, Target, glob_argv, remote_command, write_argv
 
 WORDS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), max_size=5
@@ -45,6 +48,45 @@ def test_a_command_that_passes_its_time_is_ended_by_the_other_side() -> None:
 def test_a_command_that_ignores_sigterm_is_killed() -> None:
     stubborn = ("sh", "-c", "trap '' TERM; sleep 30; sleep 30")
     assert remote(remote_command(stubborn, 0.1))[0] == 137
+
+
+def test_a_connection_ends_when_nobody_holds_it_any_more() -> None:
+    """A shell plays the connection's end on the host: it would go on for a minute."""
+    keeper = KEEPER.removeprefix("exec ")
+    with subprocess.Popen(
+        ("sh", "-c", f"{keeper}; sleep 61.5"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as end:
+        assert end.stdin is not None and end.stdout is not None
+        end.stdin.write(b"hello\n")
+        end.stdin.flush()
+        assert end.stdout.readline() == b"hello\n"
+        assert end.poll() is None
+        end.stdin.close()
+        assert end.wait(10) == -signal.SIGTERM
+
+
+ORPHANED = """
+import ctypes, os, subprocess, sys
+ctypes.CDLL(None).prctl(36, 1)  # PR_SET_CHILD_SUBREAPER, prctl(2): orphans become our children
+ours, held = os.pipe()
+script = f"{sys.argv[1]} <&{ours} & read -r _"
+streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+end = subprocess.Popen(("sh", "-c", script), pass_fds=(ours,), **streams)
+os.write(held, b"hello\\n")
+end.stdout.readline()
+end.stdin.close()
+end.wait()
+os.close(held)
+os.close(ours)
+os.wait()
+print("alive")
+"""
+
+
+def test_a_keeper_that_was_orphaned_does_not_end_who_adopts_it() -> None:
+    """On most hosts that is init."""
+    said = LocalHost().run((sys.executable, "-c", ORPHANED, KEEPER.removeprefix("exec ")))
+    assert said.text == "alive\n"
 
 
 NAMES = ("a", "b c", "$(touch pwned)", "*", "x;y", "q'", "[z]", "back\\slash", ".hidden")

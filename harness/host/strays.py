@@ -1,0 +1,54 @@
+"""Commands that outlive whoever had them started: how they are known, and ended.
+
+When the harness is killed or a connection is cut, a command that is under way on the host goes on,
+to its time limit if need be, and may change something that `restore` has just put back. So whatever
+the harness starts on a host carries in its environment the process there that it was started by:
+the connection's end (sshd), or the harness itself where that is on this machine. Once that
+process is gone, nobody waits for the command any more: it is a stray.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from harness.errors import LabError
+from harness.host.base import Host
+from harness.host.program import last_words, program
+from harness.host.strays_agent import MARK
+
+MARKED = f'[ $PPID != 1 ] || exit; export {MARK}=$PPID LC_ALL=C; "$@"; exit $?'
+"""The parent of the shell that an sshd starts is the connection's end, unless that has just gone. What
+commands say is read by programs, so all say it in one language. The shell stays, to make a status
+of a signal: of a command that a signal ended, sshd tells none."""
+
+LIMIT = 30.0
+"""Seconds that strays may need to end: one may be in a system call that must come to its end."""
+
+
+def marked(argv: Sequence[str]) -> tuple[str, ...]:
+    """argv of `argv` with the shell's parent for its starter."""
+    return ("sh", "-c", MARKED, "sh", *argv)
+
+
+def strays(host: Host) -> tuple[str, ...]:
+    """Names of the processes on `host` that are strays."""
+    return _told(host, "tell")
+
+
+def end_strays(host: Host) -> tuple[str, ...]:
+    """End all strays on `host` for certain; returns their names, when they are gone.
+
+    LabError if one does not end.
+    """
+    return _told(host, "end")
+
+
+def _told(host: Host, verb: str) -> tuple[str, ...]:
+    argv = (*program("harness.host", "strays"), verb, f"{LIMIT:g}")
+    result = host.run(argv, timeout=LIMIT + 10.0, check=False)
+    if result.returncode != 0:
+        raise LabError(
+            f"{host.name}: what runs that were killed had started there: {last_words(result)}",
+            remedy=f"see `ps` on {host.name}; a process in state D waits for a device",
+        )
+    return tuple(result.text.split("\n")[:-1])
