@@ -8,6 +8,7 @@ the keeper ends the connection. What is under way then is a stray (harness/host/
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import select
@@ -179,7 +180,8 @@ class SshHost:
 
     def read(self, path: str) -> bytes:
         result = self.run(("cat", "--", path), check=False)
-        if result.returncode != 0 and not self.exists(path):
+        # To ask afterwards whether it exists would be to ask about another moment.
+        if result.returncode != 0 and result.error.rstrip().endswith(os.strerror(errno.ENOENT)):
             raise FileNotFoundError(f"{self.name}: {path}")
         return result.checked().stdout
 

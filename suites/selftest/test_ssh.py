@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.errors import CommandFailed
 from harness.host import guard
 from harness.host.local import LocalHost, PipedProcess
 from harness.host.rundir import PREFIX, short_dir
-from harness.host.ssh import EXISTS, KEEPER, Target, glob_argv, remote_command, write_argv
+from harness.host.ssh import EXISTS, KEEPER, SshHost, Target, glob_argv, remote_command, write_argv
 
 WORDS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), max_size=5
@@ -48,6 +50,38 @@ def test_a_command_that_passes_its_time_is_ended_by_the_other_side() -> None:
 def test_a_command_that_ignores_sigterm_is_killed() -> None:
     stubborn = ("sh", "-c", "trap '' TERM; sleep 30; sleep 30")
     assert remote(remote_command(stubborn, 0.1))[0] == 137
+
+
+class ShellHost(SshHost):
+    """A host behind a shell of this machine instead of ssh."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__("shell", Target("nowhere"), directory, str)
+
+    def client_argv(self, command: str) -> tuple[str, ...]:
+        return ("sh", "-c", command)
+
+
+def test_a_file_is_read_or_is_not_there(tmp_path: Path) -> None:
+    host, file = ShellHost(tmp_path), tmp_path / "No such file or directory"
+    with pytest.raises(FileNotFoundError, match=r"shell: .*/No such"):
+        host.read(str(file))
+    file.write_bytes(b"con\0tent")
+    assert host.read(str(file)) == b"con\0tent"
+    with pytest.raises(CommandFailed, match="Is a directory"):
+        host.read(str(tmp_path))
+
+
+def test_a_file_that_comes_into_being_while_it_is_looked_for_was_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = tmp_path / "cat"
+    slow.write_text(f'#!/bin/sh\n{shutil.which("cat")} "$@"; status=$?; : >$2; exit $status\n')
+    slow.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(FileNotFoundError):
+        ShellHost(tmp_path).read(f"{tmp_path}/late")
+    assert (tmp_path / "late").exists()
 
 
 def test_a_connection_ends_when_nobody_holds_it_any_more() -> None:
