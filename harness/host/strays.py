@@ -17,9 +17,9 @@ from harness.host.program import last_words, program
 from harness.host.strays_agent import MARK
 
 MARKED = f'[ $PPID != 1 ] || exit; export {MARK}=$PPID LC_ALL=C; "$@"; exit $?'
-"""The parent of the shell that an sshd starts is the connection's end, unless that has just gone. What
-commands say is read by programs, so all say it in one language. The shell stays, to make a status
-of a signal: of a command that a signal ended, sshd tells none."""
+"""The parent of the shell that an sshd starts is the connection's end, unless that has just gone.
+What commands say is read by programs, so all say it in one language. The shell stays, to make a
+status of a signal: of a command that a signal ended, sshd tells none."""
 
 LIMIT = 30.0
 """Seconds that strays may need to end: one may be in a system call that must come to its end."""
