@@ -63,6 +63,20 @@ class Partner:
                 )
 
 
+BACK = """
+netns=$1 port=$2
+shift 2
+if ip -n "$netns" link show dev "$port" >/dev/null 2>&1; then
+    ip -n "$netns" link set "$port" down || exit
+    [ $# = 0 ] || ip netns exec "$netns" "$@" || exit
+    ip -n "$netns" link set "$port" netns 1 || exit
+fi
+ip netns del "$netns"
+"""
+"""Bring port $2 back from namespace $1, its rings set by the rest of the arguments, and remove the
+namespace. The port may not have been moved yet, nor the namespace have been completed."""
+
+
 @contextmanager
 def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> Iterator[Partner]:
     """The partner's port in its namespace, addressed and up; afterwards back where it was.
@@ -81,16 +95,9 @@ def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> It
     netns = plan.partner_netns
     inside = ("ip", "netns", "exec", netns)
     short = rings(host, interface)
-    shorten = ((*inside, *set_rings(interface, short.rx, short.tx)),) if short else ()
-    undo = [
-        Run(argv, when=f"/run/netns/{netns}")
-        for argv in (
-            ("ip", "-n", netns, "link", "set", interface, "down"),
-            *shorten,
-            ("ip", "-n", netns, "link", "set", interface, "netns", "1"),
-            ("ip", "netns", "del", netns),
-        )
-    ]
+    shorten = set_rings(interface, short.rx, short.tx) if short else ()
+    back = ("sh", "-c", BACK, "sh", netns, interface, *shorten)
+    undo = [Run(back, when=f"/run/netns/{netns}")]
     if "UP" in prior.flags:
         undo.append(Run(("ip", "link", "set", interface, "up")))
     with journal.change(f"moved {interface} ({ports.partner}) to namespace {netns}", undo):
