@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import posixpath
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import msgspec
 
@@ -117,7 +117,12 @@ class Journal:
         if directory not in self._made:
             self.host.run(("mkdir", "-p", "-m", "0700", directory))
             self._made.add(directory)
-        self.host.write(path, msgspec.json.encode(entry))
+        try:
+            self.host.write(path, msgspec.json.encode(entry))
+        except LabError:  # a full disk, say; what is there of the entry is of no change
+            with suppress(LabError):
+                self.host.run(("rm", "-f", path))
+            raise
         return path
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from harness.errors import LabError
 from harness.host.local import LocalHost
 from harness.journal import Entry, Journal, Run, Write, left_over, restore
+from suites.selftest.writers import on_small_disk
 
 
 @pytest.fixture
@@ -78,6 +79,38 @@ def test_an_entry_half_written_belongs_to_no_change(journal: Journal, tmp_path: 
     path.write_bytes(path.read_bytes()[:10])
     assert restore(LocalHost(), root=str(tmp_path / "journal")) == ()
     assert entries(journal) == []
+
+
+NO_ROOM = """
+import os, sys
+from harness.errors import LabError
+from harness.host.local import LocalHost
+from harness.journal import Journal
+
+disk = sys.argv[1]
+journal = Journal(LocalHost(), "run-1", root=f"{disk}/journal")
+with open(f"{disk}/fill", "wb", buffering=0) as fill:
+    try:
+        while fill.write(bytes(4096)):
+            pass
+    except OSError:
+        pass
+try:
+    with journal.change("turned the knob", ()):
+        print("it was turned")
+except LabError as error:
+    print(error)
+print(os.listdir(journal.directory))
+journal.close()
+print(os.listdir(f"{disk}/journal"))
+"""
+
+
+def test_nothing_is_changed_that_there_is_no_room_to_write_down(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    said = on_small_disk(NO_ROOM, disk, 16).splitlines()
+    refused = f"localhost: cannot write {disk}/journal/run-1/000000.json: No space left on device"
+    assert said == [refused, "[]", "[]"]
 
 
 def test_runs_that_are_alive_see_to_their_own(tmp_path: Path) -> None:
