@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.errors import DeadlineExpired, LabError, StoreFailed
 from harness.guest.agent import GuestHost
 from harness.guest.qga import AgentConnection, connect_agent
 from harness.host.base import Host
@@ -123,7 +123,7 @@ def started(
         process = stack.enter_context(
             qemu_process(host, argv, files, fds=fds, journal=journal, timeout=deadline.left)
         )
-        stack.callback(_keep_logs, process, log_dir, config.name)
+        stack.enter_context(logs_kept(process, log_dir, config.name))
         socket = stack.enter_context(host.forward(files.qmp))
         qmp = stack.enter_context(Qmp(socket, name=f"guest {config.name}"))
         threads = vcpu_threads(qmp)
@@ -201,14 +201,35 @@ def _serial_tail(process: QemuProcess, characters: int = TAIL) -> str:
     return ""
 
 
+@contextmanager
+def logs_kept(process: QemuProcess, log_dir: Path, name: str) -> Iterator[None]:
+    """Keep the guest's logs when it ends; that they cannot be kept must not hide why it ended."""
+    try:
+        yield
+    except BaseException:
+        with suppress(StoreFailed):
+            _keep_logs(process, log_dir, name)
+        raise
+    _keep_logs(process, log_dir, name)
+
+
 def _keep_logs(process: QemuProcess, log_dir: Path, name: str) -> None:
-    """Copy the guest's logs to the controller; a lost host must not hide why it was lost."""
+    """Copy the guest's logs to the controller, if the host still has them. StoreFailed if the
+    controller's disk refuses them."""
     files = process.files
-    with suppress(LabError):
+    try:
         both = process.host.run(("tail", "-v", "-c", "+1", files.serial, files.stderr)).stdout
-        serial, _, said = both.partition(f"==> {files.stderr} <==\n".encode())
+    except LabError:
+        return
+    serial, _, said = both.partition(f"==> {files.stderr} <==\n".encode())
+    _, _, serial = serial.partition(b"<==\n")
+    try:
         log_dir.mkdir(parents=True, exist_ok=True)
-        _, _, serial = serial.partition(b"<==\n")
         (log_dir / f"{name}.serial.log").write_bytes(serial.removesuffix(b"\n"))
         if said:
             (log_dir / f"{name}.qemu.log").write_bytes(said)
+    except OSError as error:
+        raise StoreFailed(
+            f"{log_dir}: cannot keep the logs of guest {name}: {error.strerror}",
+            remedy="free space on that disk",
+        ) from error

@@ -31,9 +31,9 @@ class LocalProcess:
         stdin: int = subprocess.DEVNULL,
     ) -> None:
         self.host, self.argv = host, argv
-        self._out: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._err: IO[bytes] = TemporaryFile()  # noqa: SIM115
         try:
+            self._out: IO[bytes] = TemporaryFile()  # noqa: SIM115 - closed by close()
+            self._err: IO[bytes] = TemporaryFile()  # noqa: SIM115
             self._child = subprocess.Popen(
                 argv,
                 stdin=stdin,

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from harness.errors import LabError
+
 PREFIX = "nicproof-"
 LOCK = "alive"
 """A file in each directory whose lock its owner holds; the kernel lets go of it at any death."""
@@ -23,11 +25,18 @@ LOCK = "alive"
 def short_dir() -> Iterator[Path]:
     """A new directory (mode 0700) that is removed with its content when the context ends.
 
-    What owners that were killed have left behind is swept on the way.
+    What owners that were killed have left behind is swept on the way. LabError if there is no room
+    for one.
     """
     base = _base()
     _sweep(base)
-    directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    try:
+        directory = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+    except OSError as error:
+        raise LabError(
+            f"{base}: cannot make a directory for sockets: {error.strerror}",
+            remedy="free space there",
+        ) from error
     try:
         with (directory / LOCK).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

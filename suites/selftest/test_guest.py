@@ -17,12 +17,15 @@ from harness.errors import (
     GuestGone,
     LabError,
     MissingCapability,
+    StoreFailed,
 )
 from harness.guest import cpio, elf
-from harness.guest.boot import Guest, boot
+from harness.guest.boot import Guest, boot, logs_kept
 from harness.guest.image import build_guest_image, deploy, deploy_disk
 from harness.host.local import LocalHost
+from harness.qemu.argv import GuestFiles
 from harness.qemu.config import DeployedImage, GuestConfig
+from harness.qemu.process import QemuProcess
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -220,3 +223,21 @@ def test_disk_images_are_deployed_once(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").glob("*.part"))
     with pytest.raises(ConfigError, match="nowhere"):
         deploy_disk(LocalHost(), tmp_path / "nowhere", str(tmp_path / "cache"))
+
+
+def test_logs_that_cannot_be_kept_are_told_unless_there_is_worse(tmp_path: Path) -> None:
+    """A file stands where the directory of logs would be, as no disk of ours is full."""
+    files = GuestFiles.of("g", str(tmp_path))
+    Path(files.directory).mkdir()
+    for path in (files.serial, files.stderr):
+        Path(path).write_text("boot\n")
+    process, nowhere = QemuProcess(LocalHost(), files, 0), tmp_path / "file"
+    nowhere.touch()
+    refused = r"cannot keep the logs of guest g: .*\n  remedy: free"
+    with pytest.raises(StoreFailed, match=refused), logs_kept(process, nowhere, "g"):
+        pass
+    with pytest.raises(GuestGone, match="worse"), logs_kept(process, nowhere, "g"):
+        raise GuestGone("worse")
+    with logs_kept(process, tmp_path / "logs", "g"):
+        pass
+    assert (tmp_path / "logs" / "g.serial.log").read_text() == "boot\n"
