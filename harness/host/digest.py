@@ -13,6 +13,7 @@ import msgspec
 
 from harness.errors import LabError
 from harness.host.base import Host
+from harness.host.strays_agent import MARK
 from harness.journal import DIRECTORY
 from harness.qemu.argv import RUN
 
@@ -57,15 +58,24 @@ done
 
 section values
 # Not read by the shell: byte by byte a sysctl has no second byte, the end of its line.
-grep -sH . /proc/sys/net/ipv4/conf/*/arp_ignore /proc/sys/net/ipv6/conf/*/disable_ipv6 \
+cd /proc/sys/net
+grep -sH . ipv4/conf/*/arp_ignore ipv4/conf/*/arp_announce ipv4/conf/*/rp_filter \
+    ipv4/conf/*/forwarding ipv6/conf/*/disable_ipv6 ipv6/conf/*/forwarding ipv6/conf/*/accept_ra |
+    sed 's|^|/proc/sys/net/|; s/:/=/'
+grep -sH . \
     /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor \
     /sys/devices/system/cpu/cpu*/cpufreq/energy_performance_preference \
     /proc/irq/default_smp_affinity | sed 's/:/=/'
 
 section things
 cd /proc
-grep -lsE '^(qemu|iperf3|tcpdump)' [0-9]*/comm | while read -r comm; do
-    read -r name <"$comm" && echo "process $name"
+# Known by their names, and all that somebody else's connection has under way.
+own=$(grep -zs "^$3=" self/environ | tr -d '\0')
+{
+    grep -lsE '^(qemu|iperf3|tcpdump)' [0-9]*/comm
+    grep -LszxF -e "$own" /dev/null $(grep -lsz "^$3=" [0-9]*/environ)
+} | cut -d / -f 1 | sort -u | while read -r pid; do
+    [ -r "$pid/comm" ] && read -r name <"$pid/comm" && echo "process $name"
 done
 for pid in $(pgrep -x irqbalance); do
     grep -qs '^State:.T' "$pid/status" && echo "irqbalance is paused"
@@ -90,6 +100,13 @@ class _Address(msgspec.Struct, frozen=True):
 
 class _Kind(msgspec.Struct, frozen=True):
     info_kind: str = ""
+    info_data: dict[str, Any] = {}  # msgspec makes a new one for each
+
+    def __str__(self) -> str:
+        """With the tag of a VLAN."""
+        if self.info_kind != "vlan":
+            return self.info_kind or "device"
+        return f"vlan {self.info_data.get('protocol')} {self.info_data.get('id')}"
 
 
 class _Interface(msgspec.Struct, frozen=True):
@@ -111,7 +128,7 @@ class _Interface(msgspec.Struct, frozen=True):
 
 def digest(host: Host) -> State:
     """The host's state by one command."""
-    return parse(host.run(("sh", "-c", LOOK, "sh", RUN, DIRECTORY)).text)
+    return parse(host.run(("sh", "-c", LOOK, "sh", RUN, DIRECTORY, MARK)).text)
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
@@ -152,7 +169,7 @@ def _interfaces(body: str) -> Iterator[tuple[str, str]]:
     for each in interfaces:
         name = each.ifname
         yield f"{name} flags", " ".join(sorted(set(each.flags) - TRANSIENT))
-        yield f"{name} link", f"{each.linkinfo.info_kind or 'device'} {each.address}"
+        yield f"{name} link", f"{each.linkinfo} {each.address}"
         yield f"{name} mtu", str(each.mtu)
         yield f"{name} queueing", f"{each.qdisc} {each.txqlen} {each.master}".strip()
         yield f"{name} listens to all", f"{each.promiscuity} unicast, {each.allmulti} multicast"

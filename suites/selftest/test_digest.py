@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from harness.errors import LabError
 from harness.host.digest import State, differences, digest, parse
+from harness.host.local import LocalHost
+from harness.host.strays_agent import MARK
 from harness.lab.base import Lab
 from harness.pci.device import Device
 
@@ -100,4 +104,20 @@ def test_a_change_on_a_host_is_noticed_and_so_is_its_undoing(lab: Lab) -> None:
         f"{port.interface} -c rx-usecs: 3 -> 50",
     }
     assert [line for line in told if line.startswith(f"{port.bdf} affinity: ")]
+    lab.host.run(("ip", "link", "add", "link", port.interface, "np5", "type", "vlan", "id", "5"))
+    try:
+        told = differences(before, digest(lab.host))
+        assert any(line.startswith("np5 link: absent -> vlan 802.1Q 5 ") for line in told)
+    finally:
+        lab.host.run(("ip", "link", "del", "np5"))
     assert differences(before, digest(lab.host)) == ()
+
+
+def test_what_somebody_elses_harness_has_under_way_is_told() -> None:
+    host, before = LocalHost(), digest(LocalHost())
+    with subprocess.Popen(("tail", "-f", "/dev/null"), env={**os.environ, MARK: "1"}) as other:
+        told = differences(before, digest(host))
+        other.kill()
+    assert "process tail: absent -> 1" in told
+    with host.spawn(("tail", "-f", "/dev/null")):
+        assert not [line for line in differences(before, digest(host)) if "process tail" in line]
