@@ -7,11 +7,13 @@ from collections.abc import Sequence
 GUARD = """exec 3<&0
 setsid "$@" </dev/null 3<&- & child=$!
 ( while read -r _ <&3; do :; done
-  kill -TERM -$child; sleep 3; kill -KILL -$child ) >/dev/null 2>&1 & guard=$!
+  trap 'kill $!; exit' TERM
+  kill -TERM -$child; sleep 3 & wait $!; kill -KILL -$child ) >/dev/null 2>&1 & guard=$!
 wait $child; status=$?
-kill $guard
+kill $guard; wait $guard 2>/dev/null
 exit $status
 """
+"""The guard's own sleep ends with it: nothing is left once the command has ended."""
 
 
 def guarded(argv: Sequence[str]) -> tuple[str, ...]:

@@ -176,6 +176,8 @@ def test_the_guard_ends_the_whole_session_when_input_ends(tmp_path: Path) -> Non
     assert process._child.stdin is not None
     process._child.stdin.close()
     assert process.wait(5).returncode == 143
+    left = LocalHost().run(("pgrep", "-r", "D,R,S", "-g", str(process.pid)), check=False).text
+    assert left == "", "the guard itself left something"
     process.close()
     state = Path(f"/proc/{pids.read_text().strip()}/stat")
     assert not state.exists() or ") Z " in state.read_text()
