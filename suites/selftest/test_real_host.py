@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -22,7 +22,6 @@ from harness.guest.boot import boot
 from harness.host.base import CommandResult
 from harness.host.digest import differences, digest
 from harness.host.hugepages import pages
-from harness.host.local import LocalHost
 from harness.inventory.lock import Owner, owners, port_lock
 from harness.journal import DIRECTORY, Journal
 from harness.lab.choice import choose
@@ -32,14 +31,16 @@ from harness.paths.base import PathOptions
 from harness.pci.device import Device
 from harness.qemu.argv import RUN
 from harness.qemu.config import GuestConfig, Hugepages
+from harness.suite import ROOT
 from harness.tuning.governor import NONE
 from reports import frames
+from suites.drill.exercise import exercise
+from suites.drill.plan import FAULTS, Fault, draw
 from suites.lab_toml import host_table
+from suites.selftest.l1_host import NICPROOF, inventory, nicproof
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).resolve().parents[2]
-NICPROOF = (sys.executable, "-m", "harness.cli")
 SHORT = ("--workloads=latency", "--boots=1", "--seed=1", "--no-history")
 
 
@@ -79,20 +80,6 @@ def free_pages(lab: NestedLab) -> int:
     found = pages(lab.host, 0)
     assert found is not None
     return found.free
-
-
-def inventory(
-    lab: NestedLab, directory: Path, may: str = '"bind", "sriov"', more: str = 'cpus = "0"'
-) -> Path:
-    """A lab.toml that names L1 as l1."""
-    path = directory / "lab.toml"
-    path.write_text(host_table(lab, "l1", "127.0.0.1", may, more))
-    return path
-
-
-def nicproof(*argv: str) -> CommandResult:
-    host = LocalHost(env={"PYTHONPATH": str(ROOT)})
-    return host.run((*NICPROOF, *argv), timeout=250, check=False)
 
 
 def bench(lab_toml: Path, *options: str) -> CommandResult:
@@ -246,6 +233,14 @@ def running_bench(lab_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
+
+
+def test_a_short_drill(lab: NestedLab, tmp_path: Path) -> None:
+    """One fault of each kind; `make drill` has them on all paths, at steps all over."""
+    with exercise(lab, tmp_path) as drill:
+        once: dict[Fault, int] = dict.fromkeys(FAULTS, 1)
+        for point in draw("sriov", drill.steps("sriov"), Random("short"), once):
+            assert not drill.undergo(point).problems, point
 
 
 THREADS = r'grep -hs "^Name:\|^Cpus_allowed_list:" "/proc/$1/task/"*/status || :'

@@ -1,0 +1,180 @@
+"""The drill on a host: a run is struck, `nicproof restore` is called, the host is looked at."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+import msgspec
+from msgspec.structs import replace
+
+from harness.deadline import Deadline
+from harness.errors import DeadlineExpired
+from harness.host.base import CommandResult, Host
+from harness.host.digest import State, differences, digest
+from harness.host.local import LocalHost
+from harness.lab.nested import NestedLab
+from harness.suite import ROOT
+from suites.drill.driver import HOST_DISK
+from suites.drill.plan import DEADLY, FAULTS, Plan, Point, Step
+from suites.selftest.l1_host import inventory, nicproof
+
+DRIVER = (sys.executable, "-m", "suites.drill.driver")
+
+LIMIT = 150.0
+"""Seconds for a driver to end, whatever befell it; 3 to 8 on two idle cores."""
+
+SETTLED = 3.0
+"""Seconds that the kernel may take to finish what restore has asked of it."""
+
+PLACES = ("/var/lib/nicproof", "/run/nicproof", "/run/lock/nicproof")
+"""Where the harness keeps files on a host that are not a cache."""
+
+MOUNT = """
+disk=$1
+shift
+mkdir -p "$disk" && mount -t tmpfs -o size=1m small "$disk" || exit
+for place; do
+    mkdir -p "$place" "$disk/$place" && mount --bind "$disk/$place" "$place" || exit
+done
+"""
+
+SMALL = """
+mount -t tmpfs -o size=1m small "$1" || exit
+export TMPDIR="$1" XDG_RUNTIME_DIR="$1"
+shift
+exec "$@"
+"""
+
+ON_SMALL_DISK = ("unshare", "--mount", "--map-root-user", "sh", "-c", SMALL, "sh")
+"""Before a directory and a command: the directory is a small disk of its own, and the command has
+its temporary files there."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a point; no problems if all was well."""
+
+    point: Point
+    problems: tuple[str, ...]
+    seconds: float
+
+
+@dataclass
+class Exercise:
+    """A host of an inventory, and how it was before."""
+
+    host: Host
+    lab_toml: Path
+    before: State
+    outcomes: list[Outcome] = field(default_factory=list)
+    _runs: Iterator[int] = field(default_factory=count)
+
+    def steps(self, path: str) -> list[Step]:
+        """Those of a run that nothing befalls."""
+        result = self._driven(path)
+        assert result.returncode == 0, result.error
+        return msgspec.json.decode(result.stdout, type=list[Step])
+
+    def undergo(self, point: Point) -> Outcome:
+        """Let a run fare like that and restore the host.
+
+        AssertionError if it is not even as before when it is restored a second time.
+        """
+        begin = time.monotonic()
+        problems = [*self._struck(point), *self._restored(point)]
+        if point.fault == "host full":
+            self.host.run(("rm", "-f", f"{HOST_DISK}/fill"))
+        changed = self.changed()
+        if changed:
+            self._restore()
+            assert not (left := self.changed()), f"{point}: {left}"
+        outcome = Outcome(point, (*problems, *changed), time.monotonic() - begin)
+        self.outcomes.append(outcome)
+        return outcome
+
+    def changed(self) -> tuple[str, ...]:
+        """What is not as it was before."""
+        told: tuple[str, ...] = ()
+
+        def same() -> bool:
+            nonlocal told
+            told = differences(self.before, digest(self.host))
+            return not told
+
+        try:
+            Deadline(SETTLED, "the host as before").poll(same, interval=0.5)
+        except DeadlineExpired:
+            return told
+        return ()
+
+    def _struck(self, point: Point) -> Iterator[str]:
+        """How the run ended, if that is not as it should."""
+        result = self._driven(point.path, point)
+        killed = result.returncode == -9
+        if killed != (point.fault in DEADLY):
+            yield f"the run ended with status {result.returncode}: {result.error.strip()}"
+        elif not killed and not _in_its_own_words(result):
+            yield f"the run did not say clearly why it ended: {result.error.strip()}"
+
+    def _restored(self, point: Point) -> Iterator[str]:
+        """What `restore` said, if it should not have."""
+        result = self._restore()
+        said = (result.text + result.error).strip()
+        if result.returncode != 0 or "left alone" in said:
+            yield f"restore ended with status {result.returncode}: {said}"
+        elif point.fault not in (*DEADLY, "cut") and said != "l1: nothing to restore":
+            yield f"the run lived, and left to restore: {said}"
+
+    def _restore(self) -> CommandResult:
+        return nicproof("restore", "l1", "--inventory", str(self.lab_toml))
+
+    def _driven(self, path: str, point: Point | None = None) -> CommandResult:
+        """A run of the driver, with or without a fault."""
+        host, run = LocalHost(env={"PYTHONPATH": str(ROOT)}), f"drill-{next(self._runs)}"
+        with tempfile.TemporaryDirectory(prefix="np", dir="/tmp") as directory:
+            plan = Plan(str(self.lab_toml), run, path, directory)
+            if point is not None:
+                step, delay = point.step.number, point.delay
+                plan = replace(plan, fault=point.fault, step=step, delay=delay)
+            place = (*ON_SMALL_DISK, directory) if plan.fault == "controller full" else ()
+            argv = (*place, *DRIVER, msgspec.json.encode(plan).decode())
+            return host.run(argv, timeout=LIMIT, check=False)
+
+
+def _in_its_own_words(result: CommandResult) -> bool:
+    """All went well in spite of the fault, or an error of the harness's own says why not."""
+    said = result.error.strip()
+    return not said if result.returncode == 0 else said.startswith("nicproof: ")
+
+
+@contextmanager
+def exercise(lab: NestedLab, directory: Path) -> Iterator[Exercise]:
+    """L1 of the nested lab for the drill, what the harness keeps there on a small disk."""
+    lab.host.run(("sh", "-c", MOUNT, "sh", HOST_DISK, *PLACES))
+    try:
+        yield Exercise(lab.host, inventory(lab, directory), digest(lab.host))
+    finally:
+        lab.host.run(("umount", *PLACES, HOST_DISK))
+
+
+def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Path by fault: points, and how many of them failed."""
+    names = sorted({outcome.point.path for outcome in outcomes})
+    yield " ".join((f"{'':<13}", *(f"{fault:>16}" for fault in FAULTS)))
+    for path in names:
+        cells = []
+        for fault in FAULTS:
+            of = [one for one in outcomes if (one.point.path, one.point.fault) == (path, fault)]
+            bad = sum(bool(one.problems) for one in of)
+            cells.append(f"{len(of)}, {bad} failed" if bad else f"{len(of)}")
+        yield " ".join((f"{path:<13}", *(f"{cell:>16}" for cell in cells)))
+    failed = sum(bool(outcome.problems) for outcome in outcomes)
+    seconds = sum(outcome.seconds for outcome in outcomes)
+    yield f"{len(outcomes)} points, {failed} failed, {seconds / 60:.1f} minutes"

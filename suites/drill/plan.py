@@ -1,0 +1,97 @@
+"""What befalls a run in the drill, and at which of its steps: data, and the drawing of points."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from random import Random
+from typing import Literal, get_args
+
+import msgspec
+
+Fault = Literal["killed", "killed in flight", "cut", "guest killed", "host full", "controller full"]
+"""The harness is killed (SIGKILL) before it sends a command, or while the host has it in hand; its
+connection is cut while that has; the guest's QEMU is killed; the host's disk, where journal, locks
+and guests' files are, is full from that step on, or the controller's is, where its own are."""
+
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+
+Phase = Literal["opening", "partner", "path", "guest", "leaving"]
+"""What a run is about: the host is asked and locked; the link partner made; the path; QEMU started
+and connected to; all of it undone."""
+
+DEADLY: frozenset[Fault] = frozenset({"killed", "killed in flight"})
+"""The harness does not survive these."""
+
+POINTS: Mapping[Fault, int] = {
+    "killed": 4,
+    "killed in flight": 4,
+    "cut": 4,
+    "guest killed": 3,
+    "host full": 3,
+    "controller full": 2,
+}
+"""How many of each fault a path gets."""
+
+IN_FLIGHT = 0.15
+"""Seconds, at most, from a command's sending to the fault; in the nested lab most take as long."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """Something that a run asked of the host, in the order of asking, from 1."""
+
+    number: int
+    phase: Phase
+    what: str
+    guest: bool  # whether a QEMU had been asked for by then
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """What a driver is to do. Without a fault it tells its steps."""
+
+    lab: str  # as for --lab
+    run: str
+    path: str
+    directory: str  # of its own, on the controller's disk that gets full if that is the fault
+    fault: Fault | None = None
+    step: int = 0  # before which, or in which, it strikes
+    delay: float = 0.0  # seconds from the step's beginning
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A fault at a step of a path."""
+
+    path: str
+    fault: Fault
+    step: Step
+    delay: float = 0.0
+
+    def __str__(self) -> str:
+        late = f", {self.delay:.2f} s after its sending" if self.delay else ""
+        return f"{self.path}: {self.fault} at step {self.step.number} ({self.step.what}){late}"
+
+
+def draw(
+    path: str, steps: Sequence[Step], random: Random, counts: Mapping[Fault, int] = POINTS
+) -> Iterator[Point]:
+    """The points of a path: of each fault, one in each of as many equal stretches of its steps."""
+    for fault, count in counts.items():
+        able = exposed(steps, fault)
+        for number in range(count) if able else ():
+            stretch = able[number * len(able) // count : (number + 1) * len(able) // count]
+            yield at(path, fault, random.choice(stretch or able), random)
+
+
+def at(path: str, fault: Fault, step: Step, random: Random) -> Point:
+    """The fault at that step, at a moment that is drawn if the command is to be in flight."""
+    in_flight = fault in ("killed in flight", "cut")
+    return Point(path, fault, step, random.uniform(0.0, IN_FLIGHT) if in_flight else 0.0)
+
+
+def exposed(steps: Sequence[Step], fault: Fault) -> list[Step]:
+    """The steps at which a fault can strike; the many in which the host is only asked count for
+    one, since nothing is changed there."""
+    opening = [step for step in steps if step.phase == "opening"]
+    later = [step for step in steps if step.phase != "opening"]
+    if fault == "guest killed":
+        return [step for step in later if step.guest]
+    return opening[-1:] + later

@@ -1,0 +1,28 @@
+"""L1 of the nested lab as somebody's ordinary host, and nicproof as its user starts it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from harness.host.base import CommandResult
+from harness.host.local import LocalHost
+from harness.lab.nested import NestedLab
+from harness.suite import ROOT
+from suites.lab_toml import host_table
+
+NICPROOF = (sys.executable, "-m", "harness.cli")
+
+
+def inventory(
+    lab: NestedLab, directory: Path, may: str = '"bind", "sriov"', more: str = 'cpus = "0"'
+) -> Path:
+    """A lab.toml that names L1 as l1."""
+    path = directory / "lab.toml"
+    path.write_text(host_table(lab, "l1", may=may, more=more))
+    return path
+
+
+def nicproof(*argv: str) -> CommandResult:
+    host = LocalHost(env={"PYTHONPATH": str(ROOT)})
+    return host.run((*NICPROOF, *argv), timeout=250, check=False)
