@@ -7,7 +7,7 @@ import argparse
 from harness.host.base import Host
 from harness.host.strays import end_strays
 from harness.inventory.commands import add_host_options, host_of
-from harness.inventory.lock import owners
+from harness.inventory.lock import fence, owners
 from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL
 from harness.journal import restore
@@ -17,6 +17,7 @@ examples:
   nicproof restore                                this machine
   nicproof restore alpha                          a host of ./lab.toml, or a destination of ssh
   nicproof restore alpha --inventory rack12.toml
+  nicproof restore alpha --gone 20261123-101500   a run whose machine has lost its network
 
 exit status: 0 the host is as it was before, 1 something could not be undone, 2 wrong usage
 """
@@ -35,11 +36,20 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_host_options(parser, default=LOCAL)
+    parser.add_argument(
+        "--gone",
+        metavar="RUN",
+        help="a run that is gone, although its connection seems to be there still: its machine has "
+        "crashed, or lost its network; the connection is ended first",
+    )
     parser.set_defaults(handler=_restore)
 
 
 def _restore(given: argparse.Namespace) -> None:
     with reached(host_of(given)) as host:
+        if given.gone:
+            fence(host, given.gone)
+            print(f"{host.name}: ended the connection of run {given.gone}")
         restore_aloud(host)
 
 
@@ -55,7 +65,8 @@ def restore_aloud(host: Host) -> None:
         print(f"{host.name}: ended what a run that was killed had under way: {names}")
     alive = {owner.run: owner for owner in owners(host)}
     for owner in alive.values():
-        print(f"{host.name}: left alone, since it is at work: {owner}")
+        hint = f"(is it gone? --gone {owner.run})"
+        print(f"{host.name}: left alone, since it is at work: {owner} {hint}")
     undone = restore(host, alive=alive, tell=lambda what: print(f"{host.name}: undone: {what}"))
     if not ended and not undone:
         print(f"{host.name}: nothing to restore")

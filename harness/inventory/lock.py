@@ -21,6 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import ConfigError, LabError
 from harness.host.base import Host, Process
 from harness.host.program import last_words, program
+from harness.host.strays_agent import MARK
 from harness.inventory.lock_agent import TAKEN
 
 DIRECTORY = "/run/lock/nicproof"
@@ -98,6 +99,23 @@ def owners(host: Host, *, directory: str = DIRECTORY) -> tuple[Owner, ...]:
         raise LabError(
             f"{host.name}: a lock is being taken: {error}", remedy="try again"
         ) from error
+
+
+def fence(host: Host, run: str, *, directory: str = DIRECTORY) -> None:
+    """Take `host` from a run that holds locks there: its connection ends, and its locks with that.
+
+    For a run that is gone although the host does not know it, since nothing comes from a machine
+    that has lost its network. ConfigError if no such run holds a lock.
+    """
+    argv = (*program("harness.inventory", "fence"), directory, run, MARK)
+    result = host.run(argv, check=False)
+    if result.returncode != 0:
+        raise LabError(f"{host.name}: run {run} cannot be ended: {last_words(result)}")
+    if not result.stdout:
+        raise ConfigError(
+            f"{host.name}: no run {run} is at work there",
+            remedy=f"nicproof restore {host.name} says which are",
+        )
 
 
 def _content(host: Host, path: str) -> bytes:

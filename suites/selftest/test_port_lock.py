@@ -16,11 +16,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.deadline import Deadline
 from harness.errors import ConfigError, DeadlineExpired, LabError
 from harness.host.guard import guarded
 from harness.host.local import LocalHost, PipedProcess
 from harness.inventory import lock, lock_agent
-from harness.inventory.lock import Owner, host_lock, owners, port_lock
+from harness.inventory.lock import Owner, fence, host_lock, owners, port_lock
 
 BDF = "0000:01:00.0"
 ONE = Owner("run-1", "ada@alpha", "2026-11-26T20:00:00+00:00")
@@ -186,3 +187,33 @@ def test_a_wait_for_the_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(lock, "LIMIT", 0.2)
     with pytest.raises(DeadlineExpired, match=r"the lock of port 0000:01:00\.0"):
         taken(tmp_path / "locks", ONE)
+
+
+HOLDER = """
+import sys
+from harness.host.local import LocalHost
+from harness.inventory.lock import Owner, host_lock, port_lock
+
+host, owner, directory = LocalHost(), Owner("run-1", "ada@alpha", "now"), sys.argv[1]
+with host_lock(host, owner, directory=directory):
+    with port_lock(host, "0000:01:00.0", owner, directory=directory):
+        print("held", flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_a_run_that_is_fenced_loses_its_connection_and_its_locks(tmp_path: Path) -> None:
+    """The run is a process of this machine, so its end of the connection is the process itself."""
+    locks, host = str(tmp_path / "locks"), LocalHost("alpha")
+    argv = (sys.executable, "-c", HOLDER, locks)
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None and run.stdout.readline() == b"held\n"
+        with port_lock(host, "0000:02:00.0", TWO, directory=locks):
+            with pytest.raises(ConfigError, match="alpha: no run run-3 is at work there"):
+                fence(host, "run-3", directory=locks)
+            assert run.poll() is None
+            fence(host, "run-1", directory=locks)
+            assert run.wait(10) == -signal.SIGKILL
+            Deadline(10, "the end of its locks").poll(
+                lambda: [owner.run for owner in owners(host, directory=locks)] == ["run-2"]
+            )

@@ -79,7 +79,8 @@ def test_a_run_that_is_at_work_is_left_alone(
     monkeypatch.setattr(restoring, "owners", lambda _: (owner, owner))
     assert cli.main(["restore"]) == 0
     assert capsys.readouterr().out == (
-        "localhost: left alone, since it is at work: run run-1 of ada@alpha, since now\n"
+        "localhost: left alone, since it is at work: run run-1 of ada@alpha, since now "
+        "(is it gone? --gone run-1)\n"
         "localhost: nothing to restore\n"
     )
     assert host.glob(f"{DIRECTORY}/run-1/*")
@@ -104,3 +105,16 @@ def test_what_still_runs_is_ended_before_anything_else(
 def test_an_inventory_that_is_not_there_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["restore", "x", "--inventory", "nowhere.toml"]) == 2
     assert "cannot read nowhere.toml" in capsys.readouterr().err
+
+
+def test_a_run_that_is_said_to_be_gone_loses_its_connection_first(
+    host: RootedHost, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(host, "run-1", "one")
+    fenced: list[str] = []
+    monkeypatch.setattr(restoring, "fence", lambda _, run: fenced.append(run))
+    assert cli.main(["restore", "--gone", "run-1"]) == 0
+    assert fenced == ["run-1"]
+    assert capsys.readouterr().out == (
+        "localhost: ended the connection of run run-1\nlocalhost: undone: change one\n"
+    )
