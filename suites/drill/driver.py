@@ -44,6 +44,9 @@ KILL_GUEST = 'for file in "$1"/*/qemu.pid; do read -r pid <"$file" && kill -KILL
 
 FILL = 'dd if=/dev/zero of="$1" bs=4096 2>/dev/null; :'
 
+SILENT = "silent"
+"""In the directory of a plan: the process id of the ssh that was stopped and lives on."""
+
 HOST_DISK = "/run/small"
 """Of the host: a small disk, for which `suites.drill.exercise` has seen."""
 
@@ -117,11 +120,16 @@ class NumberedHost:
 def striking(plan: Plan) -> Callable[[Host], None]:
     """What the plan's fault does to a run on a host."""
 
-    def soon(act: Callable[[], None]) -> None:
+    def soon(act: Callable[[], object]) -> None:
         Timer(plan.delay, act).start()
 
     def die() -> None:
         os.kill(os.getpid(), signal.SIGKILL)
+
+    def fall_silent() -> None:
+        master = signal_master(signal.SIGSTOP)
+        (Path(plan.directory) / SILENT).write_text(master)
+        die()
 
     match plan.fault:
         case "killed":
@@ -129,7 +137,9 @@ def striking(plan: Plan) -> Callable[[Host], None]:
         case "killed in flight":
             return lambda _: soon(die)
         case "cut":
-            return lambda _: soon(cut)
+            return lambda _: soon(lambda: signal_master(signal.SIGKILL))
+        case "silent":
+            return lambda _: soon(fall_silent)
         case "guest killed":
             return lambda host: _run(host, KILL_GUEST, RUN)
         case "host full":
@@ -144,13 +154,16 @@ def _run(host: Host, script: str, argument: str) -> None:
     host.run(("sh", "-c", script, "sh", argument))
 
 
-def cut() -> None:
-    """End the connection: kill the ssh that holds it, a child of ours."""
+def signal_master(number: int) -> str:
+    """Send a signal to the ssh that holds the connection, a child of ours; its process id, "" if it
+    has ended by itself."""
     for children in Path("/proc/self/task").glob("*/children"):
         for pid in children.read_text().split():
             with suppress(OSError):  # a command has ended meanwhile
                 if b"-M" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
-                    os.kill(int(pid), signal.SIGKILL)
+                    os.kill(int(pid), number)
+                    return pid
+    return ""
 
 
 def fill(path: Path) -> None:

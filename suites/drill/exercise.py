@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -21,7 +23,7 @@ from harness.host.digest import State, differences, digest
 from harness.host.local import LocalHost
 from harness.lab.nested import NestedLab
 from harness.suite import ROOT
-from suites.drill.driver import HOST_DISK
+from suites.drill.driver import HOST_DISK, SILENT
 from suites.drill.plan import DEADLY, FAULTS, Plan, Point, Step
 from suites.selftest.l1_host import inventory, nicproof
 
@@ -78,7 +80,8 @@ class Exercise:
 
     def steps(self, path: str) -> list[Step]:
         """Those of a run that nothing befalls."""
-        result = self._driven(path)
+        with self._plan(path) as plan:
+            result = driven(plan)
         assert result.returncode == 0, result.error
         return msgspec.json.decode(result.stdout, type=list[Step])
 
@@ -88,8 +91,11 @@ class Exercise:
         AssertionError if it is not even as before when it is restored a second time.
         """
         begin = time.monotonic()
-        problems = [*self._struck(point), *self._restored(point)]
-        if point.fault == "host full":
+        with self._plan(point.path) as plan:
+            step, delay = point.step.number, point.delay
+            plan = replace(plan, fault=point.fault, step=step, delay=delay)
+            problems = [*_ended(plan, driven(plan)), *self._restored(plan)]
+        if plan.fault == "host full":
             self.host.run(("rm", "-f", f"{HOST_DISK}/fill"))
         changed = self.changed()
         if changed:
@@ -114,44 +120,49 @@ class Exercise:
             return told
         return ()
 
-    def _struck(self, point: Point) -> Iterator[str]:
-        """How the run ended, if that is not as it should."""
-        result = self._driven(point.path, point)
-        killed = result.returncode == -9
-        if killed != (point.fault in DEADLY):
-            yield f"the run ended with status {result.returncode}: {result.error.strip()}"
-        elif not killed and not _in_its_own_words(result):
-            yield f"the run did not say clearly why it ended: {result.error.strip()}"
+    @contextmanager
+    def _plan(self, path: str) -> Iterator[Plan]:
+        """For a run that nothing befalls; what it left running here ends with the context."""
+        with tempfile.TemporaryDirectory(prefix="np", dir="/tmp") as directory:
+            yield Plan(str(self.lab_toml), f"drill-{next(self._runs)}", path, directory)
+            silent = Path(directory) / SILENT
+            if silent.exists():
+                with suppress(ProcessLookupError):
+                    os.kill(int(silent.read_text()), signal.SIGKILL)
 
-    def _restored(self, point: Point) -> Iterator[str]:
+    def _restored(self, plan: Plan) -> Iterator[str]:
         """What `restore` said, if it should not have."""
-        result = self._restore()
-        said = (result.text + result.error).strip()
+        if plan.fault == "silent" and "left alone" not in (said := _said(self._restore())):
+            yield f"restore did not see that the run may still be there: {said}"
+        result = self._restore(*(("--gone", plan.run) if plan.fault == "silent" else ()))
+        said = _said(result)
         if result.returncode != 0 or "left alone" in said:
             yield f"restore ended with status {result.returncode}: {said}"
-        elif point.fault not in (*DEADLY, "cut") and said != "l1: nothing to restore":
+        elif plan.fault not in (*DEADLY, "cut") and said != "l1: nothing to restore":
             yield f"the run lived, and left to restore: {said}"
 
-    def _restore(self) -> CommandResult:
-        return nicproof("restore", "l1", "--inventory", str(self.lab_toml))
-
-    def _driven(self, path: str, point: Point | None = None) -> CommandResult:
-        """A run of the driver, with or without a fault."""
-        host, run = LocalHost(env={"PYTHONPATH": str(ROOT)}), f"drill-{next(self._runs)}"
-        with tempfile.TemporaryDirectory(prefix="np", dir="/tmp") as directory:
-            plan = Plan(str(self.lab_toml), run, path, directory)
-            if point is not None:
-                step, delay = point.step.number, point.delay
-                plan = replace(plan, fault=point.fault, step=step, delay=delay)
-            place = (*ON_SMALL_DISK, directory) if plan.fault == "controller full" else ()
-            argv = (*place, *DRIVER, msgspec.json.encode(plan).decode())
-            return host.run(argv, timeout=LIMIT, check=False)
+    def _restore(self, *options: str) -> CommandResult:
+        return nicproof("restore", "l1", "--inventory", str(self.lab_toml), *options)
 
 
-def _in_its_own_words(result: CommandResult) -> bool:
-    """All went well in spite of the fault, or an error of the harness's own says why not."""
-    said = result.error.strip()
-    return not said if result.returncode == 0 else said.startswith("nicproof: ")
+def driven(plan: Plan) -> CommandResult:
+    """A run of the driver."""
+    place = (*ON_SMALL_DISK, plan.directory) if plan.fault == "controller full" else ()
+    argv = (*place, *DRIVER, msgspec.json.encode(plan).decode())
+    return LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=LIMIT, check=False)
+
+
+def _ended(plan: Plan, result: CommandResult) -> Iterator[str]:
+    """How a run ended, if that is not as it should."""
+    killed, said = result.returncode == -signal.SIGKILL, result.error.strip()
+    if killed != (plan.fault in DEADLY):
+        yield f"the run ended with status {result.returncode}: {said}"
+    elif not killed and (said if result.returncode == 0 else not said.startswith("nicproof: ")):
+        yield f"the run did not say clearly why it ended: {said}"
+
+
+def _said(result: CommandResult) -> str:
+    return (result.text + result.error).strip()
 
 
 @contextmanager

@@ -8,10 +8,19 @@ from typing import Literal, get_args
 
 import msgspec
 
-Fault = Literal["killed", "killed in flight", "cut", "guest killed", "host full", "controller full"]
+Fault = Literal[
+    "killed",
+    "killed in flight",
+    "cut",
+    "silent",
+    "guest killed",
+    "host full",
+    "controller full",
+]
 """The harness is killed (SIGKILL) before it sends a command, or while the host has it in hand; its
-connection is cut while that has; the guest's QEMU is killed; the host's disk, where journal, locks
-and guests' files are, is full from that step on, or the controller's is, where its own are."""
+connection is cut while that has; its machine falls silent, so that the host sees a connection and
+nothing of its end; the guest's QEMU is killed; the host's disk, where journal, locks and guests'
+files are, is full from that step on, or the controller's is, where its own are."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -19,13 +28,14 @@ Phase = Literal["opening", "partner", "path", "guest", "leaving"]
 """What a run is about: the host is asked and locked; the link partner made; the path; QEMU started
 and connected to; all of it undone."""
 
-DEADLY: frozenset[Fault] = frozenset({"killed", "killed in flight"})
+DEADLY: frozenset[Fault] = frozenset({"killed", "killed in flight", "silent"})
 """The harness does not survive these."""
 
 POINTS: Mapping[Fault, int] = {
     "killed": 4,
     "killed in flight": 4,
     "cut": 4,
+    "silent": 1,
     "guest killed": 3,
     "host full": 3,
     "controller full": 2,
@@ -83,7 +93,7 @@ def draw(
 
 def at(path: str, fault: Fault, step: Step, random: Random) -> Point:
     """The fault at that step, at a moment that is drawn if the command is to be in flight."""
-    in_flight = fault in ("killed in flight", "cut")
+    in_flight = fault in ("killed in flight", "cut", "silent")
     return Point(path, fault, step, random.uniform(0.0, IN_FLIGHT) if in_flight else 0.0)
 
 
