@@ -66,6 +66,9 @@ class GuestProcess:
         assert self._result is not None
         return self._result
 
+    def output(self) -> bytes:
+        return b"" if self._result is None else self._result.stdout
+
     def terminate(self) -> None:
         """SIGTERM to its session, SIGKILL after GRACE."""
         for name in ("TERM", "KILL"):

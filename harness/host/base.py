@@ -49,6 +49,10 @@ class Process(Protocol):
     def wait(self, timeout: float) -> CommandResult:
         """The result, with whatever output was captured; DeadlineExpired after `timeout` s."""
 
+    def output(self) -> bytes:
+        """What it has written to its standard output so far; of a command in a guest nothing is
+        known before its end."""
+
     def terminate(self) -> None: ...
 
 

@@ -64,13 +64,16 @@ class LocalProcess:
     def result(self) -> CommandResult:
         """Output so far; the status is -1 while it runs."""
         status = self._child.poll()
-        streams = []
-        for stream in (self._out, self._err):
-            stream.seek(0)
-            streams.append(stream.read())
         return CommandResult(
-            self.host, self.argv, -1 if status is None else status, streams[0], streams[1]
+            self.host,
+            self.argv,
+            -1 if status is None else status,
+            _content(self._out),
+            _content(self._err),
         )
+
+    def output(self) -> bytes:
+        return _content(self._out)
 
     def terminate(self) -> None:
         end_group(self._child)
@@ -79,6 +82,12 @@ class LocalProcess:
         self.terminate()
         self._out.close()
         self._err.close()
+
+
+def _content(stream: IO[bytes]) -> bytes:
+    """All that is in a file into which a child writes: its place there is ours, too, so it must
+    not be moved."""
+    return os.pread(stream.fileno(), os.fstat(stream.fileno()).st_size, 0)
 
 
 class PipedProcess(LocalProcess):

@@ -167,6 +167,16 @@ def test_the_guard_passes_status_and_streams_on() -> None:
     assert (result.returncode, result.stdout, result.stderr) == (7, b"out\n", b"err\n")
 
 
+def test_output_is_read_while_it_is_written_and_nothing_of_it_is_lost() -> None:
+    lines = "".join(f"{number}\n" for number in range(20_000)).encode()
+    with LocalHost().spawn(
+        (sys.executable, "-c", "for i in range(20_000): print(i, flush=True)")
+    ) as process:
+        while process.poll() is None:
+            assert lines.startswith(process.output())
+        assert process.output() == process.wait(1).stdout == lines
+
+
 def test_the_guard_ends_the_whole_session_when_input_ends(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     process = guarded("sh", "-c", f"sleep 60 & echo $! > {pids}; sleep 60")
