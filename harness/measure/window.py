@@ -9,7 +9,8 @@ edges are microseconds, not ssh round trips, apart.
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -17,9 +18,10 @@ from importlib import resources
 
 import msgspec
 
+from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.base import Host
-from harness.host.program import PYTHON
+from harness.host.program import PYTHON, last_words
 from harness.measure.counters import (
     STATISTICS,
     cpu_times,
@@ -29,6 +31,7 @@ from harness.measure.counters import (
     parse_retransmitted,
 )
 from harness.measure.record import ExitCount, WireSample
+from harness.measure.window_agent import OPEN
 from harness.units import NS_PER_S
 
 OVERHEAD_S = 30.0
@@ -99,7 +102,8 @@ class Probe:
 
 @dataclass(frozen=True)
 class WindowSpec:
-    """One window: what to read, what to run."""
+    """One window: what to read, what to run. Without a command it is held open, see
+    `held_window`."""
 
     argv: tuple[str, ...]
     stdin: str | None = None
@@ -134,19 +138,50 @@ def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> Win
     # nsenter, for `ip netns exec` would mount another /sys: no bpffs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
     argv = (*enter, *PYTHON, "-")
-    program = f"{_agent_source()}\nmain({_encode(spec)})\n".encode()
-    answer = host.run(argv, stdin=program, timeout=spec.timeout + OVERHEAD_S).stdout
-    return _decode(host.name, answer)
+    answer = host.run(argv, stdin=_program(spec).encode(), timeout=spec.timeout + OVERHEAD_S)
+    return _decode(host.name, answer.stdout)
+
+
+@contextmanager
+def held_window(
+    host: Host, read: tuple[str, ...], *, limit: float
+) -> Iterator[Callable[[], WindowResult]]:
+    """A window on `host` beside something elsewhere: open when the context begins, closed by the
+    function that it gives, which returns the result.
+
+    Nothing of ours is busy on the host meanwhile. The program there is ended to close it, so it
+    also ends with the connection, and after `limit` seconds anyhow. Raises LabError if it does not
+    open, and the function if it was closed before; both raise as Host.spawn and Process.wait do.
+    """
+    spec = WindowSpec((), timeout=limit, read=read)
+    with host.spawn((*PYTHON, "-c", _program(spec))) as agent:
+
+        def opened() -> bool:
+            if agent.poll() is not None:
+                raise LabError(f"{host.name}: no window: {last_words(agent.wait(OVERHEAD_S))}")
+            return agent.output().startswith(OPEN.encode())
+
+        # Each look is at what has arrived here: the host does not notice.
+        Deadline(OVERHEAD_S, f"a window on {host.name}").poll(opened, interval=0.002)
+
+        def close() -> WindowResult:
+            agent.terminate()
+            said = agent.wait(OVERHEAD_S).stdout
+            result = _decode(host.name, said.removeprefix(OPEN.encode()))
+            if result.timed_out:
+                raise LabError(f"{host.name}: the window had to be closed after {limit:g} s")
+            return result
+
+        yield close
+
+
+def _program(spec: WindowSpec) -> str:
+    return f"{_agent_source()}\nmain({asdict(spec)!r})\n"
 
 
 @cache
 def _agent_source() -> str:
     return (resources.files(__package__) / "window_agent.py").read_text()
-
-
-def _encode(spec: WindowSpec) -> str:
-    """The specification as a Python literal."""
-    return repr(asdict(spec))
 
 
 class _Answer(msgspec.Struct):
@@ -200,23 +235,24 @@ def combine(probes: Iterable[Probe]) -> Probe:
     accounts of exits the last one counts."""
     each = tuple(probes)
 
-    def parse(result: WindowResult) -> Reading:
-        counters: dict[str, int] = {}
-        exits: tuple[ExitCount, ...] | None = None
-        wire: tuple[WireSample, ...] = ()
-        for probe in each:
-            reading = probe.parse(result)
-            counters |= reading.counters
-            exits = exits if reading.exits is None else reading.exits
-            wire = wire or reading.wire
-        return Reading(counters, exits, wire)
-
     return Probe(
         name="+".join(probe.name for probe in each),
-        parse=parse,
+        parse=lambda result: merge(probe.parse(result) for probe in each),
         read=tuple(dict.fromkeys(path for probe in each for path in probe.read)),
         watch=tuple(dict.fromkeys(path for probe in each for path in probe.watch)),
     )
+
+
+def merge(readings: Iterable[Reading]) -> Reading:
+    """All that was learned, as `combine` has it."""
+    counters: dict[str, int] = {}
+    exits: tuple[ExitCount, ...] | None = None
+    wire: tuple[WireSample, ...] = ()
+    for reading in readings:
+        counters |= reading.counters
+        exits = exits if reading.exits is None else reading.exits
+        wire = wire or reading.wire
+    return Reading(counters, exits, wire)
 
 
 def partner_probe(interface: str) -> Probe:

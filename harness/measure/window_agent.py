@@ -1,4 +1,4 @@
-"""One window on one host: read counters, run a command, read them again.
+"""One window on one host: read counters, run a command or wait, read them again.
 
 A program of its own, which knows nothing of nicproof and needs python3 >= 3.9 and nothing else.
 `harness.measure.window` sends its text to `python3 -I -S -`, followed by a call of `main` with
@@ -6,14 +6,15 @@ the specification, a dict:
 
     read       paths, read at both edges of the window, in this order at the opening and backwards
                at the closing; one component of each may be "*"
-    argv       the command
+    argv       the command; if there is none, the window opens at once, which "open\\n" on stdout
+               says, and closes with SIGTERM
     stdin      text for the command, or None
     handshake  the command says "ready\\n" and waits for a line before it starts
     timeout    seconds the command may take, start-up included
     watch      paths, read again and again while the window is open
     every      seconds between two such readings; 0: none
 
-The answer is one Python literal on stdout, a dict; `Answer` lists its keys.
+The answer is one Python literal, the last line on stdout, a dict; `Answer` lists its keys.
 
 A run has hundreds of windows, and in a nested lab each import costs as much as ten of them do on
 silicon. Hence no subprocess, json or glob here: two thirds of the start-up time were theirs.
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 FOREVER = 3600.0  # seconds, longer than any window
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL for the command
+OPEN = "open\n"
 READY = b"ready\n"
 GO = b"go\n"
 ENDING = {_signal.SIGTERM: "SIGTERM", _signal.SIGHUP: "SIGHUP", _signal.SIGINT: "SIGINT"}
@@ -229,6 +231,15 @@ class Window:
         answer.after = read_all(self.spec["read"][::-1], [])
         answer.vanished += [path for path in answer.before if path not in answer.after]
 
+    def hold(self) -> None:
+        """Open the window and keep it open until a signal comes, at most until the time is up."""
+        # Blocked, it need not be handled: it is taken when it is wanted.
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
+        self.open()
+        print(OPEN, end="", flush=True)
+        self.answer.timed_out = _signal.sigtimedwait(ENDING, self.spec["timeout"]) is None
+        self.answer.window_ns = time.monotonic_ns() - self.answer.opened_ns
+
     def run(self) -> None:
         spec = self.spec
         if not spec["handshake"]:
@@ -271,7 +282,10 @@ def main(spec: dict) -> None:  # type: ignore[type-arg]
     window = Window(spec)
     try:
         try:
-            window.run()
+            if spec["argv"]:
+                window.run()
+            else:
+                window.hold()
         finally:
             ignore_signals()
     except Stopped as reason:

@@ -17,7 +17,15 @@ from harness.errors import LabError
 from harness.host.local import LocalHost
 from harness.host.program import PYTHON
 from harness.measure import window
-from harness.measure.window import Command, Probe, Reading, WindowSpec, run_window
+from harness.measure.window import (
+    Command,
+    Probe,
+    Reading,
+    WindowSpec,
+    held_window,
+    run_window,
+)
+from suites.selftest.test_port_lock import AsOverSsh
 
 HOST = LocalHost()
 SHAKING = """
@@ -158,7 +166,7 @@ def test_a_window_that_is_told_to_stop_ends_its_command(
 ) -> None:
     spec = WindowSpec(("sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"))
     pid = tmp_path / "pid"
-    program = f"{window._agent_source()}\nmain({window._encode(spec)})\n".encode()
+    program = window._program(spec).encode()
     with subprocess.Popen([*PYTHON, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
         assert agent.stdin is not None and agent.stdout is not None
         agent.stdin.write(program)
@@ -169,6 +177,45 @@ def test_a_window_that_is_told_to_stop_ends_its_command(
     assert not is_alive(pid.read_text())
     with pytest.raises(LabError, match=f"stopped by {signum.name}"):
         window._decode("here", answer)
+
+
+@pytest.mark.parametrize("host", [HOST, AsOverSsh()], ids=["local", "over ssh"])
+def test_a_held_window_covers_what_happens_until_it_is_closed(
+    host: LocalHost, tmp_path: Path
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("before")
+    with held_window(host, (str(file),), limit=60) as close:
+        file.write_text("meanwhile")
+        result = close()
+    file.write_text("after")
+    assert (result.before, result.after) == ({str(file): "before"}, {str(file): "meanwhile"})
+    assert result.window_ns > 0 and not result.timed_out
+
+
+def test_a_held_window_that_nobody_closes_ends_by_itself_and_is_no_window() -> None:
+    with held_window(HOST, (), limit=0.05) as close:
+        time.sleep(0.5)
+        with pytest.raises(LabError, match=r"had to be closed after 0\.05 s"):
+            close()
+
+
+def test_a_held_window_that_is_left_open_does_not_outlive_its_context(tmp_path: Path) -> None:
+    mark = str(tmp_path / "mark")
+    running = ("pgrep", "-f", mark)
+    with pytest.raises(RuntimeError), held_window(HOST, (mark,), limit=60):
+        assert HOST.run(running).text.split()
+        raise RuntimeError
+    assert not HOST.run(running, check=False).text.split()
+
+
+def test_a_held_window_that_cannot_open_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(window, "PYTHON", ("sh", "-c", "no-such-python"))
+    with (
+        pytest.raises(LabError, match=r"no window: .*no-such-python: not found"),
+        held_window(HOST, (), limit=60),
+    ):
+        pass
 
 
 def test_garbage_instead_of_an_answer_is_quoted() -> None:
