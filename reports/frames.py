@@ -101,6 +101,11 @@ def packets_of(trial: TrialRecord) -> int | None:
     return _sum_of(trial, "partner.rx_packets", "partner.tx_packets")
 
 
+def watched_ns(trial: TrialRecord) -> int:
+    """How long exits, CPU time, interrupts and the host's interface were counted."""
+    return trial.window_ns + trial.wider_ns
+
+
 def is_idle(reason: str) -> bool:
     """Does an exit of this reason mean that the guest had nothing to do?"""
     return reason.lower() in IDLE_REASONS
@@ -131,9 +136,9 @@ def _exit_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
     busy = [exit_ for exit_ in trial.exits if not is_idle(exit_.reason)]
     count, time_ns = _counts(busy), exit_cpu_ns(trial)
     if time_ns is not None:
-        yield "exit_time_share", 100 * time_ns / trial.window_ns
+        yield "exit_time_share", 100 * time_ns / watched_ns(trial)
     if trial.workload == IDLE:
-        yield "exits_per_s", count * NS_PER_S / trial.window_ns
+        yield "exits_per_s", count * NS_PER_S / watched_ns(trial)
         return
     if packets := packets_of(trial):
         mmio = _counts([e for e in busy if e.reason.lower() in MMIO_REASONS])
@@ -164,7 +169,7 @@ def _cpu_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
         if (spent := counters.get(f"cpu.{name}_ns")) is not None:
             yield f"{name}_time_per_packet", spent / _NS_PER_US / packets
     if trial.clock == "virtual" and busy is not None:  # such a lab has one CPU
-        rest = max(0, trial.window_ns - busy)
+        rest = max(0, watched_ns(trial) - busy)
         yield "rest_time_per_packet", rest / _NS_PER_US / packets
 
 
@@ -194,7 +199,7 @@ def exits(run: Run) -> pd.DataFrame:
     reasons = _union((), (e.reason for _, found in counted for e in found))
     rows = [
         (t.run, t.path, t.workload, t.boot, t.trial, reason, by_reason[reason][0],
-         by_reason[reason][1], t.window_ns, packets_of(t), t.variant)
+         by_reason[reason][1], watched_ns(t), packets_of(t), t.variant)
         for t, found in counted
         for by_reason in [_by_reason(found, reasons)]
         for reason in reasons

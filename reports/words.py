@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from dataclasses import dataclass
 
 from harness.units import METRICS, Fidelity, Grounds
@@ -85,7 +86,7 @@ def headline(run: Run, found: Estimates) -> str:
 
 def lead(run: Run, found: Estimates) -> list[str]:
     """What qualifies the headline: device accesses, the number of boots, gaps."""
-    notes = [*_mmio_notes(run, found), *_boots_note(found)]
+    notes = [*_mmio_notes(run, found), *_boots_note(found), *_apart_note(run)]
     if run.info.missing:
         names = ", ".join(m.path for m in run.info.missing)
         notes.append(f"Not available on this host: {names}.")
@@ -171,6 +172,20 @@ def _boots_note(found: Estimates) -> list[str]:
     plural = "" if counts == [1] else "s"
     return [
         f"Indicative: {span} boot{plural} a path; intervals and verdicts need {stats.MIN_BLOCKS}."
+    ]
+
+
+def _apart_note(run: Run) -> list[str]:
+    """What is counted on the host under test holds more than the traffic, if that is driven from
+    another one."""
+    wider = sorted(t.wider_ns / 1e6 for t in run.counted if t.wider_ns)
+    if not wider:
+        return []
+    return [
+        f"The link partner is on another host, {run.info.partner_host}. So exits, CPU time and "
+        "interrupts were counted from just before the traffic until just after it, "
+        f"{statistics.median(wider):.0f} ms longer than it took (median, at most {wider[-1]:.0f} "
+        "ms): they hold what the guest does idle in that time, which its idle baseline tells."
     ]
 
 

@@ -65,6 +65,9 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     warmup: bool = False
     started: str  # UTC, ISO 8601
     window_ns: int
+    wider_ns: int = 0
+    """How much longer than the traffic's window the host under test was watched, whose exits, CPU
+    time, interrupts and interface then hold that too: its link partner is on another host."""
     valid: bool
     reasons: tuple[str, ...] = ()  # why it is not valid, in words
     metrics: dict[str, float] = {}  # by names of harness.units.METRICS, in their units
@@ -114,6 +117,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     fidelity: Fidelity
     clock: Clock = "wall"
     host: str
+    partner_host: str = ""  # where the link partner is, if that is another one
     nic: str
     seed: int
     boots: int

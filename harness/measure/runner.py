@@ -22,17 +22,12 @@ from harness.measure.endpoint import Endpoint, endpoint
 from harness.measure.plan import Visit
 from harness.measure.proof import prove
 from harness.measure.record import IDLE, TUNING, Proof, RunInfo, TrialRecord
+from harness.measure.watch import Watch, Watched
 from harness.measure.window import (
-    Probe,
-    Reading,
-    WindowResult,
-    WindowSpec,
-    combine,
     host_interface_probe,
     interrupts_probe,
     partner_probe,
     retransmits_probe,
-    run_window,
     threads_probe,
 )
 from harness.measure.wire import rates
@@ -81,7 +76,7 @@ class Station:
     bench: Bench
     visit: Visit
     endpoint: Endpoint
-    probes: tuple[Probe, ...]
+    watch: Watch
     broken: str = ""
     cold: bool = True  # nothing has crossed this path since the boot
 
@@ -118,20 +113,18 @@ class Station:
         return f"; {guest.diagnosis()}" if guest is not None else ""
 
     def _measure(self, workload: Workload) -> _Measured:
-        bench = self.bench
         command = workload.command(self._target())
-        spec = WindowSpec.of(command, self.probes)
         before = self.endpoint.snapshot()
-        window = run_window(bench.host, spec, netns=bench.partner.netns)
+        watched = self.watch.over(command)
         after = self.endpoint.snapshot()
-        reading = combine(self.probes).parse(window)
+        window, reading = watched.window, watched.reading
         outcome = workload.parse(window.stdout, window.stderr, window.returncode)
         counters = {key: after[key] - before[key] for key in after} | reading.counters
         steady = rates(reading.wire, outcome, counters)
-        if spec.every and not steady and not outcome.error:
-            few = f"no rate: {len(reading.wire)} samples of the wire, {spec.every:g} s apart"
+        if command.sample_s and not steady and not outcome.error:
+            few = f"no rate: {len(reading.wire)} samples of the wire, {command.sample_s:g} s apart"
             outcome = replace_plain(outcome, error=f"{few}, are too few for this transfer")
-        return _Measured(window, reading, outcome, counters, steady)
+        return _Measured(watched, outcome, counters, steady)
 
     def _target(self) -> Target:
         bench = self.bench
@@ -160,14 +153,15 @@ class Station:
             reasons.insert(0, outcome.error)
         return replace(
             draft,
-            window_ns=measured.window.window_ns,
+            window_ns=measured.watched.window.window_ns,
+            wider_ns=measured.watched.wider_ns,
             valid=not reasons,
             reasons=tuple(reasons),
             metrics=outcome.metrics | measured.rates,
-            exits=measured.reading.exits,
+            exits=measured.watched.reading.exits,
             counters=measured.counters,
             rtt_ns=outcome.rtt_ns,
-            wire=measured.reading.wire,
+            wire=measured.watched.reading.wire,
             lost=outcome.lost,
             proofs=proofs,
             raw=outcome.raw,
@@ -200,8 +194,7 @@ class Station:
 
 @dataclass(frozen=True)
 class _Measured:
-    window: WindowResult
-    reading: Reading
+    watched: Watched
     outcome: Outcome
     counters: dict[str, int]
     rates: dict[str, float]
@@ -245,8 +238,8 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
             _remember(bench, bench.tuning.settle(visit.place, setup.guest.cpus))
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
-        probes = stack.enter_context(_probes(bench, attachment, guest))
-        yield Station(bench, visit, end, probes)
+        watch = stack.enter_context(_watch(bench, attachment, guest))
+        yield Station(bench, visit, end, watch)
 
 
 THEN = "; in another boot "
@@ -265,17 +258,16 @@ def _remember(bench: Bench, seen: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _probes(
-    bench: Bench, attachment: NicAttachment, guest: Guest | None
-) -> Iterator[tuple[Probe, ...]]:
+def _watch(bench: Bench, attachment: NicAttachment, guest: Guest | None) -> Iterator[Watch]:
     """What is read at the edges of every window of this boot."""
-    probes = [partner_probe(bench.partner.interface), retransmits_probe(), interrupts_probe()]
+    far = (partner_probe(bench.partner.interface), retransmits_probe())
+    near = [interrupts_probe()]
     if attachment.host_interface:
-        probes.append(host_interface_probe(attachment.host_interface))
+        near.append(host_interface_probe(attachment.host_interface))
     with ExitStack() as stack:
         if guest is not None:
             vhost = guest.process.vhost_threads()
-            probes.append(threads_probe(guest.qemu_pid, vhost_threads=vhost))
+            near.append(threads_probe(guest.qemu_pid, vhost_threads=vhost))
             if bench.accounting:
-                probes.append(stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)))
-        yield tuple(probes)
+                near.append(stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)))
+        yield Watch(bench.host, bench.partner, tuple(near), far)

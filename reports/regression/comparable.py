@@ -9,7 +9,7 @@ from harness.errors import ConfigError
 from harness.measure.record import IDLE
 from reports.frames import Run
 
-KEYS = ("fidelity", "clock", "NIC model", "CPU", "workload parameters")
+KEYS = ("fidelity", "clock", "NIC model", "CPU", "link partner", "workload parameters")
 """What must be the same in two runs for a comparison to mean anything."""
 
 
@@ -27,6 +27,7 @@ def fingerprint(run: Run) -> dict[str, str]:
         run.info.clock,
         run.info.nic.split()[0],
         run.info.environment.get("host", {}).get("CPU", "unknown"),
+        "on another host" if run.info.partner_host else "on the same host",
         "; ".join(parameters),
     )
     return dict(zip(KEYS, values, strict=True))

@@ -36,13 +36,14 @@ def test_throughput_with_and_without_accounting(
     found: dict[bool, dict[int, float]] = {True: {}, False: {}}
     with station(replace(bench, accounting=False), Visit(0, path, 0)) as place:
         assert place.endpoint.guest is not None
-        plain = place.probes
+        plain = place.watch
         place.trial(workload, warmup=True)
         for pair in range(PAIRS):
             progress.say(f"{path} {kind}: pair {pair + 1} of {PAIRS}")
             for counted in draw.sample((True, False), 2):
                 with exit_accounting(bench.host, place.endpoint.guest.vcpu_tids) as probe:
-                    place.probes = (*plain, probe) if counted else plain
+                    near = (*plain.near, probe) if counted else plain.near
+                    place.watch = replace(plain, near=near)
                     record = place.trial(workload, trial=pair)
                 assert record.valid, record.reasons
                 assert (record.exits is not None) == counted

@@ -159,6 +159,10 @@ def test_what_must_not_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     assert compare(base, hardware, "--across=fidelity").returncode != 2
     longer = changed(tmp_path / "long", lambda info: info, parameters={"seconds": "20"})
     assert "differ in workload parameters" in compare(base, longer).error
+    apart = changed(
+        tmp_path / "apart", lambda info: msgspec.structs.replace(info, partner_host="beta")
+    )
+    assert "differ in link partner: 'on the same host'" in compare(base, apart).error
     assert "not a key of a run" in compare(base, longer, "--across=weather").error
 
 

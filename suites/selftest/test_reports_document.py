@@ -91,6 +91,21 @@ def test_virtual_time_is_called_so_wherever_there_is_a_number(tmp_path: Path) ->
     assert "virtual Mbit/s" in csv and ",Mbit/s" not in csv and "virtual exits/packet" not in csv
 
 
+def test_a_partner_on_another_host_is_told_with_what_it_means_for_the_counts(
+    tmp_path: Path,
+) -> None:
+    info, made = make_run(2, workloads=SHORT)
+    apart = msgspec.structs.replace(info, partner_host="beta")
+    wider = [msgspec.structs.replace(t, wider_ns=(20 + t.boot) * 1_000_000) for t in made]
+    for text in rendered(tmp_path, apart, wider):
+        assert f"host {info.host}, link partner on beta" in text
+        assert "The link partner is on another host, beta." in text
+        assert "20 ms longer than it took (median, at most 21 ms)" in text
+    (tmp_path / "same").mkdir()
+    for text in rendered(tmp_path / "same", info, made):
+        assert "link partner on" not in text and "another host" not in text
+
+
 def test_a_paths_time_is_explained_part_by_part(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

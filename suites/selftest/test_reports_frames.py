@@ -84,6 +84,15 @@ def test_an_idle_window_has_exits_per_second_and_nothing_per_packet() -> None:
     assert not [name for name in values if name.endswith(("_packet", "_mib", "_gbit"))]
 
 
+def test_what_was_counted_for_longer_than_the_traffic_is_divided_by_that() -> None:
+    """The link partner is on another host; a share of time is one of the time that was watched."""
+    wider = {"window_ns": 800_000_000, "wider_ns": 200_000_000}
+    assert frames.values_of(trial(**wider)) == frames.values_of(trial())
+    idle = trial(workload="idle", **wider)
+    assert frames.values_of(idle)["exits_per_s"] == 500
+    assert set(frames.exits(run_of(trial(**wider)))["window_ns"]) == {1_000_000_000}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
