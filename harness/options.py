@@ -47,8 +47,8 @@ RUN = (
     option(
         "--lab",
         "nested: the nested lab; FILE or FILE#HOST: a host of an inventory (docs/real-host.md); "
-        "auto (default): a host of ./lab.toml or of ~/.config/nicproof/lab.toml if one has two "
-        "cabled ports, else nested",
+        "auto (default): a host of ./lab.toml or of ~/.config/nicproof/lab.toml if one has a "
+        "port with a partner, else nested",
         default=AUTO,
         metavar="LAB",
     ),

@@ -1,7 +1,7 @@
 """The link partner: the second, cabled port, in a network namespace of its own.
 
-In a namespace the host's own routing cannot short-circuit the traffic: the only way from the host
-or a guest to the partner's address is the cable.
+In a namespace its host's own routing cannot short-circuit the traffic: the only way from the host
+under test, be it the same one, or from a guest to the partner's address is the cable.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.base import CommandResult, Host
-from harness.inventory import LinkPlan, PortPair
+from harness.inventory import LinkPlan
 from harness.journal import Journal, Run
 from harness.netdev import link, parse_neighbours, rings, set_rings
 from harness.pci.device import Device
@@ -78,17 +78,17 @@ namespace. The port may not have been moved yet, nor the namespace have been com
 
 
 @contextmanager
-def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> Iterator[Partner]:
-    """The partner's port in its namespace, addressed and up; afterwards back where it was.
+def partner(host: Host, bdf: str, plan: LinkPlan, journal: Journal) -> Iterator[Partner]:
+    """The port `bdf` of the partner's host in its namespace, addressed and up; afterwards back
+    where it was. The journal is that host's.
 
     It gets the longest rings it can have: with igb's default of 256 descriptors it is the
     partner that loses frames, and TCP's recovery is measured instead of the path.
     """
-    device = Device(host, ports.partner)
-    interface = device.interface
+    interface = Device(host, bdf).interface
     if not interface:
         raise LabError(
-            f"{host.name}: the partner's port {ports.partner} has no network interface here",
+            f"{host.name}: the partner's port {bdf} has no network interface here",
             remedy="it may be bound to vfio-pci or be in another namespace; see lspci -k",
         )
     prior = link(host, interface)
@@ -100,7 +100,7 @@ def partner(host: Host, ports: PortPair, plan: LinkPlan, journal: Journal) -> It
     undo = [Run(back, when=f"/run/netns/{netns}")]
     if "UP" in prior.flags:
         undo.append(Run(("ip", "link", "set", interface, "up")))
-    with journal.change(f"moved {interface} ({ports.partner}) to namespace {netns}", undo):
+    with journal.change(f"moved {interface} ({bdf}) to namespace {netns}", undo):
         host.run(("ip", "netns", "add", netns))
         host.run(("ip", "link", "set", interface, "netns", netns))
         if short:

@@ -10,15 +10,22 @@ from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permiss
 
 @dataclass(frozen=True)
 class PortPair:
-    """Two cabled ports of one host: the one under test and its link partner, by BDF.
+    """Two cabled ports: the one under test and its link partner, which may be on another host, by
+    BDF.
 
     By default those of the nested lab, where everything may be changed.
     """
 
     dut: str = "0000:01:00.0"
     partner: str = "0000:02:00.0"
-    may: frozenset[Permission] = EVERYTHING  # what may be changed on their host
+    may: frozenset[Permission] = EVERYTHING  # what may be changed on the host under test
     binding: Binding = DEFAULT_BINDING  # and how drivers are changed there
+    apart: bool = False  # is the partner on another host?
+
+    @property
+    def here(self) -> tuple[str, ...]:
+        """Those that are on the host under test. On another host a BDF is another function's."""
+        return (self.dut,) if self.apart else (self.dut, self.partner)
 
     def testing(self, bdf: str) -> PortPair:
         """The pair with `bdf` as the port under test; ConfigError if it is neither of the two."""

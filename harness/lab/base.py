@@ -1,16 +1,28 @@
-"""A lab, as fixtures and suites see it: a host with two cabled ports, whichever kind it is."""
+"""A lab, as fixtures and suites see it: a host with a port whose cable ends there or on another
+host, whichever kind it is."""
 
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from harness.host.base import Host
 from harness.inventory import PortPair
+from harness.inventory.spec import Permission
 from harness.journal import Journal
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.tuning.run import Tuning
 from harness.units import Clock, Fidelity
+
+
+@dataclass(frozen=True)
+class FarEnd:
+    """The link partner's port: on the host under test, or on another one."""
+
+    host: Host
+    bdf: str
+    may: frozenset[Permission]  # what may be changed there
 
 
 class Lab(Protocol):
@@ -21,6 +33,9 @@ class Lab(Protocol):
 
     @property
     def ports(self) -> PortPair: ...
+
+    @property
+    def far_end(self) -> FarEnd: ...
 
     @property
     def fidelity(self) -> Fidelity: ...

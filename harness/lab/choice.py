@@ -36,12 +36,14 @@ class NestedChoice:
 
 @dataclass(frozen=True)
 class RealChoice:
-    """Two cabled ports of a host of an inventory; beside it, what other hosts would do as well."""
+    """Two cabled ports of a host of an inventory, or of two; beside it, what other hosts would do
+    as well."""
 
     why: str
     inventory: Path
     host: HostSpec
     ports: PortPair
+    apart: HostSpec | None = None  # the link partner's, if it is another one
     others: tuple[RealChoice, ...] = ()
 
     @property
@@ -63,24 +65,46 @@ class RealChoice:
             for ports in itertools.islice(_pairs(choice.host, bdf), 1)
         )
         if not fit:
-            raise _unfit(self.inventory, tuple(choice.host for choice in self.each), bdf)
+            hosts = tuple(choice.host for choice in self.each)
+            raise _unfit(self.inventory, hosts, f"{bdf} ", "its partner on the same host")
         return replace(fit[0], others=fit[1:])
 
     def told(self) -> str:
         """In one line."""
-        where = "this machine" if self.host.local else self.host.address
-        return (
-            f"{self.host.name} ({where}), {self.ports.dut} against {self.ports.partner}: {self.why}"
-        )
+        there = f" of {_where(self.apart)}" if self.apart else ""
+        ports = f"{self.ports.dut} against {self.ports.partner}{there}"
+        return f"{_where(self.host)}, {ports}: {self.why}"
 
     @property
-    def restore(self) -> str:
-        """The command that undoes what a run left on the host."""
+    def claims(self) -> tuple[tuple[HostSpec, tuple[str, ...]], ...]:
+        """The hosts of the run, each with its ports that are in it, in the order of their names: of
+        two runs that want both hosts one is refused at the first of them, and holds nothing."""
+        if self.apart is None:
+            return ((self.host, self.ports.here),)
+        two = ((self.host, self.ports.here), (self.apart, (self.ports.partner,)))
+        return tuple(sorted(two, key=lambda claim: claim[0].name))
+
+    def restore(self, host: HostSpec) -> str:
+        """The command that undoes what a run left on a host."""
         inventory = ("--inventory", str(self.inventory))
-        return shlex.join(("nicproof", "restore", self.host.name, *inventory))
+        return shlex.join(("nicproof", "restore", host.name, *inventory))
+
+
+def _where(host: HostSpec) -> str:
+    return f"{host.name} ({'this machine' if host.local else host.address})"
 
 
 Choice = NestedChoice | RealChoice
+
+
+def require_together(choice: Choice) -> None:
+    """ConfigError if the link partner is on another host: what a case sends and what it hears, and
+    the kernel's log about both ports, are looked at in one place."""
+    if isinstance(choice, RealChoice) and choice.apart is not None:
+        raise ConfigError(
+            f"qualify needs both ports on one host, and this run takes {choice.told()}",
+            remedy="cable two ports of one host, or use --lab nested",
+        )
 
 
 def choose(asked: str, clock: ClockChoice = "auto") -> Choice:
@@ -130,16 +154,23 @@ def automatic(path: Path | None) -> Choice:
 
 def of_inventory(inventory: Inventory, name: str, why: str) -> RealChoice:
     """The first port of the host `name`, or of each host that has one, with its partner on the
-    same host. ConfigError if there is none."""
+    same host; if none has, the first one with its partner on another. ConfigError if there is none
+    either."""
     hosts = (inventory.host(name),) if name else inventory.hosts
     fit = tuple(
         RealChoice(why, inventory.path, host, ports)
         for host in hosts
         for ports in itertools.islice(_pairs(host), 1)
     )
-    if not fit:
-        raise _unfit(inventory.path, hosts)
-    return replace(fit[0], others=fit[1:])
+    if fit:
+        return replace(fit[0], others=fit[1:])
+    for host in hosts:
+        for port in host.ports:
+            if port.partner:
+                ports = PortPair(port.bdf, port.partner.bdf, host.may, host.binding, apart=True)
+                apart = inventory.host(port.partner.host)
+                return RealChoice(why, inventory.path, host, ports, apart)
+    raise _unfit(inventory.path, hosts, "", "a partner")
 
 
 def require_room(choice: Choice, workers: int) -> None:
@@ -161,19 +192,10 @@ def _pairs(host: HostSpec, bdf: str = "") -> Iterator[PortPair]:
             yield PortPair(port.bdf, partner.bdf, host.may, host.binding)
 
 
-def _unfit(inventory: Path, hosts: tuple[HostSpec, ...], bdf: str = "") -> ConfigError:
-    """No port, or not the one that is asked for, has its partner on the same host."""
-    for host in hosts:
-        for port in host.ports:
-            if port.partner and port.partner.host != host.name and bdf in ("", port.bdf):
-                return ConfigError(
-                    f"{inventory}: the partner of {host.name}/{port.bdf} is {port.partner}, on "
-                    "another host, which bench and qualify cannot make use of yet",
-                    remedy="cable two ports of one host, or use --lab nested",
-                )
+def _unfit(inventory: Path, hosts: tuple[HostSpec, ...], port: str, what: str) -> ConfigError:
     names = ", ".join(host.name for host in hosts)
     return ConfigError(
-        f"{inventory}: no port {f'{bdf} ' if bdf else ''}of {names} has a partner there",
-        remedy='say where its cable ends: partner = "BDF"; `nicproof inventory discover HOST '
-        "--probe` finds that",
+        f"{inventory}: no port {port}of {names} has {what}",
+        remedy='say where its cable ends: partner = "BDF", or "HOST/BDF" for another host; '
+        "`nicproof inventory discover HOST --probe` finds the cables within a host",
     )

@@ -20,6 +20,7 @@ from harness.host.ssh import SshHost, connect
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.lab import accel, snapshot
+from harness.lab.base import FarEnd
 from harness.lab.image import LabImage, ensure_image
 from harness.lab.machine import DESTINATION, NAME
 from harness.lab.progress import Steps, shown
@@ -72,6 +73,10 @@ class NestedLab:
     def qemu_pid(self) -> int:
         """Of L1's QEMU, on the controller."""
         return self.vm.pid
+
+    @property
+    def far_end(self) -> FarEnd:
+        return FarEnd(self.host, self.ports.partner, self.ports.may)
 
     @property
     def guest(self) -> DeployedImage:

@@ -49,7 +49,13 @@ def _masked(command: str) -> str:
 
 
 def describe_host(host: Host) -> Section:
-    """CPU, kernel, mitigations, clock source and QEMU of the host that carries the guests."""
+    """The host that carries the guests."""
+    version = _command(host, ("qemu-system-x86_64", "--version")).partition("\n")[0]
+    return {**describe_machine(host), "QEMU": version}
+
+
+def describe_machine(host: Host) -> Section:
+    """CPU, kernel, mitigations and clock source of a host, and its iperf3."""
     cpu = _text(host, "/proc/cpuinfo")
     model = re.search(r"^model name\s*:\s*(.*)$", cpu, re.MULTILINE)
     return {
@@ -62,7 +68,6 @@ def describe_host(host: Host) -> Section:
         ),
         "governor": _text(host, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         "mitigations": _mitigations(host),
-        "QEMU": _command(host, ("qemu-system-x86_64", "--version")).partition("\n")[0],
         "iperf3": _command(host, ("iperf3", "--version")).partition("\n")[0],
     }
 
@@ -79,13 +84,18 @@ def describe_guest(guest: GuestConfig) -> Section:
 
 
 def describe_nic(host: Host, ports: PortPair, partner: Partner) -> dict[str, Section]:
-    """Both ports: model, driver, firmware, offloads."""
+    """Both ports: model, driver, firmware, offloads; and the partner's host, if it is another
+    one."""
     dut = Device(host, ports.dut)
     interface = dut.interface
     sections = {"port under test": _port(host, ports.dut, dut.driver, (), interface)}
     into = ("ip", "netns", "exec", partner.netns)
-    device = Device(host, ports.partner)
-    sections["link partner"] = _port(host, ports.partner, device.driver, into, partner.interface)
+    driver = Device(partner.host, ports.partner).driver
+    other = _port(partner.host, ports.partner, driver, into, partner.interface)
+    sections["link partner"] = other
+    if partner.host is not host:
+        sections["link partner"] = {"host": partner.host.name, **other}
+        sections["link partner's host"] = describe_machine(partner.host)
     return sections
 
 

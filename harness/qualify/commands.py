@@ -7,7 +7,7 @@ import os
 import sys
 
 from harness.flags import add_to, as_arguments
-from harness.lab.choice import choose, require_room
+from harness.lab.choice import choose, require_room, require_together
 from harness.options import free_run_dir
 from harness.qualify.options import OWN, SHARED, QualifyOptions
 from harness.suite import run_suite, workers_of
@@ -62,6 +62,7 @@ def _qualify(given: argparse.Namespace) -> None:
     if given.list:
         os.execv(sys.executable, [sys.executable, "-m", "fixtures.caselist", *wanted.families])
     lab = choose(given.lab, given.clock)
+    require_together(lab)
     if wanted.nic:
         lab = lab.testing(wanted.nic)
     workers = workers_of(given.pytest) or str(given.workers or "")

@@ -1,4 +1,5 @@
-"""A host of an inventory as a lab: asked first whether it may be used, then held for the run.
+"""A host of an inventory as a lab: asked first whether it may be used, then held for the run. So is
+that of its link partner, where it is another one.
 
 Until all questions are answered nothing is changed there but locks. What a run then changes is in
 the host's journal; what stays is the micro guest, in a cache.
@@ -6,9 +7,10 @@ the host's journal; what stays is the micro guest, in a cache.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import get_args
 
 from harness.errors import ConfigError
 from harness.guest.image import deploy
@@ -21,6 +23,7 @@ from harness.inventory.reach import reached
 from harness.inventory.spec import denied
 from harness.inventory.view import ranges
 from harness.journal import Journal, left_over
+from harness.lab.base import FarEnd
 from harness.lab.choice import RealChoice
 from harness.lab.image import ensure_image
 from harness.lab.toolchain import parse_version
@@ -45,6 +48,11 @@ class RealLab:
     qemu_version: str
     guest: DeployedImage
     clock: Clock = "wall"
+    apart: FarEnd | None = None  # the link partner's port, if it is on another host
+
+    @property
+    def far_end(self) -> FarEnd:
+        return self.apart or FarEnd(self.host, self.ports.partner, self.ports.may)
 
     @property
     def cpus(self) -> tuple[int, ...]:
@@ -59,7 +67,8 @@ class RealLab:
         """A host that is a virtual machine itself is as good as any for what is counted."""
         if self.fidelity == "hardware":
             return ""
-        return f"{self.host.name} is a virtual machine itself ({self.fidelity})"
+        other = f" or {self.apart.host.name}" if self.apart else ""
+        return f"{self.host.name}{other} is a virtual machine itself ({self.fidelity})"
 
     @contextmanager
     def tuned(self, journal: Journal) -> Iterator[Tuning | None]:
@@ -89,47 +98,66 @@ class RealLab:
 
 @contextmanager
 def open_real_lab(choice: RealChoice, *, run: str, progress: bool = True) -> Iterator[RealLab]:
-    """The host that was chosen, held for `run` until the context ends.
+    """The host that was chosen, and the link partner's, held for `run` until the context ends.
 
-    Raises ConfigError, with the reason, if the host, its place in labgrid or one of its ports must
+    Raises ConfigError, with the reason, if a host, its place in labgrid or one of its ports must
     not be used as it is, and HostUnreachable if it cannot be reached.
     """
-    with place_held(choice.host), reached(choice.host) as host, ExitStack() as stack:
-        require_programs(host)
-        _hold(host, choice.ports, Owner.of(run), stack)
-        _require_restored(host, choice)
-        for bdf in (choice.ports.dut, choice.ports.partner):
-            require(host, choice.host, bdf)
-        require_hugepages(host, choice.host)
+    owner = Owner.of(run)
+    with ExitStack() as stack:
+        hosts = {
+            spec: stack.enter_context(_held(choice, spec, bdfs, owner))
+            for spec, bdfs in choice.claims
+        }
+        host, apart = hosts[choice.host], choice.apart
         yield RealLab(
             host=host,
             spec=choice.host,
             ports=choice.ports,
-            fidelity=fidelity(host),
+            apart=FarEnd(hosts[apart], choice.ports.partner, apart.may) if apart else None,
+            fidelity=_lowest(map(fidelity, hosts.values())),
             qemu_version=parse_version(host.run(("qemu-system-x86_64", "--version")).text),
             guest=deploy(host, ensure_image(progress=progress).micro_guest),
         )
 
 
-def _hold(host: Host, ports: PortPair, owner: Owner, stack: ExitStack) -> None:
-    """The host and both ports are ours; the ports too, since others lock ports only."""
-    stack.enter_context(host_lock(host, owner))
-    for bdf in (ports.dut, ports.partner):
-        stack.enter_context(port_lock(host, bdf, owner))
+@contextmanager
+def _held(
+    choice: RealChoice, spec: HostSpec, bdfs: tuple[str, ...], owner: Owner
+) -> Iterator[Host]:
+    """A host, found fit: it and these ports are ours; the ports too, since others lock ports
+    only."""
+    guests = spec is choice.host
+    with place_held(spec), reached(spec) as host, ExitStack() as stack:
+        require_programs(host, guests=guests)
+        stack.enter_context(host_lock(host, owner))
+        for bdf in bdfs:
+            stack.enter_context(port_lock(host, bdf, owner))
+        _require_restored(host, choice.restore(spec))
+        for bdf in bdfs:
+            require(host, spec, bdf)
+        if guests:
+            require_hugepages(host, spec)
+        yield host
 
 
-def _require_restored(host: Host, choice: RealChoice) -> None:
+def _lowest(found: Iterable[Fidelity]) -> Fidelity:
+    """Rates and times are the whole link's, so they are worth what the lesser end's are."""
+    return max(found, key=get_args(Fidelity).index)
+
+
+def _require_restored(host: Host, remedy: str) -> None:
     """ConfigError if a run left changes behind, or commands under way, that is no longer alive."""
     if running := strays(host):
         raise ConfigError(
             f"{host.name}: what a run that was killed had started there still runs: "
             f"{', '.join(sorted(set(running)))}",
-            remedy=choice.restore,
+            remedy=remedy,
         )
     runs = left_over(host, {owner.run for owner in owners(host)})
     if runs:
         raise ConfigError(
             f"{host.name}: changes are left over from runs that did not come to their end: "
             f"{', '.join(runs)}",
-            remedy=choice.restore,
+            remedy=remedy,
         )

@@ -19,12 +19,17 @@ PACKAGES = {
 }
 """Program -> Debian's package. The rest is in every installation (coreutils, grep, sed)."""
 
+GUESTS_ONLY = ("qemu-system-x86_64", "modprobe", "pgrep", "taskset")
+"""What is not wanted where there are no guests: on the link partner's host, if it is another."""
+
 LOOK = 'for each; do command -v "$each" >/dev/null || echo "$each"; done'
 
 
-def require_programs(host: Host) -> None:
-    """ConfigError that names all programs that are missing, and the command that brings them."""
-    missing = host.run(("sh", "-c", LOOK, "sh", *PACKAGES)).text.split()
+def require_programs(host: Host, *, guests: bool = True) -> None:
+    """ConfigError that names all programs that are missing, and the command that brings them;
+    `guests`: is the host to carry any?"""
+    wanted = [each for each in PACKAGES if guests or each not in GUESTS_ONLY]
+    missing = host.run(("sh", "-c", LOOK, "sh", *wanted)).text.split()
     if missing:
         packages = " ".join(dict.fromkeys(PACKAGES[each] for each in missing))
         raise ConfigError(

@@ -34,7 +34,7 @@ class Tuning:
         """
         seen: dict[str, str] = {}
         if cpus:
-            found = affinity.affinities(self.host, (self.ports.dut, self.ports.partner), cpus)
+            found = affinity.affinities(self.host, self.ports.here, cpus)
             seen[f"interrupts, {path}"] = affinity.told(found, cpus)
         if interface := Device(self.host, self.ports.dut).interface:
             seen[f"moderation of the port under test, {path}"] = coalescing.hold(
@@ -47,20 +47,20 @@ class Tuning:
 def tuned(host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal) -> Iterator[Tuning]:
     """The host tuned, its ports' interfaces still in its own namespace; afterwards as before.
 
-    `cpus` are those of the run; empty: any, so neither governor nor interrupts are touched.
+    `cpus` are those of the run; empty: any, so neither governor nor interrupts are touched. A
+    partner on another host is left alone.
     MissingCapability if the inventory allows no tuning.
     """
     applied: dict[str, str] = {}
-    pair = (ports.dut, ports.partner)
     with ExitStack() as stack:
         if cpus:
             applied["governor"] = stack.enter_context(performance(host, cpus, journal))
             # It goes on only when all interrupts are back where it believes that they are.
             applied["irqbalance"] = stack.enter_context(paused(host, journal))
-            stack.enter_context(affinity.affinities_kept(host, pair, journal))
+            stack.enter_context(affinity.affinities_kept(host, ports.here, journal))
         else:
             applied |= {"governor": UNNAMED, "interrupts": UNNAMED}
-        for bdf in pair:
+        for bdf in ports.here:
             interface = Device(host, bdf).interface
             held = coalescing.held(host, interface, journal)
             applied[f"moderation of {bdf}"] = stack.enter_context(held)

@@ -178,10 +178,10 @@ def provisioned(lab: Lab, course: Course) -> Iterator[None]:
     """The path of the plan on the lab's host, with the link partner and, on most, a guest."""
     plan, host = course.plan, lab.host
     (path,) = paths.select((plan.path,))
-    journal = Journal(host, plan.run, may=lab.ports.may)
+    journal = Journal(host, plan.run, may=lab.ports.may, binding=lab.ports.binding)
     with closing(journal):
         course.phase = "partner"
-        with partner(host, lab.ports, LinkPlan(), journal):
+        with partner(host, lab.ports.partner, LinkPlan(), journal):
             course.phase = "path"
             with path.provision(host, lab.ports, journal, PathOptions()) as attachment:
                 course.phase = "guest"

@@ -161,5 +161,7 @@ def test_a_port_beside_its_partner_is_missing_as_a_whole_port(
         f"isolation of {one}",
         "its link partner shares its IOMMU group, which is handed over as a whole",
     )
+    apart = PortPair(one, two, binding=Binding(ports=frozenset(bdfs)), apart=True)
+    assert lacks_group(server, apart) is None, "what has the partner's BDF here is another port"
     stranger = lacks_group(server, PortPair(one, "0000:03:00.0"))
     assert stranger is not None and f"{two} shares" in stranger[1]

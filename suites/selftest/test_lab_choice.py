@@ -21,6 +21,7 @@ from harness.lab.choice import (
     choose,
     of_inventory,
     require_room,
+    require_together,
 )
 from harness.options import BenchOptions
 from harness.suite import ROOT, workers_of
@@ -57,10 +58,17 @@ APART = f"""
 address = "alpha.lab"
 [[host.alpha.port]]
 bdf = "{ONE}"
-partner = "beta/{ONE}"
+partner = "beta/{TWO}"
 [host.beta]
 address = "beta.lab"
 [[host.beta.port]]
+bdf = "{TWO}"
+"""
+
+LONELY = f"""
+[host.alpha]
+address = "alpha.lab"
+[[host.alpha.port]]
 bdf = "{ONE}"
 """
 
@@ -85,7 +93,8 @@ def test_the_first_port_with_a_partner_on_its_own_host_is_taken() -> None:
     assert choice.ports.may == {"bind", "sriov"}
     assert choice.ports.binding.ports == choice.host.touchable >= {TWO, THREE}
     assert choice.told() == f"alpha (alpha.lab), {TWO} against {THREE}: so it is"
-    assert choice.restore == "nicproof restore alpha --inventory rack.toml"
+    assert choice.restore(choice.host) == "nicproof restore alpha --inventory rack.toml"
+    assert choice.claims == ((choice.host, (TWO, THREE)),)
 
 
 def test_a_host_is_taken_by_name() -> None:
@@ -101,9 +110,10 @@ def test_the_port_to_qualify_may_be_any_that_is_cabled_on_the_host() -> None:
     assert choice.testing(FOUR).ports.dut == FOUR
     assert choice.testing(FOUR).ports.partner == THREE
     assert choice.testing(ONE) == choice
-    with pytest.raises(ConfigError, match=f"no port {ONE} of alpha has a partner there"):
+    said = f"no port {ONE} of alpha has its partner on the same host"
+    with pytest.raises(ConfigError, match=said):
         rack("alpha").testing(ONE)
-    with pytest.raises(ConfigError, match=r"no port .* of alpha, beta has a partner there"):
+    with pytest.raises(ConfigError, match="of alpha, beta has its partner on the same host"):
         rack().testing("0000:09:00.0")
 
 
@@ -115,17 +125,41 @@ def test_the_nested_lab_has_two_ports_where_all_may_be_changed() -> None:
         choice.testing(FOUR)
 
 
-def test_a_partner_on_another_host_is_refused_for_what_it_is() -> None:
-    said = f"the partner of alpha/{ONE} is beta/{ONE}, on another host"
-    with pytest.raises(ConfigError, match=said):
-        rack(text=APART)
-    with pytest.raises(ConfigError, match="no port of beta has a partner there"):
+def test_a_partner_may_be_on_another_host() -> None:
+    choice = rack(text=APART)
+    assert choice.told() == (f"alpha (alpha.lab), {ONE} against {TWO} of beta (beta.lab): so it is")
+    assert choice.apart is not None and choice.apart.name == "beta"
+    assert choice.ports.here == (ONE,) and choice.ports.binding.ports == {ONE}
+    assert choice.most == 1
+    assert choice.restore(choice.apart) == "nicproof restore beta --inventory rack.toml"
+    with pytest.raises(ConfigError, match="no port of beta has a partner"):
         rack("beta", APART)
-    mixed = rack(
-        "beta", RACK + f'[[host.beta.port]]\nbdf = "0000:05:00.0"\npartner = "alone/{ONE}"'
-    )
-    with pytest.raises(ConfigError, match="on another host"):
-        mixed.testing("0000:05:00.0")
+
+
+def test_a_partner_on_the_same_host_goes_before_one_on_another() -> None:
+    """Of the same host, and of hosts that stand further up."""
+    cabled = f'[[host.alone.port]]\nbdf = "{FOUR}"\npartner = "alpha/{ONE}"\n'
+    choice = rack(text=RACK + cabled)
+    assert choice.apart is None and choice.host.name == "alpha"
+    far = rack("alone", RACK + cabled)
+    assert far.apart is not None and (far.ports.dut, far.ports.partner) == (FOUR, ONE)
+
+
+def test_whoever_is_under_test_two_runs_claim_the_same_host_first() -> None:
+    back = APART + f'partner = "alpha/{ONE}"\n'
+    one, other = rack("alpha", back), rack("beta", back)
+    assert [host.name for host, _ in one.claims] == ["alpha", "beta"]
+    assert one.claims == other.claims == ((one.host, (ONE,)), (other.host, (TWO,)))
+
+
+def test_a_qualification_wants_both_ports_on_one_host() -> None:
+    require_together(rack())
+    require_together(NestedChoice("so it is"))
+    with pytest.raises(ConfigError, match=r"needs both ports on one host.*of beta \(beta"):
+        require_together(rack(text=APART))
+    mixed = RACK + f'[[host.beta.port]]\nbdf = "0000:05:00.0"\npartner = "alone/{ONE}"'
+    with pytest.raises(ConfigError, match=r"no port 0000:05:00\.0 of beta has its partner on"):
+        rack("beta", mixed).testing("0000:05:00.0")
 
 
 def test_without_an_inventory_the_nested_lab_is_taken(here: Path) -> None:
@@ -147,8 +181,7 @@ def test_an_inventory_that_can_be_used_is_taken_of_itself(here: Path) -> None:
     [
         ("[host.a]\n[host.b]\n", "lab.toml has 2 errors"),
         ("no TOML", "lab.toml has 1 error,"),
-        (APART, "on another host"),
-        ('[host.a]\naddress = "local"\n', "no port of a has a partner there"),
+        (LONELY, "no port of alpha has a partner"),
         (b"\xff", "cannot read lab.toml"),
     ],
 )
@@ -182,13 +215,20 @@ def test_only_the_nested_lab_has_the_virtual_clock(here: Path) -> None:
         choose("auto", "virtual")
 
 
-@pytest.mark.parametrize("command", ["bench", "qualify"])
+@pytest.mark.parametrize(
+    ("command", "text", "reason"),
+    [
+        ("bench", LONELY, "no port of alpha has a partner"),
+        ("qualify", LONELY, "no port of alpha has a partner"),
+        ("qualify", APART, "qualify needs both ports on one host"),
+    ],
+)
 def test_commands_tell_a_lab_that_cannot_be_before_anything_starts(
-    command: str, here: Path, capsys: pytest.CaptureFixture[str]
+    command: str, text: str, reason: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (here / "rack.toml").write_text(APART)
+    (here / "rack.toml").write_text(text)
     assert cli.main([command, "--lab=rack.toml"]) == 2
-    assert "on another host" in capsys.readouterr().err
+    assert reason in capsys.readouterr().err
     assert [path.name for path in here.iterdir()] == ["rack.toml"]
 
 

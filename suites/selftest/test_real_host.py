@@ -6,6 +6,7 @@ done stand in the file, and commands are started as a user starts them.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -19,13 +20,16 @@ import pytest
 
 from harness import paths
 from harness.guest.boot import boot
-from harness.host.base import CommandResult
+from harness.host.base import CommandResult, Host
 from harness.host.digest import differences, digest
 from harness.host.hugepages import pages
 from harness.inventory.lock import Owner, owners, port_lock
+from harness.inventory.reach import reached
+from harness.inventory.reading import read
 from harness.journal import DIRECTORY, Journal
 from harness.lab.choice import choose
 from harness.lab.image import is_built
+from harness.lab.machine import ADDRESS
 from harness.lab.nested import NestedLab, open_nested_lab
 from harness.paths.base import PathOptions
 from harness.pci.device import Device
@@ -36,7 +40,7 @@ from harness.tuning.governor import NONE
 from reports import frames
 from suites.drill.exercise import exercise
 from suites.drill.plan import FAULTS, Fault, draw
-from suites.lab_toml import host_table
+from suites.lab_toml import host_table, login
 from suites.selftest.l1_host import NICPROOF, inventory, nicproof
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -268,6 +272,96 @@ def test_all_threads_of_a_guest_are_on_its_cpus(lab: NestedLab, tmp_path: Path) 
     assert f"vhost-{guest.qemu_pid}" in on
     assert on.pop("CPU 0/KVM") == "1"
     assert set(on.values()) == {"0"}
+
+
+SECOND_SSHD = 2222
+
+APART = rf"""
+for place in /run/lock /run/netns /var/lib/nicproof; do
+    mkdir -p "$place" && mount -t tmpfs -o mode=755 apart "$place"
+done
+exec /usr/sbin/sshd -D -e -p {SECOND_SSHD}
+"""
+"""What two hosts have apart, as far as that is of concern: locks, named namespaces, journals."""
+
+
+@pytest.fixture(scope="module")
+def two_hosts(lab: NestedLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A lab.toml that names L1 twice, as alpha and as beta, each with one of its ports."""
+    forward = f"hostfwd_add mgmt tcp:127.0.0.1:0-{ADDRESS}:{SECOND_SSHD}"
+    assert not lab.vm.qmp.command("human-monitor-command", **{"command-line": forward})
+    table = str(lab.vm.qmp.command("human-monitor-command", **{"command-line": "info usernet"}))
+    port = re.search(rf"127\.0\.0\.1\s+(\d+)\s+{re.escape(ADDRESS)}\s+{SECOND_SSHD}\s", table)
+    assert port, table
+    path = tmp_path_factory.mktemp("two") / "lab.toml"
+    path.write_text(
+        f"""
+        {login(lab, "alpha", lab.ssh_port, may=TUNED)}
+        [[host.alpha.port]]
+        bdf = "{lab.ports.dut}"
+        partner = "beta/{lab.ports.partner}"
+        {login(lab, "beta", int(port[1]), may="")}
+        [[host.beta.port]]
+        bdf = "{lab.ports.partner}"
+        """
+    )
+    with lab.host.spawn(("unshare", "--mount", "sh", "-c", APART)):
+        wait_for(lambda: f":{SECOND_SSHD} " in lab.host.run(("ss", "-Hltn")).text)
+        yield path
+
+
+@pytest.fixture
+def beta(two_hosts: Path) -> Iterator[Host]:
+    """The other host."""
+    with reached(read(two_hosts).host("beta")) as host:
+        yield host
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_bench_with_its_partner_on_another_host(
+    lab: NestedLab, two_hosts: Path, beta: Host
+) -> None:
+    before = digest(beta)
+    result = bench(two_hosts, "--paths=native,sriov", "--workloads=latency,tcp-tx")
+    said = result.text + result.error
+    assert result.returncode == 0, said
+    assert f"{lab.ports.dut} against {lab.ports.partner} of beta (127.0.0.1): as" in said
+    assert not differences(before, digest(beta))
+    run = frames.load(two_hosts.with_name("run"))
+    assert (run.info.host, run.info.partner_host, run.info.finished) == ("alpha", "beta", True)
+    assert run.info.environment["link partner"]["host"] == "beta"
+    assert run.info.environment["link partner's host"]["kernel"]
+    tuning = run.info.environment["tuning"]
+    assert [key for key in tuning if key.startswith("moderation of 0")] == [
+        f"moderation of {lab.ports.dut}"
+    ]
+    assert {(trial.path, trial.workload) for trial in run.counted} == {
+        *itertools.product(("native", "sriov"), ("latency", "tcp-tx")),
+        ("sriov", "idle"),
+    }
+    for trial in run.trials:
+        assert trial.valid, trial.reasons
+        assert trial.wider_ns > 0
+        assert bool(trial.exits) == (trial.path == "sriov")
+    assert "link partner on beta" in two_hosts.with_name("run").joinpath("report.md").read_text()
+
+
+def test_what_a_killed_bench_left_on_two_hosts_is_restored_on_each(
+    lab: NestedLab, two_hosts: Path, beta: Host
+) -> None:
+    hosts = {"alpha": lab.host, "beta": beta}
+    before = {name: digest(host) for name, host in hosts.items()}
+    with running_bench(two_hosts) as doomed:
+        wait_for(lambda: bool(lab.host.glob(f"{RUN}/*/qemu.pid")), doomed)
+        doomed.kill()
+    for name, undone in (("alpha", "started a guest"), ("beta", "moved eth")):
+        host = hosts[name]
+        wait_for(lambda host=host: not owners(host))
+        restored = nicproof("restore", name, "--inventory", str(two_hosts))
+        assert restored.returncode == 0, restored.error
+        assert f"{name}: undone: {undone}" in restored.text
+    for name, host in hosts.items():
+        assert not differences(before[name], digest(host))
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:

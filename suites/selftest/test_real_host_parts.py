@@ -16,13 +16,14 @@ from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner
 from harness.inventory.spec import EVERYTHING
 from harness.journal import DIRECTORY, Entry, Journal, Run
+from harness.lab.base import FarEnd
 from harness.lab.choice import RealChoice
 from harness.lab.image import LabImage
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost import lab as real
 from harness.realhost.fidelity import fidelity, judge
 from harness.realhost.lab import RealLab, open_real_lab
-from harness.realhost.programs import LOOK, PACKAGES, require_programs
+from harness.realhost.programs import GUESTS_ONLY, LOOK, PACKAGES, require_programs
 from suites.selftest.rooted_host import RootedHost, with_82599
 
 DOCTOR = Path(__file__).parent / "data" / "doctor"
@@ -72,17 +73,28 @@ def test_all_programs_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
 
 
 SPEC = HostSpec("alpha", "alpha.lab", cpus=(2, 3))
+BETA = HostSpec("beta", "beta.lab", may=frozenset({"sriov"}))
+
+
+def server(root: Path, name: str, *programs: str) -> RootedHost:
+    """One with an 82599, which says of these programs that it has them, and of no others."""
+    host = with_82599(root / name)
+    host.name = name
+    host.said = {**host.said, " ".join(("sh", "-c", LOOK, "sh", *programs)): ""}
+    return host
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
-    """The host that is reached: a server that has everything; its ports are free."""
-    host = with_82599(tmp_path / "alpha")
-    host.said = {
-        **host.said,
-        " ".join(("sh", "-c", LOOK, "sh", *PACKAGES)): "",
-        "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13\n",
-    }
+def beta(tmp_path: Path) -> RootedHost:
+    """A server for a link partner: nobody may look for QEMU there."""
+    return server(tmp_path, "beta", *(each for each in PACKAGES if each not in GUESTS_ONLY))
+
+
+@pytest.fixture
+def host(tmp_path: Path, beta: RootedHost, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
+    """The host that is reached, as beta is: a server that has everything; all ports are free."""
+    host = server(tmp_path, "alpha", *PACKAGES)
+    host.said = {**host.said, "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13\n"}
     image = tmp_path / "image"
     image.mkdir()
     (image / "guest").write_text("cafe")
@@ -90,8 +102,8 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
         host.put(f"/var/cache/nicproof/guest-cafe/{name}")
 
     @contextmanager
-    def reached(_: HostSpec) -> Iterator[RootedHost]:
-        yield host
+    def reached(spec: HostSpec) -> Iterator[RootedHost]:
+        yield {"alpha": host, "beta": beta}[spec.name]
 
     monkeypatch.setattr(real, "reached", reached)
     monkeypatch.setattr(real, "require", lambda *_: None)
@@ -106,18 +118,18 @@ class Locks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.held: list[str] = []
         self.others: tuple[Owner, ...] = ()
-        monkeypatch.setattr(real, "host_lock", lambda _, owner: self._lock("host", owner))
-        monkeypatch.setattr(real, "port_lock", lambda _, bdf, owner: self._lock(bdf, owner))
+        monkeypatch.setattr(real, "host_lock", lambda host, owner: self._lock(host, "host", owner))
+        monkeypatch.setattr(real, "port_lock", self._lock)
         monkeypatch.setattr(real, "owners", lambda _: (*self.others, Owner("run", "me", "now")))
 
     @contextmanager
-    def _lock(self, name: str, owner: Owner) -> Iterator[None]:
+    def _lock(self, host: RootedHost, name: str, owner: Owner) -> Iterator[None]:
         assert owner.run == "run"
-        self.held.append(name)
+        self.held.append(f"{host.name} {name}")
         try:
             yield
         finally:
-            self.held.remove(name)
+            self.held.remove(f"{host.name} {name}")
 
 
 @pytest.fixture
@@ -133,8 +145,10 @@ def choice(host: RootedHost) -> RealChoice:
 
 def test_a_lab_holds_the_host_and_both_ports(choice: RealChoice, locks: Locks) -> None:
     with open_real_lab(choice, run="run", progress=False) as lab:
-        assert locks.held == ["host", choice.ports.dut, choice.ports.partner]
+        dut, partner = choice.ports.dut, choice.ports.partner
+        assert locks.held == ["alpha host", f"alpha {dut}", f"alpha {partner}"]
         assert lab.ports == choice.ports
+        assert lab.far_end == FarEnd(lab.host, partner, frozenset({"bind"}))
         assert lab.qemu_version == "10.0.13"
         assert lab.guest.kernel == "/var/cache/nicproof/guest-cafe/kernel"
         assert lab.describe()["CPUs of guests, QEMU and vhost"] == "2-3"
@@ -165,6 +179,49 @@ def test_hugepages_that_are_promised_are_there_or_the_run_does_not_begin(
     set_aside(host, 256)
     with open_real_lab(choice, run="run", progress=False) as lab:
         assert lab.hugepages == Hugepages(256, 1)
+
+
+@pytest.fixture
+def apart(choice: RealChoice) -> RealChoice:
+    """The second port is one of beta."""
+    return replace(choice, apart=BETA, ports=replace(choice.ports, apart=True))
+
+
+def test_a_partner_on_another_host_is_held_there(
+    apart: RealChoice, beta: RootedHost, locks: Locks
+) -> None:
+    dut, partner = apart.ports.dut, apart.ports.partner
+    with open_real_lab(apart, run="run", progress=False) as lab:
+        assert locks.held == ["alpha host", f"alpha {dut}", "beta host", f"beta {partner}"]
+        assert lab.host.name == "alpha"
+        assert lab.far_end == FarEnd(beta, partner, frozenset({"sriov"}))
+        assert lab.describe()["may be changed"] == "bind"
+    assert locks.held == []
+
+
+def test_rates_are_worth_what_the_lesser_end_is(
+    apart: RealChoice, beta: RootedHost, locks: Locks
+) -> None:
+    with open_real_lab(apart, run="run", progress=False) as lab:
+        assert lab.fidelity == "hardware"
+    beta.put("/sys/class/dmi/id/sys_vendor", "QEMU\n")
+    with open_real_lab(apart, run="run", progress=False) as lab:
+        assert lab.fidelity == "nested-kvm"
+        assert lab.caveat == "alpha or beta is a virtual machine itself (nested-kvm)"
+    assert locks.held == []
+
+
+def test_what_a_run_left_on_the_partners_host_is_restored_there(
+    apart: RealChoice, beta: RootedHost, locks: Locks
+) -> None:
+    crashed(beta, "run-0")
+    with (
+        pytest.raises(ConfigError, match="beta: changes are left over") as refused,
+        open_real_lab(apart, run="run", progress=False),
+    ):
+        pass
+    assert refused.value.remedy == "nicproof restore beta --inventory lab.toml"
+    assert locks.held == []
 
 
 def crashed(host: RootedHost, run: str) -> None:

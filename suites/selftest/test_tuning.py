@@ -254,6 +254,13 @@ def test_what_cannot_be_tuned_is_said_and_the_rest_is_put_back(
     assert not host.glob(f"{DIRECTORY}/*/*")
 
 
+def test_a_partner_on_another_host_is_left_alone(host: Server, journal: Journal) -> None:
+    """What has its BDF on the host under test is something else."""
+    with tuned(host, PortPair(PF, PARTNER, apart=True), (1, 2), journal) as tuning:
+        assert f"moderation of {PARTNER}" not in tuning.applied
+        assert tuning.settle("sriov", (1,)) == {"interrupts, sriov": f"3 of {PF} on CPUs 1"}
+
+
 def test_without_cpus_neither_governor_nor_interrupts_are_touched(
     host: Server, journal: Journal
 ) -> None:
