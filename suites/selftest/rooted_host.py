@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
 
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
@@ -24,7 +23,7 @@ PLAIN = ("head", "readlink", "grep", "mkdir", "rm", "rmdir")
 class RootedHost(LocalHost):
     """`said` maps a command line to what it prints; every other one fails."""
 
-    plain: ClassVar[tuple[str, ...]] = PLAIN
+    plain: tuple[str, ...] = PLAIN
 
     def __init__(
         self, root: Path, said: Mapping[str, str] | None = None, name: str = "alpha"
@@ -32,7 +31,6 @@ class RootedHost(LocalHost):
         super().__init__(name)
         self.root = root
         self.said = said or {}
-        self.plain = PLAIN
 
     def put(self, path: str, content: str | bytes = "") -> None:
         """A file of the host."""

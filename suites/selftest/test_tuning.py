@@ -11,7 +11,6 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 
@@ -42,7 +41,7 @@ PF, VF, PARTNER = "0000:01:00.0", "0000:01:10.0", "0000:02:00.0"
 class Server(RootedHost):
     """Its shell runs for real."""
 
-    plain: ClassVar[tuple[str, ...]] = (*PLAIN, "sh")
+    plain = (*PLAIN, "sh")
 
 
 @pytest.fixture(autouse=True)
