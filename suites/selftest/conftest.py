@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from fixtures.options import BENCH_OPTIONS
 from harness.guest.rootfs import LOADER, qemu_through_loader
@@ -20,6 +21,9 @@ from harness.options import BenchOptions
 from suites.selftest.postgres_server import PostgresServer, postgres_server, programs
 
 ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
+
+settings.register_profile("selftest", deadline=None)  # a busy machine fails no test
+settings.load_profile("selftest")
 
 
 @pytest.fixture(scope="session", autouse=True)

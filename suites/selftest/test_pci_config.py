@@ -243,20 +243,18 @@ noise = st.one_of(
 )
 
 
-@settings(deadline=None)
 @given(noise)
 def test_random_bytes_are_read_or_refused(data: bytes) -> None:
     holds_together(data)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(ALL), st.integers(0, 4096))
 def test_a_truncated_space_is_read_or_refused(data: bytes, size: int) -> None:
     holds_together(data[:size])
     is_ethernet(data[:size])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.sampled_from(ALL), st.lists(st.integers(0, 0x1C0 * 8 - 1), min_size=1, max_size=8))
 def test_flipped_bits_are_read_or_refused(data: bytes, flips: list[int]) -> None:
     changed = bytearray(data)

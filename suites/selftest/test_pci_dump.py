@@ -111,7 +111,6 @@ def test_a_device_that_cannot_be_read_is_named_if_it_was_asked_for() -> None:
 lines = st.lists(st.sampled_from(text("82599").splitlines() + text("i350").splitlines()))
 
 
-@settings(deadline=None)
 @given(st.one_of(st.text(), lines.map("\n".join)))
 def test_any_text_is_read_or_refused(dump: str) -> None:
     try:
@@ -128,7 +127,7 @@ spaces = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(spaces)
 def test_what_lspci_prints_is_read_back(contents: list[bytes]) -> None:
     dump = "\n".join(f"00:{index:02x}.0 Thing\n\tFlags: fast\n{rows(data)}"

@@ -31,7 +31,7 @@ def remote(line: str, stdin: bytes = b"") -> tuple[int, bytes, bytes]:
     return result.returncode, result.stdout, result.stderr
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(WORDS)
 def test_any_word_survives_the_remote_shell(words: list[str]) -> None:
     status, out, _ = remote(remote_command(("printf", "%s\\0", *words), 9))
