@@ -17,6 +17,7 @@ from harness.deadline import Deadline
 from harness.qualify.record import CaseRecord, Verdict, load_subject, save
 from suites.benchmarks import hosts
 from suites.selftest.test_cases import case, found, subject
+from suites.selftest.test_lab_choice import APART
 
 pytest_plugins = ["pytester"]
 
@@ -121,6 +122,16 @@ def test_a_run_without_any_host_is_in_error(pytester: pytest.Pytester, tmp_path:
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines_random(["*gw0 is in use by ada*", "*gw1 is in use by ada*"])
     assert not (tmp_path / "cases.jsonl").exists()
+
+
+def test_a_lab_that_is_none_for_cases_is_told(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """By the workers' own look at it; `nicproof qualify` does not even start them."""
+    lab_toml = tmp_path / "lab.toml"
+    lab_toml.write_text(APART)
+    prepare(pytester, {})
+    result = pytester.runpytest_subprocess(*options(tmp_path / "run", 1), f"--lab={lab_toml}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["no rig: qualify needs both ports on one host, *of beta*"])
 
 
 def test_what_a_dead_worker_had_before_it_goes_to_the_others(
