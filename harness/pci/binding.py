@@ -42,8 +42,10 @@ def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]
         if by_override:
             host.write(f"{device.sysfs}/driver_override", _override_text(driver).encode())
             host.write(PROBE, bdf.encode())
-        elif not _takes(host, driver, bdf):
-            _take_by_id(device, driver, journal)
+        else:
+            with _probed(device, journal):
+                if not _takes(host, driver, bdf):
+                    _take_by_id(device, driver, journal)
         now = device.driver
         if now != driver:
             raise LabError(
@@ -88,6 +90,19 @@ drivers/pci/pci-driver.c) is no error: it may never have been given."""
 
 LET_GO = '[ ! -e "$2/$1" ] || printf %s "$1" >"$2/unbind"'
 """Unbind function $1 from the driver in $2, if that has it."""
+
+
+@contextmanager
+def _probed(device: Device, journal: Journal) -> Iterator[None]:
+    """Drivers are asked about the function; of VFs of a PF without sriov_drivers_autoprobe they are
+    not, unless by an override (pci_device_can_probe in drivers/pci/pci-driver.c)."""
+    path = f"{ROOT}/{device.pf}/sriov_drivers_autoprobe"
+    if not device.pf or device.host.read(path).strip() != b"0":
+        yield
+        return
+    with journal.change(f"let drivers have VFs of {device.pf}", (Write(path, "0"),)):
+        device.host.write(path, b"1")
+        yield
 
 
 def _takes(host: Host, driver: str, bdf: str) -> bool:
