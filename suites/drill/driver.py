@@ -132,7 +132,7 @@ def striking(plan: Plan) -> Callable[[Host], None]:
         die()
 
     match plan.fault:
-        case "killed":
+        case "killed" | "killed twice":
             return lambda _: die()
         case "killed in flight":
             return lambda _: soon(die)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +26,7 @@ from harness.lab.nested import NestedLab
 from harness.suite import ROOT
 from suites.drill.driver import HOST_DISK, SILENT
 from suites.drill.plan import DEADLY, FAULTS, Plan, Point, Step
-from suites.selftest.l1_host import inventory, nicproof
+from suites.selftest.l1_host import NICPROOF, inventory, nicproof
 
 DRIVER = (sys.executable, "-m", "suites.drill.driver")
 
@@ -134,6 +135,8 @@ class Exercise:
         """What `restore` said, if it should not have."""
         if plan.fault == "silent" and "left alone" not in (said := _said(self._restore())):
             yield f"restore did not see that the run may still be there: {said}"
+        if plan.fault == "killed twice":
+            self._restore_killed(plan.delay)
         result = self._restore(*(("--gone", plan.run) if plan.fault == "silent" else ()))
         said = _said(result)
         if result.returncode != 0 or "left alone" in said:
@@ -143,6 +146,14 @@ class Exercise:
 
     def _restore(self, *options: str) -> CommandResult:
         return nicproof("restore", "l1", "--inventory", str(self.lab_toml), *options)
+
+    def _restore_killed(self, seconds: float) -> None:
+        """`restore`, killed after so many seconds unless it is done by then."""
+        argv = (*NICPROOF, "restore", "l1", "--inventory", str(self.lab_toml))
+        with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(seconds)
+            process.kill()
 
 
 def driven(plan: Plan) -> CommandResult:

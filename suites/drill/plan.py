@@ -11,16 +11,18 @@ import msgspec
 Fault = Literal[
     "killed",
     "killed in flight",
+    "killed twice",
     "cut",
     "silent",
     "guest killed",
     "host full",
     "controller full",
 ]
-"""The harness is killed (SIGKILL) before it sends a command, or while the host has it in hand; its
-connection is cut while that has; its machine falls silent, so that the host sees a connection and
-nothing of its end; the guest's QEMU is killed; the host's disk, where journal, locks and guests'
-files are, is full from that step on, or the controller's is, where its own are."""
+"""The harness is killed (SIGKILL) before it sends a command; while the host has it in hand; before
+it, and the `restore` that follows is killed as well. Its connection is cut while the host has a
+command in hand; its machine falls silent then, so that the host sees a connection and nothing of
+its end. The guest's QEMU is killed. The host's disk, where journal, locks and guests' files are, is
+full from that step on, or the controller's is, where its own are."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 
@@ -28,12 +30,13 @@ Phase = Literal["opening", "partner", "path", "guest", "leaving"]
 """What a run is about: the host is asked and locked; the link partner made; the path; QEMU started
 and connected to; all of it undone."""
 
-DEADLY: frozenset[Fault] = frozenset({"killed", "killed in flight", "silent"})
+DEADLY: frozenset[Fault] = frozenset({"killed", "killed in flight", "killed twice", "silent"})
 """The harness does not survive these."""
 
 POINTS: Mapping[Fault, int] = {
     "killed": 4,
     "killed in flight": 4,
+    "killed twice": 2,
     "cut": 4,
     "silent": 1,
     "guest killed": 3,
@@ -44,6 +47,9 @@ POINTS: Mapping[Fault, int] = {
 
 IN_FLIGHT = 0.15
 """Seconds, at most, from a command's sending to the fault; in the nested lab most take as long."""
+
+RESTORING = (0.5, 3.0)
+"""Seconds from the start of a `restore` to its being killed, between these."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -64,7 +70,7 @@ class Plan(msgspec.Struct, frozen=True):
     directory: str  # of its own, on the controller's disk that gets full if that is the fault
     fault: Fault | None = None
     step: int = 0  # before which, or in which, it strikes
-    delay: float = 0.0  # seconds from the step's beginning
+    delay: float = 0.0  # seconds from the step's beginning, or that of `restore`
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -76,7 +82,8 @@ class Point(msgspec.Struct, frozen=True):
     delay: float = 0.0
 
     def __str__(self) -> str:
-        late = f", {self.delay:.2f} s after its sending" if self.delay else ""
+        of = "restore's start" if self.fault == "killed twice" else "its sending"
+        late = f", {self.delay:.2f} s after {of}" if self.delay else ""
         return f"{self.path}: {self.fault} at step {self.step.number} ({self.step.what}){late}"
 
 
@@ -92,9 +99,10 @@ def draw(
 
 
 def at(path: str, fault: Fault, step: Step, random: Random) -> Point:
-    """The fault at that step, at a moment that is drawn if the command is to be in flight."""
-    in_flight = fault in ("killed in flight", "cut", "silent")
-    return Point(path, fault, step, random.uniform(0.0, IN_FLIGHT) if in_flight else 0.0)
+    """The fault at that step, at a moment that is drawn if something is to be in flight."""
+    within = {"killed twice": RESTORING}.get(fault, (0.0, IN_FLIGHT))
+    drawn = fault in ("killed in flight", "killed twice", "cut", "silent")
+    return Point(path, fault, step, random.uniform(*within) if drawn else 0.0)
 
 
 def exposed(steps: Sequence[Step], fault: Fault) -> list[Step]:
