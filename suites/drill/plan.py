@@ -90,12 +90,13 @@ class Point(msgspec.Struct, frozen=True):
 def draw(
     path: str, steps: Sequence[Step], random: Random, counts: Mapping[Fault, int] = POINTS
 ) -> Iterator[Point]:
-    """The points of a path: of each fault, one in each of as many equal stretches of its steps."""
+    """The points of a path: of each fault, one in each of as many equal stretches of its steps, of
+    which some have a step in common if there are fewer steps."""
     for fault, count in counts.items():
         able = exposed(steps, fault)
         for number in range(count) if able else ():
-            stretch = able[number * len(able) // count : (number + 1) * len(able) // count]
-            yield at(path, fault, random.choice(stretch or able), random)
+            first, last = (n * len(able) // count for n in (number, number + 1))
+            yield at(path, fault, random.choice(able[first : max(last, first + 1)]), random)
 
 
 def at(path: str, fault: Fault, step: Step, random: Random) -> Point:
