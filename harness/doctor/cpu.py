@@ -119,15 +119,20 @@ def _smt(host: Host) -> Finding:
 
 
 def _isolated(host: Host, wanted: tuple[int, ...]) -> Finding:
-    """CPUs that the scheduler leaves alone (isolcpus=, Documentation/admin-guide/
-    kernel-parameters.txt)."""
-    isolated = _cpus(text(host, f"{CPU}/isolated"))
-    detail = ranges(tuple(sorted(isolated))) or "none"
-    cpus = ranges(wanted) or "LIST"
-    remedy = f"kernel command line: isolcpus={cpus} nohz_full={cpus} rcu_nocbs={cpus}"
-    if isolated and isolated.issuperset(wanted):
-        return Finding("isolated CPUs", "yes", detail)
-    return Finding("isolated CPUs", "note", detail, remedy)
+    """CPUs of a run that managed interrupts keep off, and that the scheduler still balances
+    (isolcpus=, Documentation/admin-guide/kernel-parameters.txt)."""
+    name = "isolated CPUs"
+    unbalanced = _cpus(text(host, f"{CPU}/isolated"))
+    words = re.search(r"\bisolcpus=(\S*\bmanaged_irq),([\d,-]+)", text(host, "/proc/cmdline"))
+    managed = _cpus(words[2]) if words else frozenset()
+    remedy = f"kernel command line: isolcpus=managed_irq,{ranges(wanted) or 'LIST'}"
+    if taken := unbalanced & set(wanted or unbalanced):
+        detail = f"{ranges(tuple(sorted(taken)))} from the scheduler, too: threads are not balanced"
+        return Finding(name, "note", f"{detail} over them", remedy)
+    detail = f"{ranges(tuple(sorted(managed)))} from managed interrupts" if managed else "none"
+    if managed and managed.issuperset(wanted):
+        return Finding(name, "yes", detail)
+    return Finding(name, "note", detail, remedy)
 
 
 def _irqbalance(host: Host) -> Finding:

@@ -39,7 +39,7 @@ def judge_iommu(groups: int, tables: tuple[str, ...], units: tuple[str, ...]) ->
         return Finding("IOMMU", "yes", detail, needed=GUESTS)
     if firmware:
         detail = f"off in the kernel, though the firmware has {firmware}"
-        remedy = "kernel command line: intel_iommu=on iommu=pt, or amd_iommu=on iommu=pt"
+        remedy = "kernel command line: iommu=pt, for Intel intel_iommu=on, too; no amd_iommu=off"
     else:
         detail = "off: the firmware tells of none (no DMAR or IVRS table)"
         remedy = (

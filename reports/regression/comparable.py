@@ -6,10 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.errors import ConfigError
-from harness.measure.record import IDLE
+from harness.measure.record import IDLE, TUNING
 from reports.frames import Run
 
-KEYS = ("fidelity", "clock", "NIC model", "CPU", "link partner", "workload parameters")
+KEYS = (
+    "fidelity", "clock", "NIC model", "CPU", "link partner", "tuning", "guest memory",
+    "workload parameters",
+)  # fmt: skip
 """What must be the same in two runs for a comparison to mean anything."""
 
 
@@ -22,15 +25,23 @@ def fingerprint(run: Run) -> dict[str, str]:
             if trial.workload != IDLE
         }
     )
+    environment = run.info.environment
     values = (
         run.info.fidelity,
         run.info.clock,
         run.info.nic.split()[0],
-        run.info.environment.get("host", {}).get("CPU", "unknown"),
+        environment.get("host", {}).get("CPU", "unknown"),
         "on another host" if run.info.partner_host else "on the same host",
+        "host tuned" if environment.get(TUNING) else "host as found",
+        _pages(environment.get("guest", {}).get("memory", "")),
         "; ".join(parameters),
     )
     return dict(zip(KEYS, values, strict=True))
+
+
+def _pages(memory: str) -> str:
+    """What a guest's memory is made of; how much it is goes with the image, an option."""
+    return memory.partition(" of ")[2] or "ordinary pages"
 
 
 @dataclass(frozen=True)

@@ -355,7 +355,7 @@ def test_a_machine_at_a_steady_pace(host: RootedHost) -> None:
         host.put(f"{CPU}/cpu{cpu}/cpufreq/scaling_governor", "performance\n")
     host.put(f"{CPU}/intel_pstate/no_turbo", "1\n")
     host.put(f"{CPU}/smt/control", "off\n")
-    host.put(f"{CPU}/isolated", "2-7\n")
+    host.put("/proc/cmdline", "quiet isolcpus=managed_irq,2-7 iommu=pt\n")
     host.said = {" ".join(COMMS): "systemd\nirqbalanced\n"}
     host.put("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n")
     found = pace(host, (2, 3, 4))
@@ -378,11 +378,18 @@ def test_a_machine_at_any_pace(host: RootedHost) -> None:
     assert found["governor"].detail == "performance, powersave"
     assert found["turbo"].remedy == f"echo 0 > {CPU}/cpufreq/boost"
     assert (found["SMT"].state, "0,2" in found["SMT"].detail) == ("note", True)
-    assert "isolcpus=2-4 nohz_full=2-4" in found["isolated CPUs"].remedy
+    assert found["isolated CPUs"].remedy == "kernel command line: isolcpus=managed_irq,2-4"
     assert found["irqbalance"].state == "no"
     assert "hpet" in found["clock source"].detail
     wrong = lacking(tuple(found.values()), "steady figures")
     assert [each.name for each in wrong] == ["governor", "turbo", "irqbalance", "clock source"]
+
+
+def test_cpus_that_the_scheduler_leaves_alone_are_a_note(host: RootedHost) -> None:
+    host.put(f"{CPU}/isolated", "3-7\n")
+    host.put("/proc/cmdline", "isolcpus=domain,managed_irq,3-7\n")
+    found = by_name(pace(host, (2, 3, 4)))["isolated CPUs"]
+    assert (found.state, found.detail[:4]) == ("note", "3-4 ")
 
 
 def test_a_machine_that_tells_nothing_of_its_pace() -> None:

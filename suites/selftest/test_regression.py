@@ -146,6 +146,10 @@ def changed(directory: Path, change: Callable[[RunInfo], RunInfo], **trial: obje
     return write_run(directory, change(info), altered)
 
 
+def with_section(info: RunInfo, name: str, section: dict[str, str]) -> RunInfo:
+    return msgspec.structs.replace(info, environment={**info.environment, name: section})
+
+
 def test_what_must_not_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     base = run(tmp_path / "a", 1)
     hardware = changed(
@@ -163,6 +167,16 @@ def test_what_must_not_be_compared_is_refused_by_name(tmp_path: Path) -> None:
         tmp_path / "apart", lambda info: msgspec.structs.replace(info, partner_host="beta")
     )
     assert "differ in link partner: 'on the same host'" in compare(base, apart).error
+    tuned, huge = (
+        changed(tmp_path / section, lambda info, s=section, e=entry: with_section(info, s, e))
+        for section, entry in (
+            ("tuning", {"governor": "powersave -> performance"}),
+            ("guest", {"memory": "256 MiB of 2 MiB pages"}),
+        )
+    )
+    assert "differ in tuning: 'host as found', 'host tuned'" in compare(base, tuned).error
+    assert "differ in guest memory: 'ordinary pages', '2 MiB pages'" in compare(base, huge).error
+    assert compare(base, tuned, "--across=tuning").returncode != 2
     assert "not a key of a run" in compare(base, longer, "--across=weather").error
 
 
