@@ -26,6 +26,14 @@ settings.register_profile("selftest", deadline=None)  # a busy machine fails no 
 settings.load_profile("selftest")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """One lab at a time: of several workers of pytest-xdist one gets all that need it."""
+    for item in items:
+        if item.get_closest_marker("lab"):
+            item.add_marker(pytest.mark.xdist_group("lab"))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """No test looks into the user's own history, or adds to it."""
