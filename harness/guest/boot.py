@@ -224,7 +224,7 @@ def _keep_logs(process: QemuProcess, log_dir: Path, name: str) -> None:
     serial, _, said = both.partition(f"==> {files.stderr} <==\n".encode())
     _, _, serial = serial.partition(b"<==\n")
     try:
-        log_dir.mkdir(parents=True, exist_ok=True)
+        log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (log_dir / f"{name}.serial.log").write_bytes(serial.removesuffix(b"\n"))
         if said:
             (log_dir / f"{name}.qemu.log").write_bytes(said)

@@ -165,7 +165,7 @@ def open_nested_lab(
 @contextmanager
 def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[NestedLab]:
     """L1 from its kept state, or booted cold if there is none."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     serial = (run_dir / SERIAL).absolute()
     with ExitStack() as stack:
         directory = stack.enter_context(short_dir())
@@ -226,7 +226,7 @@ def _first_start(
     machine: LabMachine, run_dir: Path, save: Callable[[Qmp], None], steps: Steps
 ) -> None:
     """Boot, check, warm up, and have the state saved while nobody is logged in."""
-    run_dir.mkdir(parents=True, exist_ok=True)
+    run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     serial = (run_dir / f"first-{SERIAL}").absolute()
     steps.step("starting the lab")
     with short_dir() as directory, running(machine, directory, serial) as vm:
