@@ -7,13 +7,15 @@ from collections.abc import Sequence
 GUARD = """exec 3<&0
 setsid "$@" </dev/null 3<&- & child=$!
 ( while read -r _ <&3; do :; done
-  trap 'kill $!; exit' TERM
+  trap 'kill -KILL $!; exit' TERM
   kill -TERM -$child; sleep 3 & wait $!; kill -KILL -$child ) >/dev/null 2>&1 & guard=$!
 wait $child; status=$?
-kill $guard; wait $guard 2>/dev/null
+kill $guard 2>/dev/null; wait $guard 2>/dev/null
 exit $status
 """
-"""The guard's own sleep ends with it: nothing is left once the command has ended."""
+"""The guard's own sleep ends with it: nothing is left once the command has ended. By SIGKILL, since
+a shell that has just been forked for it loses any other signal as long as the trap is still its
+own, too."""
 
 
 def guarded(argv: Sequence[str]) -> tuple[str, ...]:
