@@ -59,7 +59,7 @@ drill: setup
 	$(BENCHMARK) suites/drill
 
 test: test-tools setup check
-	$(VENV)/bin/pytest --lab=nested -n 2 --dist=loadgroup
+	$(VENV)/bin/pytest --lab=nested -n 2
 
 setup: $(STAMP) image
 
