@@ -316,7 +316,8 @@ def _master(name: str, target: Target, directory: Path, timeout: float) -> Itera
             _await_echo(child, Deadline(timeout, f"the connection to {name}"))
         except (DeadlineExpired, OSError) as error:
             said = log.read_text(errors="replace").strip() or str(error)
-            raise HostUnreachable(f"{name}: cannot connect: {said}") from error
+            remedy = _remedy(said, target)
+            raise HostUnreachable(f"{name}: cannot connect: {said}", remedy=remedy) from error
         yield
     finally:
         for stream in (child.stdin, child.stdout):
@@ -324,6 +325,18 @@ def _master(name: str, target: Target, directory: Path, timeout: float) -> Itera
                 with suppress(OSError):
                     stream.close()
         end_group(child)
+
+
+def _remedy(said: str, target: Target) -> str:
+    """What a person can do about what ssh said, "" if that is not known."""
+    if "Host key verification failed" in said and "IDENTIFICATION HAS CHANGED" not in said:
+        return (
+            f"compare and accept its key once, by: ssh {target.destination}; or learn it at the "
+            "first login: --known-hosts FILE, or known_hosts in the inventory"
+        )
+    if "Permission denied" in said:
+        return "a key or an agent must do, since nobody is asked; --identity FILE names a key"
+    return ""
 
 
 def _await_echo(child: subprocess.Popen[bytes], deadline: Deadline) -> None:

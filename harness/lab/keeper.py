@@ -32,6 +32,9 @@ START_LIMIT = 200.0
 
 STOP_LIMIT = 15.0
 
+TABLE = "l1"
+"""What the lab is called in a lab.toml."""
+
 
 class LabState(msgspec.Struct, frozen=True):
     """What the keeper of a lab tells about it, in `state.json`."""
@@ -63,8 +66,24 @@ class LabState(msgspec.Struct, frozen=True):
                 f"snapshot  {self.snapshot or 'none: booted cold'}",
                 f"logs      {directory()}",
                 f"ssh       {shlex.join(self.ssh_argv()[:-1])}",
+                f"lab.toml  {self.inventory()}",
             )
         )
+
+    def inventory(self) -> str:
+        """The table of a lab.toml by which the lab is reached as any host is. Its host's key is
+        learnt anew, since the image's own file knows it by another name."""
+        user, _, address = DESTINATION.partition("@")
+        lines = (
+            f"[host.{TABLE}]",
+            f'address = "{address}"',
+            f'user = "{user}"',
+            f"ssh_port = {self.ssh_port}",
+            f'identity = "{LabImage(Path(self.image)).keys.client}"',
+            'ssh_config = "/dev/null"',
+            'known_hosts = "known_hosts"',
+        )
+        return ("\n" + " " * 10).join(lines)
 
 
 def directory() -> Path:

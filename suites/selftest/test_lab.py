@@ -17,6 +17,7 @@ import pytest
 
 from harness.errors import LabError, MissingCapability
 from harness.host.local import LocalHost
+from harness.inventory.reading import parse
 from harness.lab import accel, cache, debian, probe, selfcheck, snapshot, vm
 from harness.lab.image import LabImage, Manifest
 from harness.lab.keeper import LabState
@@ -330,3 +331,13 @@ def test_the_shell_takes_a_command_word_by_word() -> None:
     assert state.ssh_argv(("sh", "-c", "echo 'a  b'"))[-1] == "sh -c 'echo '\"'\"'a  b'\"'\"''"
     assert "-t" in state.ssh_argv(terminal=True)
     assert "booted cold" in state.text()
+
+
+def test_a_lab_that_is_up_tells_how_an_inventory_reaches_it(tmp_path: Path) -> None:
+    state = LabState(1, 2, 2222, "nested-tcg", "10.0.13", "/my cache/images/0123", "", 0.0)
+    shown = state.text().partition("lab.toml  ")[2]
+    assert shown.startswith("[host.l1]\n")
+    (host,) = parse(shown, tmp_path / "lab.toml").hosts
+    assert (host.address, host.user, host.ssh_port) == ("127.0.0.1", "root", 2222)
+    assert host.identity == Path("/my cache/images/0123/keys/client")
+    assert (host.ssh_config, host.known_hosts) == (Path("/dev/null"), tmp_path / "known_hosts")

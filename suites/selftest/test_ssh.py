@@ -15,11 +15,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.deadline import Deadline
-from harness.errors import CommandFailed
+from harness.errors import CommandFailed, HostUnreachable
 from harness.host import guard
 from harness.host.local import LocalHost, PipedProcess
 from harness.host.rundir import PREFIX, short_dir
-from harness.host.ssh import EXISTS, KEEPER, SshHost, Target, glob_argv, remote_command, write_argv
+from harness.host.ssh import (
+    EXISTS,
+    KEEPER,
+    SshHost,
+    Target,
+    connect,
+    glob_argv,
+    remote_command,
+    write_argv,
+)
 
 WORDS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), max_size=5
@@ -240,3 +249,28 @@ def test_short_directories_are_private_and_swept(tmp_path: Path, monkeypatch) ->
             assert mine.exists(), "a directory in use was swept"
             assert not dead.exists()
     assert not mine.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("Host key verification failed.", "accept its key once, by: ssh root@alpha"),
+        ("WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!\nHost key verification failed.", ""),
+        ("root@alpha: Permission denied (publickey).", "--identity FILE names a key"),
+        ("ssh: Could not resolve hostname alpha: Name or service not known", ""),
+    ],
+)
+def test_how_to_get_in_is_told_where_that_is_known(
+    said: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ssh = tmp_path / "ssh"
+    ssh.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
+    ssh.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with (
+        pytest.raises(HostUnreachable, match="alpha: cannot connect: ") as lost,
+        connect("root@alpha"),
+    ):
+        pass
+    assert said in lost.value.message
+    assert remedy in lost.value.remedy and bool(remedy) == bool(lost.value.remedy)
