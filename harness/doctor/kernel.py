@@ -15,6 +15,10 @@ from harness.host.base import Host
 IOMMUS = {"GenuineIntel": "INTEL_IOMMU", "AuthenticAMD": "AMD_IOMMU", "HygonGenuine": "AMD_IOMMU"}
 """CPU vendor -> option of its IOMMU's driver."""
 
+TABLES = {"DMAR": "INTEL_IOMMU", "IVRS": "AMD_IOMMU"}
+"""The firmware's table of an IOMMU -> option of its driver. It tells more than the CPU does: VT-d
+is on boards of others, too, and QEMU gives it to any CPU."""
+
 
 @dataclass(frozen=True)
 class Option:
@@ -26,12 +30,12 @@ class Option:
     needed: tuple[Purpose, ...] = ()
 
 
-def options(vendor: str) -> tuple[Option, ...]:
-    """Those that count on a CPU of this vendor (Kconfig of drivers/iommu, drivers/vfio and
-    drivers/pci)."""
+def options(iommu: str) -> tuple[Option, ...]:
+    """Those that count where `iommu` is the option of the IOMMU's driver (Kconfig of
+    drivers/iommu, drivers/vfio and drivers/pci)."""
     return (
         Option("IOMMU_SUPPORT", "IOMMUs", needed=GUESTS),
-        Option(IOMMUS.get(vendor, "INTEL_IOMMU"), "this CPU's IOMMU", needed=GUESTS),
+        Option(iommu, "this machine's IOMMU", needed=GUESTS),
         Option("IRQ_REMAP", "interrupt remapping", needed=GUESTS),
         Option("PCI_IOV", "VFs", needed=("SR-IOV",)),
         Option("PCI_STUB", "a driver that keeps a device free", "pci-stub"),
@@ -50,12 +54,20 @@ def kernel(host: Host) -> tuple[Finding, ...]:
     if found is None:
         detail = f"neither /proc/config.gz nor /boot/config-{release} can be read"
         return (Finding("kernel options", "note", detail, "modprobe configs, if there is such"),)
-    vendor = re.search(r"^vendor_id\s*: (\S+)", text(host, "/proc/cpuinfo"), re.MULTILINE)
     values = parse(found)
     return tuple(
         judge(option, values.get(option.name, ""), _module(host, option, values))
-        for option in options(vendor[1] if vendor else "")
+        for option in options(_iommu(host))
     )
+
+
+def _iommu(host: Host) -> str:
+    """The option of the IOMMU's driver: by the firmware, or by the CPU if that tells of none."""
+    for table, option in TABLES.items():
+        if host.exists(f"/sys/firmware/acpi/tables/{table}"):
+            return option
+    vendor = re.search(r"^vendor_id\s*: (\S+)", text(host, "/proc/cpuinfo"), re.MULTILINE)
+    return IOMMUS.get(vendor[1] if vendor else "", "INTEL_IOMMU")
 
 
 def config(host: Host, release: str) -> str | None:
