@@ -15,8 +15,10 @@ import pytest
 from harness import cli
 from harness.doctor import commands, table
 from harness.doctor.commands import MODULES
+from harness.doctor.controller import controller
 from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
+from harness.doctor.kernel import options
 from harness.doctor.nics import nics
 from harness.errors import LabError
 from harness.host.program import program
@@ -225,6 +227,10 @@ def test_the_manual_explains_every_line(ready: RootedHost) -> None:
     for each in commands.examine(ready, spec):
         name = re.sub(r"(CONFIG)_.*|(NIC) .*|(.* of) 0000:.*", r"\1\2\3", each.name)
         assert name in manual, each.name
+    for each in controller(ready):
+        assert re.search(rf"^\|.*\b{each.name}\b.* \|", manual, re.MULTILINE), each.name
+    for option in (*options("INTEL_IOMMU"), *options("AMD_IOMMU")):
+        assert re.search(rf"^\|.*\b{option.name}\b.* \|", manual, re.MULTILINE), option.name
 
 
 def test_this_machine_is_asked_about_the_nested_lab(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from pathlib import Path
 
@@ -410,6 +411,18 @@ def test_the_example_of_the_manual_is_right() -> None:
     alpha = parse(text[text.index("[lab]") :], HERE).host("alpha")
     given = {name for name in vars(alpha) if getattr(alpha, name)}
     assert given == {*vars(alpha)} - {"numa"}, "it shows every key (the node is 0)"
+
+
+def test_the_inventories_on_the_manuals_way_are_right() -> None:
+    manual = (Path(__file__).parents[2] / "docs" / "real-host.md").read_text()
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", manual, re.MULTILINE)
+    found = [parse(block, HERE) for block in blocks if block.lstrip().startswith("[host.")]
+    assert [each.hosts[0].name for each in found] == ["alpha", "beta", "l1"]
+    for inventory, model in zip(found[:2], ("I350", "82599"), strict=True):
+        one, other = inventory.hosts[0].ports
+        assert one.model == other.model == model
+        assert one.partner and other.partner
+        assert (one.partner.bdf, other.partner.bdf) == (other.bdf, one.bdf)
 
 
 def test_the_built_in_pair_is_still_what_it_was() -> None:
