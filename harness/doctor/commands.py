@@ -14,6 +14,7 @@ from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
 from harness.doctor.iommu import iommu
 from harness.doctor.kernel import kernel
+from harness.doctor.login import login
 from harness.doctor.memory import memory
 from harness.doctor.nics import nics
 from harness.doctor.virtualisation import kvm, qemu
@@ -84,6 +85,7 @@ def run(given: argparse.Namespace) -> int:
 def examine(host: Host, spec: HostSpec) -> tuple[Finding, ...]:
     """Everything doctor says of a host, in the order in which it is read."""
     return (
+        *(() if spec.local else (login(host),)),
         *virtualisation(host),
         kvm(host, accel.known_answer() if spec.local else None),
         *iommu(host),

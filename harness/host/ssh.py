@@ -40,6 +40,19 @@ ALIVE_INTERVAL, ALIVE_COUNT = 5, 6
 LOST = 255
 """ssh's exit status for its own failures, and sometimes the remote command's."""
 
+FULL = "Session open refused by peer"
+"""What a client of the master says if sshd allows no further command beside those under way."""
+
+SESSIONS = 150
+"""Commands at once over one connection that a host should allow (MaxSessions in sshd_config(5)).
+OpenSSH's default of 10 is enough for a bench; a qualification that has traffic on all VFs takes two
+more for each of them, and there are ports with 63."""
+
+ALLOW_SESSIONS = (
+    f"there: echo MaxSessions {SESSIONS} >/etc/ssh/sshd_config.d/nicproof.conf; "
+    "systemctl reload ssh"
+)
+
 LOG = "master.log"
 """In the connection's directory: what the master said."""
 
@@ -219,6 +232,12 @@ class SshHost:
         """
         if result.returncode != LOST:
             return
+        if FULL in result.error:
+            raise HostUnreachable(
+                f"{self.name}: sshd refuses another command beside those under way: "
+                f"{' '.join(result.argv)}",
+                remedy=ALLOW_SESSIONS,
+            )
         with suppress(DeadlineExpired):
             probe = self._exchange(("true",), self.client_argv("true"), ANSWER)
             if probe.returncode == 0:

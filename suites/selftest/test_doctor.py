@@ -15,6 +15,7 @@ from harness.doctor.cpu import COMMS, pace, virtualisation
 from harness.doctor.findings import GUESTS, Finding, lacking
 from harness.doctor.iommu import isolation, judge_iommu, judge_remapping
 from harness.doctor.kernel import Option, judge, options
+from harness.doctor.login import judge_sessions
 from harness.doctor.memory import judge_memlock, judge_pages
 from harness.doctor.virtualisation import judge_vfio, kvm, qemu
 from harness.host.hugepages import EVERYWHERE, NODE, Pages, pages
@@ -411,3 +412,17 @@ def test_only_a_no_that_is_needed_stands_in_the_way() -> None:
     no = Finding("a", "no", "", needed=("SR-IOV",))
     assert lacking((no, replace(no, state="note"), replace(no, needed=())), "SR-IOV") == (no,)
     assert lacking((no,), "passthrough") == ()
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "words"),
+    [
+        ("port 22\nmaxsessions 10\n", "no", "10 at once over a connection: enough for bench"),
+        ("maxsessions 150\n", "yes", "150 at once"),
+        ("", "note", "does not tell"),
+    ],
+)
+def test_sshd_has_room_for_what_a_run_does_at_once(settings: str, state: str, words: str) -> None:
+    found = judge_sessions(settings)
+    assert found.state == state and words in found.detail
+    assert ("MaxSessions" in found.remedy) == (state != "yes")

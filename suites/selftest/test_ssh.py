@@ -21,6 +21,7 @@ from harness.host.local import LocalHost, PipedProcess
 from harness.host.rundir import PREFIX, short_dir
 from harness.host.ssh import (
     EXISTS,
+    FULL,
     KEEPER,
     SshHost,
     Target,
@@ -274,3 +275,13 @@ def test_how_to_get_in_is_told_where_that_is_known(
         pass
     assert said in lost.value.message
     assert remedy in lost.value.remedy and bool(remedy) == bool(lost.value.remedy)
+
+
+def test_a_command_that_sshd_has_no_room_for_is_told_from_a_lost_connection(tmp_path: Path) -> None:
+    class FullHost(ShellHost):
+        def client_argv(self, command: str) -> tuple[str, ...]:
+            return ("sh", "-c", f"echo '{FULL}' >&2; exit 255", command)
+
+    with pytest.raises(HostUnreachable, match=r"refuses another command .*: true") as full:
+        FullHost(tmp_path).run(("true",))
+    assert "MaxSessions" in full.value.remedy
