@@ -1,0 +1,28 @@
+"""What a run prints while it goes on, by real pytest sessions."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+TESTS = """
+import pytest
+
+@pytest.fixture
+def lacking():
+    pytest.skip("sriov: permission sriov")
+
+def test_of_a_path_that_is_missing(lacking): pass
+def test_of_one_that_is_there(): pass
+"""
+
+
+@pytest.mark.parametrize(("options", "letters"), [((), True), (("--progress",), False)])
+def test_lines_have_no_letters_before_them(
+    options: tuple[str, ...], letters: bool, pytester: pytest.Pytester
+) -> None:
+    pytester.makepyfile(TESTS)
+    result = pytester.runpytest_subprocess("-q", "-p", "fixtures.progress", *options)
+    assert result.parseoutcomes() == {"passed": 1, "skipped": 1}
+    assert ("s." in result.stdout.str().splitlines()[0]) is letters
