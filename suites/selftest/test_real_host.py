@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from random import Random
 
 import pytest
 
@@ -38,8 +37,6 @@ from harness.qemu.config import GuestConfig, Hugepages
 from harness.suite import ROOT
 from harness.tuning.governor import NONE
 from reports import frames
-from suites.drill.exercise import exercise
-from suites.drill.plan import Fault, draw
 from suites.lab_toml import host_table, login
 from suites.selftest.l1_host import NICPROOF, inventory, nicproof
 
@@ -237,16 +234,6 @@ def running_bench(lab_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
             yield process
         finally:
             process.kill()
-
-
-def test_a_short_drill(lab: NestedLab, tmp_path: Path) -> None:
-    """Four faults; `make drill` has all kinds on all paths, at steps all over."""
-    with exercise(lab, tmp_path) as drill:
-        once: dict[Fault, int] = dict.fromkeys(
-            ("killed twice", "cut", "guest killed", "host full"), 1
-        )
-        for point in draw("sriov", drill.steps("sriov"), Random("short"), once):
-            assert not drill.undergo(point).problems, point
 
 
 THREADS = r'grep -hs "^Name:\|^Cpus_allowed_list:" "/proc/$1/task/"*/status || :'
