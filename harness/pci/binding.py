@@ -7,7 +7,6 @@ and the ID is taken back as soon as the function is bound. Of which the inventor
 
 from __future__ import annotations
 
-import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +16,7 @@ from harness.host.base import Host
 from harness.journal import Journal, Run, Undo, Write
 from harness.kmod import load
 from harness.netdev import link
-from harness.pci.device import ROOT, Device
+from harness.pci.device import ROOT, Device, of_ids
 
 PROBE = "/sys/bus/pci/drivers_probe"
 
@@ -132,14 +131,11 @@ def _driverless(device: Device, journal: Journal) -> tuple[str, ...]:
     MissingCapability if one of them is neither a port of the inventory nor a VF of such a port, or
     of the device's own PF.
     """
-    host, pf = device.host, device.pf
+    pf = device.pf
     ours = journal.binding.ports | ({pf} if pf else set())
-    word = f"0x{device.ids[1]}"
-    same = host.run(("grep", "-lx", word, *host.glob(f"{ROOT}/*/device")), check=False).text
     found = []
-    for path in same.splitlines():
-        other = Device(host, posixpath.basename(posixpath.dirname(path)))
-        if other.bdf == device.bdf or other.driver or other.ids != device.ids:
+    for other in of_ids(device.host, (device.ids,)):
+        if other.bdf == device.bdf or other.driver:
             continue
         if other.bdf not in ours and other.pf not in ours:
             raise MissingCapability(

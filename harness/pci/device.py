@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.errors import LabError
@@ -90,3 +91,13 @@ class Device:
         if not bdf:
             raise LabError(f"{self.host.name}: {self.bdf} has no VF {index}")
         return bdf
+
+
+def of_ids(host: Host, ids: Collection[tuple[str, str]]) -> tuple[Device, ...]:
+    """All functions of these IDs, each a vendor's and a device's. They are found by the device's
+    first, since a host may have hundreds of functions."""
+    words = [word for _, device in ids for word in ("-e", f"0x{device}")]
+    there = host.glob(f"{ROOT}/*/device")
+    same = host.run(("grep", "-lx", *words, *there), check=False).text.splitlines()
+    found = (Device(host, posixpath.basename(posixpath.dirname(path))) for path in same)
+    return tuple(device for device in found if device.ids in ids)

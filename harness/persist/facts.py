@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from harness.host.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.guard import require
 from harness.inventory.spec import HostSpec
-from harness.pci.device import ROOT, Device
+from harness.pci.device import Device, of_ids
 from harness.pci.group import STILL, to_hold
 from harness.pci.sriov import total_vfs
 
@@ -86,11 +85,6 @@ def _own(driver: str) -> str:
 
 
 def _twins(host: Host, ports: Sequence[PortFacts]) -> tuple[str, ...]:
-    """Found by the device ID first, since a host may have hundreds of functions."""
     listed = {port.bdf for port in ports}
-    words = [word for port in ports for word in ("-e", f"0x{port.ids[1]}")]
-    there = host.glob(f"{ROOT}/*/device")
-    same = host.run(("grep", "-lx", *words, *there), check=False).text.splitlines()
-    found = [posixpath.basename(posixpath.dirname(path)) for path in same]
-    ids = {port.ids for port in ports}
-    return tuple(bdf for bdf in found if bdf not in listed and Device(host, bdf).ids in ids)
+    found = of_ids(host, {port.ids for port in ports})
+    return tuple(each.bdf for each in found if each.bdf not in listed)
