@@ -21,13 +21,17 @@ UNSAFE = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
 def iommu(host: Host) -> tuple[Finding, ...]:
     """The IOMMU and interrupt remapping. Nothing is said of the latter without the former."""
     groups = len(host.glob(f"{GROUPS}/*"))
-    tables = tuple(each for each in TABLES if host.exists(f"/sys/firmware/acpi/tables/{each}"))
-    found = judge_iommu(groups, tables, names(host, "/sys/class/iommu/*"))
+    found = judge_iommu(groups, told_by_firmware(host), names(host, "/sys/class/iommu/*"))
     if not groups:
         return (found,)
     told = said(host, ("dmesg",)) or ""
     interrupts = text(host, "/proc/interrupts")
     return (found, judge_remapping(interrupts, text(host, UNSAFE), told))
+
+
+def told_by_firmware(host: Host) -> tuple[str, ...]:
+    """Those of TABLES that the host's firmware has."""
+    return tuple(each for each in TABLES if host.exists(f"/sys/firmware/acpi/tables/{each}"))
 
 
 def judge_iommu(groups: int, tables: tuple[str, ...], units: tuple[str, ...]) -> Finding:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 
 from harness.doctor.facts import said, text
 from harness.doctor.findings import GUESTS, Finding, Purpose, State
+from harness.doctor.iommu import told_by_firmware
 from harness.errors import LabError, RunOver
 from harness.host.base import Host
 
 IOMMUS = {"GenuineIntel": "INTEL_IOMMU", "AuthenticAMD": "AMD_IOMMU", "HygonGenuine": "AMD_IOMMU"}
 """CPU vendor -> option of its IOMMU's driver."""
 
-TABLES = {"DMAR": "INTEL_IOMMU", "IVRS": "AMD_IOMMU"}
+BY_TABLE = {"DMAR": "INTEL_IOMMU", "IVRS": "AMD_IOMMU"}
 """The firmware's table of an IOMMU -> option of its driver. It tells more than the CPU does: VT-d
 is on boards of others, too, and QEMU gives it to any CPU."""
 
@@ -63,9 +64,8 @@ def kernel(host: Host) -> tuple[Finding, ...]:
 
 def _iommu(host: Host) -> str:
     """The option of the IOMMU's driver: by the firmware, or by the CPU if that tells of none."""
-    for table, option in TABLES.items():
-        if host.exists(f"/sys/firmware/acpi/tables/{table}"):
-            return option
+    for table in told_by_firmware(host):
+        return BY_TABLE[table]
     vendor = re.search(r"^vendor_id\s*: (\S+)", text(host, "/proc/cpuinfo"), re.MULTILINE)
     return IOMMUS.get(vendor[1] if vendor else "", "INTEL_IOMMU")
 
