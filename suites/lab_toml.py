@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.lab.keeper import login_lines
 from harness.lab.nested import NestedLab
 
 MAY = '"bind", "sriov"'
@@ -31,14 +32,5 @@ def login(
     more: str = CPUS,
 ) -> str:
     """Such a table without its ports; `ssh_port` is one that leads to an sshd of the lab."""
-    return f"""
-        [host.{name}]
-        address = "{address}"
-        user = "root"
-        ssh_port = {ssh_port}
-        identity = "{lab.image.keys.client}"
-        ssh_config = "/dev/null"
-        known_hosts = "known_hosts"
-        {more}
-        may = [{may}]
-        """
+    lines = login_lines(name, ssh_port, lab.image.keys.client, address)
+    return "\n".join((*lines, more, f"may = [{may}]"))

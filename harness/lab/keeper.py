@@ -71,19 +71,25 @@ class LabState(msgspec.Struct, frozen=True):
         )
 
     def inventory(self) -> str:
-        """The table of a lab.toml by which the lab is reached as any host is. Its host's key is
-        learnt anew, since the image's own file knows it by another name."""
-        user, _, address = DESTINATION.partition("@")
-        lines = (
-            f"[host.{TABLE}]",
-            f'address = "{address}"',
-            f'user = "{user}"',
-            f"ssh_port = {self.ssh_port}",
-            f'identity = "{LabImage(Path(self.image)).keys.client}"',
-            'ssh_config = "/dev/null"',
-            'known_hosts = "known_hosts"',
-        )
+        """The table of a lab.toml by which the lab is reached as any host is."""
+        lines = login_lines(TABLE, self.ssh_port, LabImage(Path(self.image)).keys.client)
         return ("\n" + " " * 10).join(lines)
+
+
+def login_lines(name: str, ssh_port: int, identity: Path, address: str = "") -> tuple[str, ...]:
+    """The table of a lab.toml by which a lab is reached as host `name`, at `address` or its own, a
+    line each. The host's key is learnt anew, since the image's own file knows it by another name.
+    """
+    user, _, own = DESTINATION.partition("@")
+    return (
+        f"[host.{name}]",
+        f'address = "{address or own}"',
+        f'user = "{user}"',
+        f"ssh_port = {ssh_port}",
+        f'identity = "{identity}"',
+        'ssh_config = "/dev/null"',
+        'known_hosts = "known_hosts"',
+    )
 
 
 def directory() -> Path:
