@@ -87,7 +87,7 @@ class Exercise:
         with self._plan(path) as plan:
             result = driven(plan)
         assert result.returncode == 0, result.error
-        return msgspec.json.decode(result.stdout, type=list[Step])
+        return _steps(result)
 
     def undergo(self, point: Point) -> Outcome:
         """Let a run fare like that and restore the host.
@@ -117,7 +117,7 @@ class Exercise:
             with self._plan(point.path) as plan:
                 plan = replace(plan, fault=point.fault, step=step, delay=point.delay)
                 result = driven(plan)
-                taken = _taken(result)
+                taken = len(_steps(result)) if result.returncode == 0 else None
                 if taken is None or (step <= taken and plan.fault not in DEADLY):
                     yield plan, result
                     return
@@ -181,11 +181,9 @@ def driven(plan: Plan) -> CommandResult:
     return LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=LIMIT, check=False)
 
 
-def _taken(result: CommandResult) -> int | None:
-    """The number of steps of a run that came to its end; None if it did not."""
-    if result.returncode != 0:
-        return None
-    return len(msgspec.json.decode(result.stdout, type=list[Step]))
+def _steps(result: CommandResult) -> list[Step]:
+    """Of a run that came to its end."""
+    return msgspec.json.decode(result.stdout, type=list[Step])
 
 
 def _ended(plan: Plan, result: CommandResult) -> Iterator[str]:

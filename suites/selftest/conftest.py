@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,12 @@ class OneLab(LoadFileScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "lab" if "mark.lab" in (self.config.rootpath / file).read_text() else file
+        return "lab" if _uses_lab(self.config.rootpath / file) else file
+
+
+@cache
+def _uses_lab(file: Path) -> bool:
+    return "mark.lab" in file.read_text()
 
 
 @pytest.hookimpl(tryfirst=True)
