@@ -29,17 +29,19 @@ settings.load_profile("selftest")
 
 
 class OneLab(LoadFileScheduling):
-    """Of several workers of pytest-xdist one gets all files that need a lab, and so there is one
-    at a time. (Its own --dist=loadgroup does nothing with pytest 9.2.)"""
+    """Of several workers of pytest-xdist one gets all files that share the lab of the session, so
+    that it is opened once. (Its own --dist=loadgroup does nothing with pytest 9.2.)"""
 
     def _split_scope(self, nodeid: str) -> str:
         file = str(super()._split_scope(nodeid))
-        return "lab" if _uses_lab(self.config.rootpath / file) else file
+        return "lab" if _shares_lab(self.config.rootpath / file) else file
 
 
 @cache
-def _uses_lab(file: Path) -> bool:
-    return "mark.lab" in file.read_text()
+def _shares_lab(file: Path) -> bool:
+    """A file whose fixture `lab` is its own may run on any worker."""
+    text = file.read_text()
+    return "mark.lab" in text and "def lab(" not in text
 
 
 @pytest.hookimpl(tryfirst=True)
