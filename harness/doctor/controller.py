@@ -61,7 +61,7 @@ def _resources() -> tuple[Finding, ...]:
     there = next(path for path in (cache, *cache.parents) if path.exists())
     disk = shutil.disk_usage(there).free // MIB
     built = image.is_built()
-    memory = _available_memory()
+    memory = available_mib()
     return (
         Finding(
             "lab image",
@@ -85,8 +85,8 @@ def _resources() -> tuple[Finding, ...]:
     )
 
 
-def _available_memory() -> int:
-    """MemAvailable of /proc/meminfo, in MiB."""
+def available_mib() -> int:
+    """This machine's MemAvailable of /proc/meminfo, in MiB."""
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) // 1024

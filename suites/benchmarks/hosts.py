@@ -2,8 +2,9 @@
 
 `python -m suites.benchmarks.hosts DIR [-n N] [OPTIONS]`, by `make qualify-hosts`: N nested labs are
 started as ordinary hosts of a lab.toml, which is all that `nicproof qualify` then knows of them. It
-qualifies one of them, then all at once, with OPTIONS; the verdicts on each case are compared. On a
-machine with fewer than two CPUs a lab the labs wait for one another, and so does the speed-up.
+qualifies one of them, then all at once, with OPTIONS; the verdicts on each case are compared. There
+are fewer if memory does not allow for N. On a machine with fewer than two CPUs a lab the labs wait
+for one another, and so does the speed-up.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from harness.doctor.controller import LAB_MIB, available_mib
 from harness.lab.nested import open_nested_lab
 from harness.qualify.record import CaseRecord, load_cases
 from harness.suite import run_to_its_end
@@ -23,6 +25,14 @@ from suites.lab_toml import host_table
 
 UNUSABLE = 2
 """Our exit status if a qualification did not come to its end."""
+
+
+def fitting(hosts: int, memory: int) -> int:
+    """How many of so many labs there is room for in `memory` (MiB); what is less is told."""
+    room = memory // LAB_MIB
+    if room < hosts:
+        print(f"{hosts} labs take {hosts * LAB_MIB} MiB; {memory} MiB are free, so {room} at most")
+    return min(hosts, room)
 
 
 def apart(one: Sequence[CaseRecord], many: Sequence[CaseRecord]) -> list[str]:
@@ -65,9 +75,12 @@ def main(argv: Sequence[str]) -> int:
     given, options = parser.parse_known_args(argv)
     if given.directory.exists():
         parser.error(f"{given.directory} is there already; choose another, or remove it")
+    hosts = fitting(given.hosts, available_mib())
+    if hosts < 2:
+        parser.error("it takes two labs at least: free some memory, or ask for more than one")
     given.directory.mkdir(parents=True)
     lab_toml = given.directory / "lab.toml"
-    names = [f"lab{number}" for number in range(1, given.hosts + 1)]
+    names = [f"lab{number}" for number in range(1, hosts + 1)]
     with ExitStack() as stack, lab_toml.open("w") as file:
         for name in names:
             logs = given.directory / name
@@ -76,7 +89,7 @@ def main(argv: Sequence[str]) -> int:
         file.flush()
         ways = {
             "one": (f"--lab={lab_toml}#{names[0]}",),
-            "many": (f"--lab={lab_toml}", f"-n{given.hosts}"),
+            "many": (f"--lab={lab_toml}", f"-n{hosts}"),
         }
         took = {}
         for way, chosen in ways.items():

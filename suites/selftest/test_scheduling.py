@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from harness.deadline import Deadline
+from harness.doctor.controller import LAB_MIB
 from harness.qualify.record import CaseRecord, Verdict, load_subject, save
 from suites.benchmarks import hosts
 from suites.selftest.test_cases import case, found, subject
@@ -130,6 +131,15 @@ def test_a_lab_that_is_none_for_cases_is_told(pytester: pytest.Pytester, tmp_pat
     result = pytester.runpytest_subprocess(*options(tmp_path / "run", 1), f"--lab={lab_toml}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["no rig: qualify needs both ports on one host, *of beta*"])
+
+
+def test_hosts_are_fewer_where_memory_forbids_and_that_is_told(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert hosts.fitting(3, 3 * LAB_MIB) == 3
+    assert not capsys.readouterr().out
+    assert hosts.fitting(3, 3 * LAB_MIB - 1) == 2
+    assert capsys.readouterr().out == "3 labs take 15000 MiB; 14999 MiB are free, so 2 at most\n"
 
 
 def test_what_many_hosts_found_is_held_against_what_one_did() -> None:
