@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from harness.errors import MissingCapability
 from harness.host.base import Host
+from harness.inventory.spec import Permission, denied
 from harness.journal import Journal, Run
 
 
@@ -17,6 +20,16 @@ def loadable(host: Host, module: str) -> bool:
     return host.run(("modprobe", "--dry-run", module), check=False).returncode == 0
 
 
+def unavailable(host: Host, module: str, may: Collection[Permission]) -> tuple[str, str] | None:
+    """What is lacking, and why, if a module that is not there cannot or may not be loaded."""
+    if not loadable(host, module):
+        return (f"kernel module {module}", f"{host.name}'s kernel has none")
+    if "modules" not in may:
+        capability, why = denied(host.name, "modules")
+        return (capability, f"{module} is not loaded, and {why}")
+    return None
+
+
 def load(host: Host, module: str, shown_at: str, journal: Journal) -> None:
     """Load a module, unless the path `shown_at` tells that it is there already. It stays loaded.
 
@@ -25,8 +38,7 @@ def load(host: Host, module: str, shown_at: str, journal: Journal) -> None:
     """
     if host.exists(shown_at):
         return
-    journal.permit("modules")
-    if not loadable(host, module):
-        raise MissingCapability(f"kernel module {module}", f"{host.name}'s kernel has none")
+    if lack := unavailable(host, module, journal.may):
+        raise MissingCapability(*lack)
     journal.keep(f"loaded module {module}", (unloading(module),))
     host.run(("modprobe", module))

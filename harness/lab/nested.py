@@ -151,19 +151,21 @@ def open_nested_lab(
     with ExitStack() as stack:
         try:
             machine, kept = prepare(run_dir=run_dir, clock=clock, progress=progress)
-            lab = stack.enter_context(_started(machine, run_dir, kept))
+            lab = stack.enter_context(started(machine, run_dir, kept))
         except SnapshotFailed as error:
             with shown(SHARES, progress) as steps:
                 steps.say(f"the lab boots cold: {error}")
                 steps.step("starting the lab")
                 machine = nested_machine(clock=clock, progress=False)
                 snapshot.discard(snapshot_of(machine))
-                lab = stack.enter_context(_started(machine, run_dir, None))
+                lab = stack.enter_context(started(machine, run_dir, None))
         yield lab
 
 
 @contextmanager
-def _started(machine: LabMachine, run_dir: Path, kept: Snapshot | None) -> Iterator[NestedLab]:
+def started(
+    machine: LabMachine, run_dir: Path, kept: Snapshot | None = None
+) -> Iterator[NestedLab]:
     """L1 from its kept state, or booted cold if there is none."""
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     serial = (run_dir / SERIAL).absolute()

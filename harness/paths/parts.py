@@ -11,7 +11,7 @@ from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.inventory.spec import Permission, denied
 from harness.journal import Journal
-from harness.kmod import loadable
+from harness.kmod import unavailable
 from harness.pci import sriov
 from harness.pci.binding import driver_directory
 from harness.pci.device import Device
@@ -37,11 +37,7 @@ def lacks_permission(host: Host, ports: PortPair, permission: Permission) -> Lac
 
 def lacks_module(host: Host, ports: PortPair, module: str, shown_at: str) -> Lack | None:
     """Is there a kernel module, loaded (its trace at `shown_at`) or to be loaded?"""
-    if host.exists(shown_at):
-        return None
-    if not loadable(host, module):
-        return (f"kernel module {module}", f"{host.name}'s kernel has none")
-    return lacks_permission(host, ports, "modules")
+    return None if host.exists(shown_at) else unavailable(host, module, ports.may)
 
 
 def lacks_vfio(host: Host, ports: PortPair) -> Lack | None:
@@ -59,11 +55,12 @@ def lacks_group(host: Host, ports: PortPair) -> Lack | None:
     if not set(ports.here).isdisjoint(others(host, ports.dut)):
         why = "its link partner shares its IOMMU group, which is handed over as a whole"
         return (f"isolation of {ports.dut}", why)
+    hold = ports.binding.hold
     try:
-        to_hold(host, ports.dut, ports.binding)
+        held = to_hold(host, ports.dut, ports.binding)
     except MissingCapability as lack:
         return (lack.capability, lack.why)
-    return None
+    return lacks_module(host, ports, hold, driver_directory(hold)) if held else None
 
 
 def lacks_sriov(host: Host, ports: PortPair) -> Lack | None:
