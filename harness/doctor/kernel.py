@@ -58,11 +58,11 @@ def kernel(host: Host) -> tuple[Finding, ...]:
     values = parse(found)
     return tuple(
         judge(option, values.get(option.name, ""), _module(host, option, values))
-        for option in options(_iommu(host))
+        for option in options(iommu_option(host))
     )
 
 
-def _iommu(host: Host) -> str:
+def iommu_option(host: Host) -> str:
     """The option of the IOMMU's driver: by the firmware, or by the CPU if that tells of none."""
     for table in told_by_firmware(host):
         return BY_TABLE[table]

@@ -24,7 +24,8 @@ examples:
   nicproof inventory check rack12.toml
   nicproof inventory discover alpha.lab           print a first inventory of a host
   nicproof inventory discover local --probe --out lab.toml
-  nicproof inventory discover alpha --jump bastion --user root
+  nicproof inventory discover root@10.0.0.7 --jump bastion --name alpha
+  nicproof inventory discover alpha --out more.toml   by the login that ./lab.toml has for it
 """
 
 
@@ -62,9 +63,8 @@ def _add_discover(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("host", metavar="HOST", help='"local" or a destination of ssh')
+    add_host_options(parser, required=True)
     parser.add_argument("--name", help="what to call it (default: from HOST)")
-    add_ssh_options(parser)
     parser.add_argument(
         "--probe",
         action="store_true",
@@ -86,11 +86,13 @@ def add_ssh_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_host_options(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+def add_host_options(
+    parser: argparse.ArgumentParser, default: str | None = None, *, required: bool = False
+) -> None:
     """HOST, and how it is reached."""
     parser.add_argument(
         "host",
-        nargs="?",
+        nargs=None if required else "?",
         default=default,
         metavar="HOST",
         help='"local", a host of the inventory, or one for ssh',
@@ -99,13 +101,15 @@ def add_host_options(parser: argparse.ArgumentParser, default: str | None = None
     add_ssh_options(parser)
 
 
-def host_of(given: argparse.Namespace, may: frozenset[Permission] = frozenset()) -> HostSpec:
-    """The host that HOST means: of the inventory, else the one that the options describe, on which
-    the caller says what `may` be changed."""
+def host_of(
+    given: argparse.Namespace, may: frozenset[Permission] = frozenset(), name: str = ""
+) -> HostSpec:
+    """The host that HOST means: of the inventory, else the one that the options describe, of which
+    the caller says its `name`, else that is HOST, and what `may` be changed there."""
     inventory = inventory_at(given.inventory)
     if inventory and given.host in [host.name for host in inventory.hosts]:
         return inventory.host(given.host)
-    spec = spec_of(given, "localhost" if given.host == LOCAL else given.host)
+    spec = spec_of(given, name or ("localhost" if given.host == LOCAL else given.host))
     return replace(spec, may=may)
 
 
@@ -133,7 +137,9 @@ def _check(given: argparse.Namespace) -> None:
 
 
 def _discover(given: argparse.Namespace) -> None:
-    spec = spec_of(given, _name(given))
+    spec = host_of(given, name=_name(given))
+    if given.name:
+        spec = replace(spec, name=given.name)
     out = Path(given.out) if given.out else None
     if out and out.exists():
         raise _there(out)
@@ -168,7 +174,7 @@ def _cables(host: Host, found: tuple[discover.Port, ...]) -> tuple[tuple[str, st
 
 
 def _name(given: argparse.Namespace) -> str:
-    """A host's name in the inventory: what is asked for, else the first part of its own."""
+    """A host's name in an inventory to be: what is asked for, else the first part of its own."""
     if given.name:
         return str(fields.host_name(given.name))
     if given.host == LOCAL:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.doctor.kernel import iommu_option
 from harness.errors import ConfigError
 from harness.host.base import Host
 from harness.inventory.fields import cpu_list
@@ -32,7 +32,7 @@ class Facts:
     """A host. `twins` are further functions with the ID of one of the ports; `held` share an IOMMU
     group with one and have to be held still if that is handed over."""
 
-    vendor: str  # of the CPU, as /proc/cpuinfo has it
+    iommu: str  # the kernel option of its driver: INTEL_IOMMU or AMD_IOMMU
     cpus: tuple[int, ...]  # that are online
     ports: tuple[PortFacts, ...]
     twins: tuple[str, ...] = ()
@@ -52,10 +52,8 @@ def facts(
             require(host, spec, bdf)
     beside = [to_hold(host, bdf, spec.binding) for bdf in bdfs if vfio]
     ports = tuple(_port(host, bdf) for bdf in bdfs)
-    cpuinfo = host.read("/proc/cpuinfo").decode(errors="replace")
-    vendor = re.search(r"^vendor_id\s*: (\S+)", cpuinfo, re.MULTILINE)
     return Facts(
-        vendor=vendor[1] if vendor else "",
+        iommu=iommu_option(host),
         cpus=cpu_list(host.read("/sys/devices/system/cpu/online").decode().strip()),
         ports=ports,
         twins=_twins(host, ports),

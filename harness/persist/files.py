@@ -109,7 +109,7 @@ def _command_line(spec: HostSpec, facts: Facts) -> Iterator[str]:
 
 def _words(spec: HostSpec, facts: Facts) -> Iterator[tuple[str, str]]:
     """Why, and the words."""
-    if facts.vendor == "GenuineIntel":
+    if facts.iommu == "INTEL_IOMMU":
         yield "Many kernels leave Intel's IOMMU off, and vfio needs it.", "intel_iommu=on"
         pass_through = ""
     else:

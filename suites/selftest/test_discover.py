@@ -140,6 +140,24 @@ def test_options_of_ssh_reach_the_inventory(
     assert written.ssh_options()[:6] == ("-J", "bastion", "-l", "lab", "-p", "2200")
 
 
+def test_a_host_of_the_inventory_is_looked_at_by_its_login(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    nowhere: list[HostSpec],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    login = 'address = "10.0.0.7"\nssh_port = 2200\nidentity = "key"\n'
+    Path("lab.toml").write_text(f'[host."rack.12"]\n{login}')
+    assert cli.main(["inventory", "discover", "rack.12"]) == 0
+    (written,) = parse(capsys.readouterr().out, HERE).hosts
+    assert written == nowhere[0]
+    assert (written.name, written.address, written.ssh_port) == ("rack.12", "10.0.0.7", 2200)
+    assert written.identity == tmp_path / "key"
+    assert cli.main(["inventory", "discover", "rack.12", "--name", "alpha"]) == 0
+    assert "[host.alpha]" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

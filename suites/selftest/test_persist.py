@@ -34,7 +34,7 @@ SPEC = HostSpec(
     numa=0,
     hugepages=512,
 )
-FACTS = Facts("GenuineIntel", tuple(range(8)), (ONE, TWO), held=("0000:03:00.1",))
+FACTS = Facts("INTEL_IOMMU", tuple(range(8)), (ONE, TWO), held=("0000:03:00.1",))
 BY_ID = replace(SPEC, bind="new_id")
 WISHES = [Wishes(), Wishes(vfs=2), Wishes(vfio=True)]
 
@@ -75,7 +75,7 @@ def test_the_command_line_is_what_a_shell_makes_of_the_file() -> None:
 def test_amds_iommu_is_not_told_what_it_does_not_know() -> None:
     """amd_iommu=on is no value of that parameter; the IOMMU is on by itself."""
     plain = replace(SPEC, cpus=(), hugepages=0)
-    assert words(plain, replace(FACTS, vendor="AuthenticAMD")) == "quiet iommu=pt"
+    assert words(plain, replace(FACTS, iommu="AMD_IOMMU")) == "quiet iommu=pt"
 
 
 def test_services_keep_off_the_cpus_of_a_run() -> None:
@@ -224,7 +224,9 @@ def test_facts_are_the_hosts_own(tmp_path: Path) -> None:
     host.put("/proc/cpuinfo", "processor\t: 0\nvendor_id\t: AuthenticAMD\n")
     host.put("/sys/devices/system/cpu/online", "0-3\n")
     port = PortFacts(one, ("8086", "10fb"), "ixgbe", "ixgbevf", 63)
-    assert facts(host, SPEC, (one,)) == Facts("AuthenticAMD", (0, 1, 2, 3), (port,), twins=(two,))
+    assert facts(host, SPEC, (one,)) == Facts("AMD_IOMMU", (0, 1, 2, 3), (port,), twins=(two,))
+    host.put("/sys/firmware/acpi/tables/DMAR")  # VT-d beside such a CPU: QEMU's machines have it
+    assert facts(host, SPEC, (one,)).iommu == "INTEL_IOMMU"
     with pytest.raises(ConfigError, match=r"there is no PCI function ffff:00:00\.0"):
         facts(host, SPEC, ("ffff:00:00.0",))
 
