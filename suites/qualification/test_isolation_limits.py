@@ -15,7 +15,7 @@ from harness.qualify.isolation import (
     probe,
     vf_set,
 )
-from harness.qualify.node import Node, iperf3, iperf3_server, ping
+from harness.qualify.node import Node, iperf3, iperf3_server, ping, reaches
 from harness.qualify.rig import Rig
 from harness.qualify.sharing import SharedPort, flood_mailbox, shared_port
 
@@ -78,12 +78,12 @@ def test_link_state(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
     vf, wire = ends.greedy, rig.wire
     with vf_set(rig.port, 0, "state", "disable"):
         assert ping(vf, wire.ip, count=2) == 0, "a VF whose link is disabled has pings answered"
-        assert ping(ends.neighbour, wire.ip, count=3) == 3, "another VF's link is gone as well"
+        assert reaches(ends.neighbour, wire.ip), "another VF's link is gone as well"
         rig.port.set_vf(0, "state", "enable")
         vf.await_carrier()
-        assert ping(vf, wire.ip, count=3) == 3, "enabled again, the VF gets no answers"
+        assert reaches(vf, wire.ip), "enabled again, the VF gets no answers"
     vf.await_carrier()
-    assert ping(vf, wire.ip, count=3) == 3, "on auto again, the VF gets no answers"
+    assert reaches(vf, wire.ip), "on auto again, the VF gets no answers"
     evidence("disabled, enabled, auto: none, 3 and 3 of 3 pings answered")
 
 

@@ -12,7 +12,7 @@ from fixtures.options import QUALIFY_OPTIONS
 from harness.errors import MissingCapability
 from harness.host.digest import differences, digest
 from harness.qualify.leaks import holdings
-from harness.qualify.node import ping
+from harness.qualify.node import reaches
 from harness.qualify.rig import Rig
 from harness.qualify.streams import Stream, carried, longest_silence, streams
 from harness.qualify.vf import Vf, on_host, vfs
@@ -68,6 +68,6 @@ def churn(rig: Rig, vf: Vf, beside: Sequence[Stream]) -> int:
     turns = 0
     while any(stream.runs for stream in beside):
         with on_host(rig, vf) as node:
-            assert ping(node, rig.wire.ip, count=3) == 3, f"no answer when bound {turns + 1} times"
+            assert reaches(node, rig.wire.ip), f"no answer when bound {turns + 1} times"
         turns += 1
     return turns

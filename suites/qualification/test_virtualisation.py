@@ -25,7 +25,7 @@ from harness.qualify import life, migration, vfio
 from harness.qualify.capabilities import require
 from harness.qualify.failover import PRIMARY, Bundle, bundle, failover_pair
 from harness.qualify.life import Life
-from harness.qualify.node import Node, ping
+from harness.qualify.node import Node, reaches
 from harness.qualify.rig import Rig
 from harness.qualify.vf import Vf, for_guest, guest_node, vfs
 from harness.units import MMIO_REASONS
@@ -56,7 +56,7 @@ def test_migration(rig: Rig, path: Tapped, evidence: Evidence) -> None:
             migration.awaiting(rig, there) as destination,
         ):
             node = addressed(rig, guest, interface_with(guest.host, MAC))
-            assert ping(rig.wire, node.ip) == 10, "no answer before the migration"
+            assert reaches(rig.wire, node.ip, count=10), "no answer before the migration"
             before = life.begin(guest.host)
             went = migration.migrate(rig, destination, node.ip, migration.SWITCH_TAPS)
             evidence(str(went))
@@ -132,7 +132,7 @@ def assert_moved(rig: Rig, source: Guest, node: Node, went: migration.Migration)
     assert source.qmp.command("query-status")["status"] == "postmigrate", "it runs here still"
     gap, allowed = went.echoes.longest_gap_ms, went.downtime_ms + migration.UNNOTICED_MS
     assert gap <= allowed, f"no answer for {gap:.0f} ms, {went.downtime_ms} ms of it standing still"
-    assert ping(rig.wire, node.ip) == 10, "no answer after the migration"
+    assert reaches(rig.wire, node.ip, count=10), "no answer after the migration"
 
 
 def assert_goes_on(before: Life, after: Life) -> None:
@@ -146,7 +146,7 @@ def carrying(rig: Rig, pair: Bundle, node: Node) -> str:
     """The driver of that half of a failover pair by which the guest's answers go."""
     lower = pair.lower()
     before = {driver: pair.sent(name) for driver, name in lower.items()}
-    assert ping(rig.wire, node.ip) == 10, f"no answer from {lower}"
+    assert reaches(rig.wire, node.ip, count=10), f"no answer from {lower}"
     sent = {driver: pair.sent(name) - before[driver] for driver, name in lower.items()}
     return max(sent, key=lambda driver: sent[driver])
 
@@ -188,7 +188,7 @@ def passed(request: pytest.FixtureRequest, rig: Rig) -> Iterator[Passed]:
 def test_vfio_backend(rig: Rig, passed: Passed, evidence: Evidence) -> None:
     """A guest's VF answers, and QEMU reaches the IOMMU by the backend that it was told to use."""
     with alone(passed.nodes[MAPPED]) as node:
-        assert ping(rig.wire, node.ip) == 10, "no answer from the VF"
+        assert reaches(rig.wire, node.ip, count=10), "no answer from the VF"
     held = vfio.held(rig.host, passed.guest.qemu_pid)
     evidence(f"QEMU holds {', '.join(held)}")
     others = [each for each in vfio.BACKENDS.values() if each is not passed.backend]
@@ -208,7 +208,7 @@ def test_vf_stays(rig: Rig, passed: Passed, evidence: Evidence) -> None:
         for vf in passed.vfs:
             assert any(vf.bdf in reason for reason in reasons), f"{vf.bdf} is none of {reasons}"
         assert qmp.command("query-status")["running"], "the guest does not run any more"
-        assert ping(rig.wire, node.ip) == 10, "no answer after the refusal"
+        assert reaches(rig.wire, node.ip, count=10), "no answer after the refusal"
 
 
 def refusal(qmp: Qmp) -> str:
