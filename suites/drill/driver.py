@@ -127,9 +127,9 @@ def striking(plan: Plan) -> Callable[[Host], None]:
         os.kill(os.getpid(), signal.SIGKILL)
 
     def fall_silent() -> None:
-        master = signal_master(signal.SIGSTOP)
-        (Path(plan.directory) / SILENT).write_text(master)
-        die()
+        if master := signal_master(signal.SIGSTOP):  # else the run is over, and is made again
+            (Path(plan.directory) / SILENT).write_text(master)
+            die()
 
     match plan.fault:
         case "killed" | "killed twice":
