@@ -24,7 +24,7 @@ help:
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
 	@echo "make drill          strike runs at any step, and the rig amid each family of cases: is the host"
-	@echo "                    left as it was found?"
+	@echo "                    left as it was found? 45 minutes"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
