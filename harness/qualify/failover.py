@@ -60,16 +60,25 @@ class Bundle:
         return posixpath.basename(self.guest.run(("readlink", link), check=False).text.strip())
 
     def settled(self, *drivers: str, seconds: float = 30.0) -> dict[str, str]:
-        """As `lower`, once it consists of interfaces with just these drivers, or in the end."""
+        """As `lower`, once it consists of interfaces with just these drivers, all of them with a
+        carrier (without one the other is made use of: net_failover_xmit_ready in
+        drivers/net/net_failover.c), or in the end."""
 
         def there() -> dict[str, str] | None:
             found = self.lower()
-            return found if set(found) == set(drivers) else None
+            if set(found) != set(drivers):
+                return None
+            return found if all(map(self.carrier, found.values())) else None
 
         try:
             return Deadline(seconds, self.interface).poll(there, interval=0.2)
         except DeadlineExpired:
             return self.lower()
+
+    def carrier(self, lower: str) -> bool:
+        """Whether one of its interfaces has a carrier; one that is down tells of none."""
+        path = f"/sys/class/net/{lower}/carrier"
+        return self.guest.run(("cat", path), check=False).text.strip() == "1"
 
     def sent(self, lower: str) -> int:
         """Frames that one of its interfaces has sent."""
