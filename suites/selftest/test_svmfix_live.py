@@ -43,7 +43,7 @@ def image() -> LabImage:
 
 def provoke(machine: LabMachine, kept: Snapshot | None, log: Path) -> None:
     """Run a guest until `log` has what there is to see."""
-    with nested._started(machine, log.parent, kept) as lab:
+    with nested.started(machine, log.parent, kept) as lab:
         monitor(lab, f"logfile {log}")
         monitor(lab, "log int")
         config = GuestConfig(lab.guest, name="ticking")
