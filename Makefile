@@ -18,7 +18,7 @@ help:
 	@echo "make bench QUICK=1  the same with two boots a path, about 6 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
 	@echo "make qualify        is its NIC fit to carry VMs? cases and a certificate, 13 minutes"
-	@echo "make qualify-hosts  do three labs as three hosts find what one does? 40 minutes, 15 GB of memory"
+	@echo "make qualify-hosts  do three labs as three hosts find what one does? 45 minutes, 15 GB of memory"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
