@@ -16,6 +16,8 @@ from xdist.scheduler import LoadFileScheduling
 from fixtures.options import BENCH_OPTIONS
 from harness.guest.rootfs import LOADER, qemu_through_loader
 from harness.history_db import VARIABLE
+from harness.host.digest import differences, digest
+from harness.lab.base import Lab
 from harness.lab.choice import NestedChoice
 from harness.lab.image import LabImage, current_manifest, images, is_built
 from harness.lab.nested import NestedLab, open_nested_lab
@@ -86,6 +88,15 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NestedLab]:
         pytest.skip("the nested lab's image (make it with: nicproof lab build)")
     with open_nested_lab(run_dir=tmp_path_factory.mktemp("lab"), progress=False) as lab:
         yield lab
+
+
+@pytest.fixture
+def settled(lab: Lab) -> Iterator[None]:
+    """The lab's host, of the session or of the file's own lab, is afterwards as it was before, to
+    the last fact of its digest."""
+    before = digest(lab.host)
+    yield
+    assert not differences(before, digest(lab.host))
 
 
 @pytest.fixture(scope="session")

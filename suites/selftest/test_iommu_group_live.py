@@ -14,7 +14,6 @@ from typing import get_args
 import pytest
 
 from harness import paths
-from harness.host.digest import differences, digest
 from harness.inventory.spec import Binding, Holder
 from harness.journal import Journal
 from harness.lab import nested
@@ -60,14 +59,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NestedLab]:
     machine = DualPort(usual.image, usual.accel)
     with nested.started(machine, tmp_path_factory.mktemp("dual")) as lab:
         yield lab
-
-
-@pytest.fixture
-def settled(lab: NestedLab) -> Iterator[None]:
-    """The host is afterwards as it was before."""
-    before = digest(lab.host)
-    yield
-    assert not differences(before, digest(lab.host))
 
 
 @pytest.mark.usefixtures("settled")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -12,7 +11,7 @@ import pytest
 from harness import paths
 from harness.errors import ConfigError, LabError
 from harness.guest.boot import boot
-from harness.host.digest import differences, digest
+from harness.host.digest import digest
 from harness.inventory import LinkPlan
 from harness.journal import Journal, restore
 from harness.lab.base import Lab
@@ -26,14 +25,6 @@ from harness.qemu.config import DeployedImage, GuestConfig
 from harness.workloads.iperf3 import Iperf3
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
-
-
-@pytest.fixture
-def settled(lab: Lab) -> Iterator[None]:
-    """The host is afterwards as it was before, to the last fact of its digest."""
-    before = digest(lab.host)
-    yield
-    assert not differences(before, digest(lab.host))
 
 
 @pytest.mark.parametrize("path", paths.ALL, ids=lambda path: path.name)

@@ -54,14 +54,6 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NestedLab]:
         yield lab
 
 
-@pytest.fixture
-def settled(lab: NestedLab) -> Iterator[None]:
-    """The host is afterwards as it was before."""
-    before = digest(lab.host)
-    yield
-    assert not differences(before, digest(lab.host))
-
-
 TUNED = '"bind", "sriov", "tune"'
 PAGES = 128
 """Hugepages that a micro guest takes."""
