@@ -25,6 +25,7 @@ pytest_plugins = ["pytester"]
 CONFTEST = """
 import json
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 import msgspec
@@ -43,6 +44,7 @@ def pytest_xdist_make_scheduler(config, log):
 def pytest_collection_modifyitems(config, items):
     said = CLAIMS.get(worker_id(config))
     if said is not None:
+        time.sleep(said.pop("late", 0))
         lacks = [item.nodeid for item in items if any(word in item.name for word in said["lacks"])]
         claim = msgspec.convert({**said, "lacks": lacks, "pid": os.getpid()}, Claim)
         save_claim(claim, config.stash[BENCH_OPTIONS].run_dir / worker_id(config))
@@ -89,31 +91,77 @@ def options(run_dir: Path, workers: int) -> tuple[str, ...]:
     return (*plugins, f"--run-dir={run_dir}", f"-n{workers}")
 
 
-def has(host: str, *lacks: str) -> dict[str, object]:
-    return {"host": host, "lacks": lacks}
+def has(host: str, *lacks: str, **more: object) -> dict[str, object]:
+    return {"host": host, "lacks": lacks, **more}
+
+
+DEADLY = """
+import os
+def test_deadly(): os._exit(7)
+"""
+
+SLOW = """
+import time
+@pytest.mark.parametrize("n", range(3))
+def test_slow(n): time.sleep(0 if n else 3)
+"""
+
+
+def done(made: dict[str, CaseRecord], word: str) -> set[str]:
+    """The hosts that did the cases of that name."""
+    return {record.host for name, record in made.items() if f"{word}[" in name}
 
 
 def test_a_case_goes_where_it_can_be_done(pytester: pytest.Pytester, tmp_path: Path) -> None:
-    """One worker has no host, and says why; another dies of a case, and gw3 takes its place."""
+    """One worker has no host, and says why; another dies of a case, and gw3 takes its place when
+    the one that is left has long been idle."""
     for name in ("alpha", "beta", "gamma"):
         save(subject(host=name), tmp_path / name)
     claims = {
         "gw0": has("alpha", "ptp", "rare"),
         "gw1": has("beta", "sriov", "rare", "deadly"),
         "gw2": {"why": "gamma is in use by ada", "lacks": ()},
-        "gw3": has("alpha", "ptp", "rare"),
+        "gw3": has("alpha", "ptp", "rare", late=5),
     }
-    deadly = "import os\n" + CASES + "\ndef test_deadly(): os._exit(7)\n"
-    result = run(pytester, tmp_path, 3, claims, test_stress=deadly)
+    result = run(pytester, tmp_path, 3, claims, test_stress=CASES + DEADLY)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["gw2: gamma is in use by ada"])
     result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running*test_deadly*"])
     made = found(tmp_path)
     assert len(made) == 30, "those that no host can do are run all the same, to be skipped there"
-    assert {record.host for name, record in made.items() if "sriov" in name} == {"alpha"}
-    assert {record.host for name, record in made.items() if "ptp[" in name} == {"beta"}
+    assert done(made, "sriov") == {"alpha"}
+    assert done(made, "ptp") == {"beta"}
     whole = load_subject(tmp_path)
     assert [each.host for each in (whole, *whole.others)] == ["alpha", "beta"]
+
+
+def test_cases_go_to_the_others_if_a_dead_workers_host_is_lost(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    """To be skipped there, as the host was the only one that could do them."""
+    claims = {
+        "gw0": has("alpha", "slow"),
+        "gw1": has("beta", "sriov", "deadly"),
+        "gw2": {"why": "alpha is in use by eve", "lacks": ()},
+    }
+    files = {"test_stress": DEADLY + CASES + SLOW, "test_ptp": "", "test_lifecycle": ""}
+    result = run(pytester, tmp_path, 2, claims, **files)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["gw2: alpha is in use by eve"])
+    made = found(tmp_path)
+    assert len(made) == 13
+    assert {record.host for record in made.values()} == {"beta"}
+
+
+def test_a_run_that_lost_its_last_host_is_in_error(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    claims = {"gw0": has("alpha"), "gw1": {"why": "alpha is in use by eve", "lacks": ()}}
+    result = run(pytester, tmp_path, 1, claims, test_lifecycle=DEADLY + CASES)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running*test_deadly*"])
+    result.stdout.fnmatch_lines(["*alpha is in use by eve*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
 def test_a_run_without_any_host_is_in_error(pytester: pytest.Pytester, tmp_path: Path) -> None:
