@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,8 +42,10 @@ class Health:
     aer: dict[str, int]
 
 
-def begin(host: Host, bdfs: Sequence[str], mark: str) -> Health:
-    """Remember the counters and set `mark` into the kernel log; it must occur in it only once."""
+def begin(host: Host, bdfs: Sequence[str], title: str) -> Health:
+    """Remember the counters and set a mark into the kernel log: the title, and what makes it the
+    only one of its kind. An earlier run may have left its own there."""
+    mark = f"{title} {secrets.token_hex(8)}"
     host.write("/dev/kmsg", f"{mark}\n".encode())
     _, aer = _look(host, bdfs, mark)
     return Health(host, mark, aer)

@@ -239,3 +239,28 @@ def test_an_interrupted_run_waits_until_its_hosts_are_put_back(
         session.wait(300)
     assert not changed.exists()
     assert not list(tmp_path.glob("*/claim.json"))
+
+
+SLOW_END = """
+@pytest.hookimpl(tryfirst=True)
+def pytest_unconfigure(config):
+    if worker_id(config):
+        time.sleep(2)
+
+def pytest_testnodedown(node, error):
+    run_dir = node.config.stash[BENCH_OPTIONS].run_dir
+    if list(run_dir.glob("*/claim.json")):
+        (run_dir / "held").touch()
+"""
+
+
+def test_a_worker_that_says_it_is_done_holds_no_host(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    """Who is interrupted just then would wait for it in vain."""
+    prepare(pytester, {"gw0": has("alpha")}, test_lifecycle="")
+    with pytester.path.joinpath("conftest.py").open("a") as conftest:
+        conftest.write(SLOW_END)
+    result = pytester.runpytest_subprocess(*options(tmp_path, 1))
+    assert result.ret == pytest.ExitCode.OK
+    assert not (tmp_path / "held").exists()
