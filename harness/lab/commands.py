@@ -51,7 +51,7 @@ def _add_build(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "build",
         help="make image and snapshot",
         description="Make image and snapshot, if they are not there yet. The lab runs under "
-        "Debian's QEMU without one fault that makes nested guests hang (docs/adr/0007).",
+        "Debian's QEMU without two faults that make nested guests hang (docs/adr/0007).",
         epilog="example:\n  nicproof lab build --qemu source   needs two cores for 5 minutes, once",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

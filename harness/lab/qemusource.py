@@ -1,4 +1,4 @@
-"""QEMU from Debian's source package with one line mended, for when svmfix does not know the binary.
+"""QEMU from Debian's source package, mended, for when svmfix does not know the binary.
 
 Packages are unpacked into a throw-away tree and the compiler runs in there, chrooted in a mount
 namespace: no root, nothing to install, and the same libraries that the lab image has. Only what
@@ -28,11 +28,8 @@ from harness.lab.progress import Steps
 
 PROGRAM = "qemu-system-x86_64"
 
-PATCH = (
-    Path(__file__).parent
-    / "upstream/0001-target-i386-tcg-do-not-deliver-an-injected-interrupt.patch"
-)
-"""Also what QEMU's mailing list is to get (docs/upstream)."""
+PATCHES = tuple(sorted((Path(__file__).parent / "upstream").glob("*.patch")))
+"""In their order. Also what QEMU's mailing list is to get (docs/upstream)."""
 
 PACKAGES = (
     # a shell's world
@@ -72,7 +69,7 @@ cd /build
 ln -sf mawk /usr/bin/awk
 dpkg-source --extract *.dsc qemu
 cd qemu
-patch -p1 --forward --fuzz=0 <../fix.patch
+cat ../*.patch | patch -p1 --forward --fuzz=0
 mv ../nicproof.mak configs/devices/x86_64-softmmu/
 mkdir nicproof
 cd nicproof
@@ -126,7 +123,7 @@ class Source:
     @property
     def key(self) -> str:
         """Names the build: the version, what is done to it and with which libraries."""
-        how = (*PACKAGES, DEVICES, SCRIPT, PATCH.read_text())
+        how = (*PACKAGES, DEVICES, SCRIPT, *(patch.read_text() for patch in PATCHES))
         parts = (self.suite, self.version, *how)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -173,7 +170,8 @@ def _build(source: Source, entry: Path, steps: Steps) -> None:
     packages = debian.Packages(source.suite, source.mirror, PACKAGES)
     argv = bootstrap_argv(packages, source.version, tree, log)
     debian.bootstrap(argv, tree, log, steps)
-    (tree / "build/fix.patch").write_bytes(PATCH.read_bytes())
+    for patch in PATCHES:
+        shutil.copy(patch, tree / "build")
     (tree / "build/nicproof.mak").write_text(DEVICES)
     _compile(tree, log, steps)
     (tree / BUILT).rename(entry / PROGRAM)
@@ -237,7 +235,7 @@ def _compile(tree: Path, log: Path, steps: Steps) -> None:
             raise LabError(f"cannot enter the tree that QEMU is built in: {said}", remedy=ENTERING)
         raise LabError(
             f"QEMU's source does not build; the end of {log}:\n{debian.last_lines(log)}",
-            remedy=f"if the source has changed, mend {Path(__file__).name} and its patch",
+            remedy=f"if the source has changed, mend {Path(__file__).name} and its patches",
         )
 
 
