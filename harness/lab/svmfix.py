@@ -42,8 +42,9 @@ class Mend:
     times: int = 1
 
 
-def _code(*parts: bytes) -> re.Pattern[bytes]:
-    return re.compile(b"".join(parts), re.DOTALL)
+def _code(pattern: bytes) -> re.Pattern[bytes]:
+    """Of machine code, in which a newline is a byte like others."""
+    return re.compile(pattern, re.DOTALL)
 
 
 def _locked_byte(operation: bytes, displacement: bytes, operand: bytes) -> bytes:
