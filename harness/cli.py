@@ -6,16 +6,15 @@ import argparse
 import os
 import sys
 
-from harness import __version__, gate, history_commands, nic, options, restoring
+from harness import __version__, gate, history_commands, nic, restoring
 from harness.doctor import commands as doctor_commands
 from harness.errors import ConfigError, HarnessError
-from harness.flags import add_to
+from harness.flags import nonempty
 from harness.inventory import commands as inventory_commands
 from harness.lab import commands as lab_commands
 from harness.persist import commands as persist_commands
 from harness.qualify import commands as qualify_commands
-from harness.suite import become, run_suite
-from harness.variant import CONFIGURATION
+from harness.suite import become
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -98,17 +97,9 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "  nicproof bench --quick -- -x --junit-xml=junit.xml",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    bench.set_defaults(**dict.fromkeys(each.name for each in options.PAIR))
-    add_to(bench.add_argument, (*options.RUN, *options.SINGLE, *CONFIGURATION, *gate.AGAINST))
+    gate.add_bench_options(bench)
     bench.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
-    bench.set_defaults(handler=_bench)
-
-
-def _bench(given: argparse.Namespace) -> int | None:
-    run, arguments = gate.checked(given)
-    if given.against:
-        return gate.bench_against(given, run, arguments)
-    return run_suite("comparison", run.run_dir, arguments)
+    bench.set_defaults(handler=gate.bench)
 
 
 def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -123,10 +114,16 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument(
-        "run_dir", metavar="RUN_DIR", help="a directory that `bench` or `qualify` made"
+        "run_dir",
+        metavar="RUN_DIR",
+        type=nonempty,
+        help="a directory that `bench` or `qualify` made",
     )
     report.add_argument(
-        "--explain", metavar="PATH", help="print where the time of a packet on this path goes"
+        "--explain",
+        metavar="PATH",
+        type=nonempty,
+        help="print where the time of a packet on this path goes",
     )
     report.add_argument(
         "--benchstat", action="store_true", help="only print the run in benchstat's input format"
@@ -135,7 +132,7 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _report(given: argparse.Namespace) -> None:
-    explain = [f"--explain={given.explain}"] if given.explain else []
+    explain = [] if given.explain is None else [f"--explain={given.explain}"]
     become("reports", [given.run_dir, *explain, *(["--benchstat"] if given.benchstat else [])])
 
 

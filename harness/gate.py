@@ -8,32 +8,47 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from harness import ablation, options
+import msgspec
+from msgspec.structs import replace
+
+from harness import ablation, series
 from harness.errors import ConfigError
-from harness.flags import add_to, as_arguments, option
-from harness.options import BenchOptions
+from harness.flags import add_to, nonempty, options_of, read, says
+from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.suite import become, run_suite, run_to_its_end, suite_argv, workers_of
-from harness.variant import CONFIGURATION, told
+from harness.variant import Variant, told
 
 WORSE = 1
 """The exit status of a comparison that found a regression."""
 
-AGAINST = (
-    option(
-        "--against",
-        "judge the run against the series of that name in the history (1: a regression)",
-        metavar="NAME",
-    ),
-    option(
-        "--confirm",
-        "settle a suspicion of --against at once: the baseline's configuration and this one, "
-        "interleaved, block after block until it is decided or --max-blocks is reached",
-        action="store_true",
-    ),
-    options.MAX_BLOCKS_OPTION,
-)
+
+class Against(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the command alone: the suite only measures."""
+
+    against: (
+        Annotated[
+            str,
+            says(
+                "judge the run against the series of that name in the history (1: a regression)",
+                metavar="NAME",
+                min_length=1,
+                max_length=series.LONGEST,
+            ),
+        ]
+        | None
+    ) = None
+    confirm: Annotated[
+        bool,
+        says(
+            "settle a suspicion of --against at once: the baseline's configuration and this one, "
+            "interleaved, block after block until it is decided or --max-blocks is reached"
+        ),
+    ] = False
+
+
+MAX_BLOCKS = tuple(each for each in options_of(Pair) if each.name == "max_blocks")
 
 
 def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -61,8 +76,7 @@ def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "trial or the rig failed; 2 wrong usage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_to(ab.add_argument, (*options.PAIR, *options.RUN, *CONFIGURATION))
-    ab.set_defaults(**dict.fromkeys(each.name for each in options.SINGLE))
+    add_to(ab.add_argument, options_of(Pair, Measuring, Where, Variant))
     ab.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
     ab.set_defaults(handler=_ab)
 
@@ -73,14 +87,31 @@ def _ab(given: argparse.Namespace) -> None:
             "ab: two configurations are needed",
             remedy="describe one of them at least, by --a, --b or --ablate",
         )
-    run, arguments = checked(given)
-    run_suite("comparison", run.run_dir, arguments)
+    run_suite("comparison", checked(given), given.pytest)
 
 
-def checked(given: argparse.Namespace) -> tuple[BenchOptions, list[str]]:
-    """A run of suites/comparison and the arguments for it: what is wrong with an option, or with
-    the history, is told here, before pytest starts."""
-    run = BenchOptions.of(given)
+def add_bench_options(bench: argparse.ArgumentParser) -> None:
+    """Those of `bench`, which `bench` below takes."""
+    add_to(bench.add_argument, options_of(Measuring, Where, Single, Variant, Against))
+    add_to(bench.add_argument, MAX_BLOCKS)
+
+
+def bench(given: argparse.Namespace) -> int:
+    """Handler of `bench`; the exit status."""
+    asked, judging = checked(given), read(Against, given)
+    if judging.against is not None:
+        return _bench_against(judging.against, judging.confirm, asked, given.pytest)
+    if judging.confirm or asked.pair.max_blocks is not None:
+        flag = "--confirm" if judging.confirm else "--max-blocks"
+        raise ConfigError(f"{flag}: it says nothing without --against")
+    return run_suite("comparison", asked, given.pytest)
+
+
+def checked(given: argparse.Namespace) -> Asked:
+    """What is asked of a run of suites/comparison: what is wrong with an option, or with the
+    history, is told here, before pytest starts."""
+    asked = Asked.of(given)
+    run = BenchOptions.of(asked)
     if workers_of(given.pytest):
         raise ConfigError(
             "-n: a comparison takes one host, and has it to itself",
@@ -90,8 +121,7 @@ def checked(given: argparse.Namespace) -> tuple[BenchOptions, list[str]]:
         from harness.history import check_usable  # late: SQLAlchemy takes a while
 
         check_usable(run.history)
-    given.run_dir = str(run.run_dir)
-    return run, [*as_arguments(given, options.OPTIONS), *given.pytest]
+    return asked
 
 
 def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -109,65 +139,75 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "3 undecided (with --strict)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    compare.add_argument("base", metavar="BASE", help="the run to compare with: directory or name")
-    compare.add_argument("new", metavar="NEW", help="the run to judge: directory or name")
+    compare.add_argument(
+        "base", metavar="BASE", type=nonempty, help="the run to compare with: directory or name"
+    )
+    compare.add_argument(
+        "new", metavar="NEW", type=nonempty, help="the run to judge: directory or name"
+    )
     compare.add_argument(
         "--across",
         action="append",
         default=[],
         metavar="KEY",
+        type=nonempty,
         help="a key in which the runs may differ, since that is the point of the comparison",
     )
     compare.add_argument(
         "--strict", action="store_true", help="exit status 3 if a figure is undecided"
     )
     compare.add_argument(
-        "--out", metavar="DIR", help="where the report goes (default NEW/against-BASE)"
+        "--out",
+        metavar="DIR",
+        type=nonempty,
+        help="where the report goes (default NEW/against-BASE)",
     )
-    compare.add_argument("--history", metavar="WHERE", help="where names are looked up")
+    compare.add_argument(
+        "--history", metavar="WHERE", type=nonempty, help="where names are looked up"
+    )
     compare.set_defaults(handler=_compare)
 
 
 def _compare(given: argparse.Namespace) -> None:
     arguments = [given.base, given.new, *(f"--across={key}" for key in given.across)]
     arguments += ["--strict"] if given.strict else []
-    arguments += [
-        f"--{name}={value}" for name in ("out", "history") if (value := getattr(given, name))
-    ]
+    said = {name: getattr(given, name) for name in ("out", "history")}
+    arguments += [f"--{name}={value}" for name, value in said.items() if value is not None]
     become("reports.regression", arguments)
 
 
-def bench_against(given: argparse.Namespace, run: BenchOptions, arguments: Sequence[str]) -> int:
+def _bench_against(name: str, confirm: bool, asked: Asked, pytest: Sequence[str]) -> int:
     """Make the run, judge it against the series, settle a suspicion if asked to; the exit status.
 
     A run that failed is judged all the same: what was measured was measured. ConfigError, before
     anything is measured, if there is no such series.
     """
-    _check_series(given)
-    status = run_to_its_end(suite_argv("comparison", run.run_dir, arguments))
+    where = asked.measuring.history
+    _check_series(name, where)
+    argv, run_dir = suite_argv("comparison", asked, pytest)
+    status = run_to_its_end(argv)
     if status not in (0, 1):
         return status
-    history = [f"--history={given.history}"] if given.history else []
-    out = run.run_dir / f"against-{given.against.replace('/', '-')}"
-    judging = ["-m", "reports.regression", str(run.run_dir), f"--against={given.against}"]
-    judged = run_to_its_end([sys.executable, *judging, f"--out={out}", *history])
-    if judged != WORSE or not given.confirm:
+    history = [] if where is None else [f"--history={where}"]
+    out = run_dir / f"against-{name.replace('/', '-')}"
+    judge = ["-m", "reports.regression", str(run_dir), f"--against={name}"]
+    judged = run_to_its_end([sys.executable, *judge, f"--out={out}", *history])
+    if judged != WORSE or not confirm:
         return judged or status
     suspicion = Suspicion.read(out / "regression.json")
     print(f"\nto confirm: {suspicion.told()}")
-    where = run.run_dir / "confirm"
-    again = suspicion.arguments(given, where)
-    return run_to_its_end(suite_argv("comparison", where, again)) or status
+    again, _ = suite_argv("comparison", suspicion.asked(asked, run_dir / "confirm"), ())
+    return run_to_its_end(again) or status
 
 
-def _check_series(given: argparse.Namespace) -> None:
+def _check_series(name: str, where: str | None) -> None:
     from harness.history import open_history
 
-    with open_history(given.history) as history:
-        if not history.entries(given.against):
+    with open_history(where) as history:
+        if not history.entries(name):
             raise ConfigError(
-                f"--against {given.against}: no run of that name in {history.where}",
-                remedy=f"make some first: nicproof bench --name {given.against}",
+                f"--against {name}: no run of that name in {history.where}",
+                remedy=f"make some first: nicproof bench --name {name}",
             )
 
 
@@ -196,8 +236,9 @@ class Suspicion:
     def told(self) -> str:
         return f"{', '.join(self.figures)}; a: {self.a or 'as usual'}, b: {self.b or 'as usual'}"
 
-    def arguments(self, given: argparse.Namespace, run_dir: Path) -> list[str]:
-        """For the suite that interleaves both, on the paths and workloads that are suspected.
+    def asked(self, first: Asked, run_dir: Path) -> Asked:
+        """What is asked of the run that interleaves both, on the paths and workloads that are
+        suspected; all else as it was asked of the first.
 
         ConfigError if the configurations do not differ in anything that one session can vary.
         """
@@ -209,18 +250,13 @@ class Suspicion:
                 "give its QEMU by --qemu",
             )
         paths, workloads = (
-            dict.fromkeys(each.split("/")[n] for each in self.figures) for n in (0, 1)
+            ",".join(dict.fromkeys(each.split("/")[n] for each in self.figures)) for n in (0, 1)
         )
-        chosen = {
-            "a": self.a,
-            "b": self.b,
-            "paths": ",".join(paths),
-            "workloads": ",".join(workloads),
-            "decide": ",".join(self.figures),
-            "run-dir": str(run_dir),
-        }
-        kept = [each for each in (*options.RUN, *options.PAIR) if each.flag[2:] not in chosen]
-        return [
-            *(f"--{name}={value}" for name, value in chosen.items()),
-            *as_arguments(given, kept),
-        ]
+        return replace(
+            first,
+            where=replace(first.where, run_dir=str(run_dir)),
+            measuring=replace(first.measuring, paths=paths, workloads=workloads),
+            single=Single(),
+            configuration=Variant(),  # a and b say all of it
+            pair=replace(first.pair, a=self.a, b=self.b, decide=",".join(self.figures)),
+        )

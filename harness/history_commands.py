@@ -12,6 +12,7 @@ import msgspec
 
 from harness import series
 from harness.errors import ConfigError
+from harness.flags import nonempty
 from harness.qualify.record import CASES_FILE
 from harness.suite import become
 
@@ -42,35 +43,51 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         commands, "history", "the runs that were made: list, plot, import, export, forget"
     )
     _add_common(parser, list_runs, default=None)
-    parser.add_argument("--name", metavar="NAME", help="only runs of this series")
+    parser.add_argument("--name", metavar="NAME", help='only runs of this series; "": of none')
     parser.add_argument("--json", action="store_true", help="print the list as JSON")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     listing = _verb(verbs, "list", "the runs, newest first", list_runs)
-    _add_name(listing, "only runs of this series")
+    _add_name(listing, 'only runs of this series; "": of none')
     listing.add_argument(
         "--json", action="store_true", default=argparse.SUPPRESS, help="print the list as JSON"
     )
     _add_plot(verbs)
     importing = _verb(verbs, "import", "take runs in", import_runs)
     importing.add_argument(
-        "paths", nargs="+", metavar="PATH", help="a run's directory, or a file that export made"
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        type=nonempty,
+        help="a run's directory, or a file that export made",
     )
     _add_name(importing, "the series they shall belong to, instead of their own")
     exporting = _verb(verbs, "export", "write runs into a file of JSON lines", export_runs)
-    exporting.add_argument("file", metavar="FILE", help="compressed if it ends in .gz")
-    exporting.add_argument("what", nargs="*", metavar="WHAT", help="the runs (default: all)")
+    exporting.add_argument(
+        "file", metavar="FILE", type=nonempty, help="compressed if it ends in .gz"
+    )
+    exporting.add_argument(
+        "what", nargs="*", metavar="WHAT", type=nonempty, help="the runs (default: all)"
+    )
     forgetting = _verb(verbs, "forget", "remove a run; its directory stays", forget_run)
-    forgetting.add_argument("what", metavar="WHAT", help="the run")
+    forgetting.add_argument("what", metavar="WHAT", type=nonempty, help="the run")
 
 
 def _add_plot(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     plot = _verb(verbs, "plot", "draw a metric over time, and say where it changed", plot_metric)
-    plot.add_argument("metric", metavar="METRIC", help="e.g. throughput, rtt_p50, exits_per_packet")
-    plot.add_argument("--path", metavar="PATH", help="only this path")
-    plot.add_argument("--workload", metavar="WORKLOAD", help="only this workload")
-    _add_name(plot, "only runs of this series")
     plot.add_argument(
-        "--out", metavar="FILE", help="a .png or .svg (default history-METRIC.png, here)"
+        "metric",
+        metavar="METRIC",
+        type=nonempty,
+        help="e.g. throughput, rtt_p50, exits_per_packet",
+    )
+    plot.add_argument("--path", metavar="PATH", type=nonempty, help="only this path")
+    plot.add_argument("--workload", metavar="WORKLOAD", type=nonempty, help="only this workload")
+    _add_name(plot, 'only runs of this series; "": of none')
+    plot.add_argument(
+        "--out",
+        metavar="FILE",
+        type=nonempty,
+        help="a .png or .svg (default history-METRIC.png, here)",
     )
 
 
@@ -103,6 +120,7 @@ def _add_common(
     parser.add_argument(
         "--history",
         metavar="WHERE",
+        type=nonempty,
         default=default,
         help="where it is (default $NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
     )

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import ConfigError
+from harness.flags import nonempty
 from harness.host.base import Host
 from harness.host.local import LocalHost
 from harness.pci.compare import compare
@@ -46,9 +47,15 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     show.add_argument(
-        "bdf", nargs="?", metavar="BDF", help="a PCI address; without one, all Ethernet functions"
+        "bdf",
+        nargs="?",
+        metavar="BDF",
+        type=nonempty,
+        help="a PCI address; without one, all Ethernet functions",
     )
-    show.add_argument("--dump", metavar="FILE", help="read what `lspci -xxxx` printed instead")
+    show.add_argument(
+        "--dump", metavar="FILE", type=nonempty, help="read what `lspci -xxxx` printed instead"
+    )
     show.add_argument("--json", action="store_true", help="print everything as JSON")
     show.set_defaults(handler=run)
 

@@ -1,134 +1,279 @@
-"""The options of a comparison run, defined once for `nicproof bench` and for pytest."""
+"""The options of a run, declared once: for the commands, for pytest, and for the document that is
+kept beside the records. What a comparison makes of them is checked here, too."""
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Annotated
 
-from harness import ablation, paths, series, store, workloads
+import msgspec
+from msgspec.structs import replace
+
+from harness import __version__, ablation, paths, series, workloads
 from harness.errors import ConfigError
-from harness.flags import names, option
-from harness.lab.choice import AUTO, Choice, choose
+from harness.flags import LINE_MAX, PATH_MAX, names, options_of, read, says
+from harness.lab.choice import AUTO, NESTED, Choice, choose
 from harness.measure.record import DECIDING
-from harness.qualify.record import CASES_FILE
+from harness.qualify.options import Qualification
 from harness.units import METRICS, ClockChoice
-from harness.variant import CONFIGURATION, Variant, affected, parse
+from harness.variant import Variant, affected, parse
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
 ten blocks a change of one figure among nine is told."""
 
+MOST_BOOTS = 1000
+"""Of each path in a run: pytest holds them all in its memory at once."""
+
 PAIR_WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 """Fewer figures are decided by fewer blocks."""
 
-MAX_BLOCKS_OPTION = option(
-    "--max-blocks",
-    "of two configurations that are interleaved: stop after so many boots of each, decided or not "
-    f"(default {MAX_BLOCKS})",
-    type=int,
-    metavar="N",
-)
-
-RUN = (
-    option(
-        "--paths",
-        f"comma-separated network paths; of {', '.join(path.name for path in paths.ALL)}",
-        metavar="NAMES",
-    ),
-    option(
-        "--workloads",
-        f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
-        metavar="NAMES",
-    ),
-    option(
-        "--lab",
-        "nested: the nested lab; FILE or FILE#HOST: a host of an inventory (docs/real-host.md); "
-        "auto (default): a host of ./lab.toml or of ~/.config/nicproof/lab.toml if one has a "
-        "port with a partner, else nested",
-        default=AUTO,
-        metavar="LAB",
-    ),
-    option(
-        "--clock",
-        "virtual: 1 ns an instruction, so that times repeat on any machine (nested lab only); "
-        "wall: the world's; auto (default): virtual where the lab is emulated, else wall",
-        default="auto",
-        choices=get_args(ClockChoice),
-    ),
-    option("--seed", "seed of the order of boots (default: drawn, recorded)", type=int),
-    option("--run-dir", "where the results go (default results/<run-id>)", metavar="DIR"),
-    option("--name", "the series that this run belongs to in the history, e.g. main", default=""),
-    option(
-        "--history",
-        "where the history of runs is kept: a file, or postgresql://user@host/database (default "
-        "$NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
-        metavar="WHERE",
-    ),
-    option("--no-history", "keep this run out of the history", action="store_true"),
-    option(
-        "--udp-rate", "rate of the udp workload in Mbit/s (default 2)", type=float, metavar="MBITS"
-    ),
-)
-"""Of every run."""
-
-SINGLE = (
-    option("--boots", f"boots of each path (default {BOOTS})", type=int, metavar="N"),
-    option("--quick", f"{QUICK_BOOTS} boots; figures are indicative only", action="store_true"),
-    option(
-        "--explain",
-        "print at the end where the time of a packet on this path goes: guest, exits, vhost, QEMU",
-        metavar="PATH",
-    ),
-)
-"""Of a run of one configuration."""
-
-PAIR = (
-    option("--a", "the one configuration, as options in one argument", metavar="OPTIONS"),
-    option("--b", "the other one", metavar="OPTIONS"),
-    option(
-        "--ablate",
-        f"a feature to be taken away in b; of {', '.join(ablation.NAMES)}",
-        metavar="NAME",
-        choices=ablation.NAMES,
-    ),
-    MAX_BLOCKS_OPTION,
-    option(
-        "--decide",
-        "only these figures decide, e.g. sriov/tcp-tx/throughput,sriov/latency/rtt_p50 (default: "
-        "throughput, median RTT and exits per packet of all)",
-        metavar="FIGURES",
-    ),
-)
-"""Of a run of two."""
-
-OPTIONS = (*RUN, *SINGLE, *CONFIGURATION, *PAIR)
+UNCLAIMED = Path(os.devnull) / "a run without a directory"
+"""Where nothing can be written: the directory of a run that has claimed none (harness.claim)."""
 
 
-class _Namespace(Protocol):
-    """What the options leave in a namespace, those of CONFIGURATION apart."""
+class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of every run, of a qualification too: where it is made, and where its results go."""
 
-    paths: str | None
-    workloads: str | None
-    boots: int | None
-    quick: bool
-    seed: int | None
-    run_dir: str | None
-    udp_rate: float | None
-    lab: str
-    clock: ClockChoice
-    explain: str | None
-    name: str
-    history: str | None
-    no_history: bool
-    a: str | None
-    b: str | None
-    ablate: str | None
-    max_blocks: int | None
-    decide: str | None
+    lab: Annotated[
+        str,
+        says(
+            "nested: the nested lab; FILE or FILE#HOST: a host of an inventory "
+            "(docs/real-host.md); auto (default): a host of ./lab.toml or of "
+            "~/.config/nicproof/lab.toml if one has a port with a partner, else nested",
+            metavar="LAB",
+            min_length=1,
+            max_length=PATH_MAX,
+            examples=[AUTO, NESTED],
+        ),
+    ] = AUTO
+    clock: Annotated[
+        ClockChoice,
+        says(
+            "virtual: 1 ns an instruction, so that times repeat on any machine (nested lab only); "
+            "wall: the world's; auto (default): virtual where the lab is emulated, else wall",
+        ),
+    ] = "auto"
+    run_dir: (
+        Annotated[
+            str,
+            says(
+                "where the results go (default results/<run-id>)",
+                metavar="DIR",
+                min_length=1,
+                max_length=PATH_MAX,
+                examples=["r", f"{'d' * 200}/{'r' * 200}"],
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a run that measures."""
+
+    paths: (
+        Annotated[
+            str,
+            says(
+                f"comma-separated network paths; of {', '.join(path.name for path in paths.ALL)}",
+                metavar="NAMES",
+                min_length=1,
+                max_length=LINE_MAX,
+                examples=["native", ",".join(path.name for path in paths.ALL)],
+            ),
+        ]
+        | None
+    ) = None
+    workloads: (
+        Annotated[
+            str,
+            says(
+                f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
+                metavar="NAMES",
+                min_length=1,
+                max_length=LINE_MAX,
+                examples=["udp", ",".join(workloads.NAMES)],
+            ),
+        ]
+        | None
+    ) = None
+    seed: (
+        Annotated[
+            int,
+            says(
+                "seed of the order of boots (default: drawn, recorded)",
+                metavar="N",
+                ge=0,
+                le=2**63 - 1,
+            ),
+        ]
+        | None
+    ) = None
+    name: Annotated[
+        str,
+        says(
+            "the series that this run belongs to in the history, e.g. main (default: none)",
+            max_length=series.LONGEST,
+            examples=["", "m", "m" * series.LONGEST],
+        ),
+    ] = ""
+    history: (
+        Annotated[
+            str,
+            says(
+                "where the history of runs is kept: a file, or postgresql://user@host/database "
+                "(default $NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
+                metavar="WHERE",
+                min_length=1,
+                max_length=PATH_MAX,
+                examples=["h", "h" * 200],
+            ),
+        ]
+        | None
+    ) = None
+    no_history: Annotated[bool, says("keep this run out of the history")] = False
+    udp_rate: (
+        Annotated[
+            float,
+            says(
+                "rate of the udp workload in Mbit/s (default 2)",
+                metavar="MBITS",
+                ge=0.001,
+                le=1e6,
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Single(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a run of one configuration."""
+
+    boots: (
+        Annotated[
+            int, says(f"boots of each path (default {BOOTS})", metavar="N", ge=1, le=MOST_BOOTS)
+        ]
+        | None
+    ) = None
+    quick: Annotated[bool, says(f"{QUICK_BOOTS} boots; figures are indicative only")] = False
+    explain: (
+        Annotated[
+            str,
+            says(
+                "print at the end where the time of a packet on this path goes: guest, exits, "
+                "vhost, QEMU",
+                metavar="PATH",
+                max_length=LINE_MAX,
+                examples=["native"],
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a run of two."""
+
+    a: (
+        Annotated[
+            str,
+            says(
+                "the one configuration, as options in one argument",
+                metavar="OPTIONS",
+                max_length=LINE_MAX,
+                examples=["", "--rx-usecs 0"],
+            ),
+        ]
+        | None
+    ) = None
+    b: (
+        Annotated[
+            str,
+            says(
+                "the other one",
+                metavar="OPTIONS",
+                max_length=LINE_MAX,
+                examples=["--rx-usecs 1", "--vfio x-no-mmap=on --queues 256"],
+            ),
+        ]
+        | None
+    ) = None
+    ablate: (
+        Annotated[
+            str,
+            says(
+                f"a feature to be taken away in b; of {', '.join(ablation.NAMES)}",
+                metavar="NAME",
+                max_length=LINE_MAX,
+                examples=["vhost"],
+            ),
+        ]
+        | None
+    ) = None
+    max_blocks: (
+        Annotated[
+            int,
+            says(
+                "of two configurations that are interleaved: stop after so many boots of each, "
+                f"decided or not (default {MAX_BLOCKS})",
+                metavar="N",
+                ge=1,
+                le=MOST_BOOTS,
+            ),
+        ]
+        | None
+    ) = None
+    decide: (
+        Annotated[
+            str,
+            says(
+                "only these figures decide, e.g. sriov/tcp-tx/throughput,sriov/latency/rtt_p50 "
+                "(default: throughput, median RTT and exits per packet of all)",
+                metavar="FIGURES",
+                max_length=32 * LINE_MAX,  # every figure of a run, if need be
+                examples=["native/udp/throughput"],
+            ),
+        ]
+        | None
+    ) = None
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All that was asked of a run. A command writes it down beside the records to be, and pytest
+    reads it there; harness.claim does both."""
+
+    version: str = __version__  # nicproof's
+    run: str = ""  # the run's id; "" until there is a directory for it
+    where: Where = Where()
+    measuring: Measuring = Measuring()
+    single: Single = Single()
+    configuration: Variant = Variant()
+    pair: Pair = Pair()
+    qualification: Qualification = Qualification()
+
+    @classmethod
+    def of(cls, given: object) -> Asked:
+        """From parsed options; ConfigError names one that cannot be. A seed that was not given is
+        drawn."""
+        measuring = read(Measuring, given)
+        if measuring.seed is None:
+            measuring = replace(measuring, seed=random.SystemRandom().randrange(1 << 31))
+        return cls(
+            where=read(Where, given),
+            measuring=measuring,
+            single=read(Single, given),
+            configuration=read(Variant, given),
+            pair=read(Pair, given),
+            qualification=read(Qualification, given),
+        )
+
+
+OPTIONS = options_of(Asked)
 
 
 @dataclass(frozen=True)
@@ -154,29 +299,32 @@ class BenchOptions:
     kept: bool  # there, at the end
 
     @classmethod
-    def of(cls, given: _Namespace) -> BenchOptions:
-        """From parsed options; ConfigError names the option that cannot be."""
-        variants = _variants(given)
-        chosen = _paths(given, variants)
-        loads = _workloads(given)
+    def of(cls, asked: Asked, run_dir: Path = UNCLAIMED) -> BenchOptions:
+        """A run as it was asked for, in its directory; ConfigError names the option that cannot
+        be."""
+        measuring = asked.measuring
+        variants = _variants(asked)
+        chosen = _paths(asked, variants)
+        loads = _workloads(asked)
+        assert measuring.seed is not None, "drawn by Asked.of"
         return cls(
-            run=new_run(),
-            run_dir=free_run_dir(given.run_dir),
+            run=asked.run,
+            run_dir=run_dir,
             paths=chosen,
             workloads=loads,
-            boots=_boots(given),
-            seed=random.SystemRandom().randrange(1 << 31) if given.seed is None else given.seed,
+            boots=_boots(asked),
+            seed=measuring.seed,
             variants=variants,
-            ablation=given.ablate or "",
-            deciding=_deciding(given.decide, chosen, loads),
-            quick=bool(given.quick),
-            udp_rate=_udp_rate(given.udp_rate),
-            lab=choose(given.lab, given.clock),
-            clock=given.clock,
-            explain=_explain(given.explain, chosen),
-            name=series.checked(given.name),
-            history=given.history,
-            kept=_kept(given),
+            ablation=asked.pair.ablate or "",
+            deciding=_deciding(asked.pair.decide, chosen, loads),
+            quick=asked.single.quick,
+            udp_rate=None if measuring.udp_rate is None else round(measuring.udp_rate * 1e6),
+            lab=choose(asked.where.lab, asked.where.clock),
+            clock=asked.where.clock,
+            explain=_explain(asked.single.explain, chosen),
+            name=series.checked(measuring.name),
+            history=measuring.history,
+            kept=_kept(measuring),
         )
 
     @property
@@ -206,63 +354,73 @@ class BenchOptions:
         }
 
 
-def _pair(given: _Namespace) -> bool:
-    return any(each is not None for each in (given.a, given.b, given.ablate))
+def _pair(asked: Asked) -> bool:
+    return any(each is not None for each in (asked.pair.a, asked.pair.b, asked.pair.ablate))
 
 
-def _variants(given: Any) -> dict[str, Variant]:
-    if not _pair(given):
-        return {"": Variant.of(given)}
-    a, b = given.a, given.b
-    if given.ablate:
+def _ablated(asked: Asked) -> ablation.Ablation | None:
+    name = asked.pair.ablate
+    if name is not None and name not in ablation.BY_NAME:
+        raise ConfigError(
+            f"--ablate {name}: no such feature",
+            remedy=f"choose from {', '.join(ablation.NAMES)}",
+        )
+    return None if name is None else ablation.BY_NAME[name]
+
+
+def _variants(asked: Asked) -> dict[str, Variant]:
+    if not _pair(asked):
+        return {"": asked.configuration.checked()}
+    a, b = asked.pair.a, asked.pair.b
+    if feature := _ablated(asked):
         if a is not None or b is not None:
             raise ConfigError("--ablate: describes both configurations; leave out --a and --b")
-        feature = ablation.BY_NAME[given.ablate]
         a, b = feature.a, feature.b
-    return {"a": parse("a", a or "", given), "b": parse("b", b or "", given)}
+    common = asked.configuration
+    return {"a": parse("a", a or "", common), "b": parse("b", b or "", common)}
 
 
-def _paths(given: _Namespace, variants: Mapping[str, Variant]) -> tuple[str, ...]:
+def _paths(asked: Asked, variants: Mapping[str, Variant]) -> tuple[str, ...]:
     """Those asked for, or those that the run is about."""
-    if given.ablate:
-        usual = ablation.BY_NAME[given.ablate].paths
-    elif _pair(given):
-        usual = affected(variants["a"], variants["b"])
+    if asked.measuring.paths is not None:
+        chosen = names(asked.measuring.paths)
+    elif feature := _ablated(asked):
+        chosen = feature.paths
+    elif _pair(asked):
+        chosen = affected(variants["a"], variants["b"])
     else:
-        usual = paths.DEFAULT
-    return tuple(path.name for path in paths.select(names(given.paths) if given.paths else usual))
+        chosen = paths.DEFAULT
+    return tuple(path.name for path in paths.select(chosen))
 
 
-def _workloads(given: _Namespace) -> tuple[str, ...]:
+def _workloads(asked: Asked) -> tuple[str, ...]:
     """Those asked for, or those that the run is about."""
-    usual = PAIR_WORKLOADS if _pair(given) else workloads.NAMES
-    feature = ablation.BY_NAME[given.ablate] if given.ablate else None
-    if not given.workloads:
+    usual = PAIR_WORKLOADS if _pair(asked) else workloads.NAMES
+    feature = _ablated(asked)
+    if asked.measuring.workloads is None:
         return workloads.select(feature.workloads(usual) if feature else usual)
-    asked = workloads.select(names(given.workloads))
-    if feature and not feature.workloads(asked):
+    chosen = workloads.select(names(asked.measuring.workloads))
+    if feature and not feature.workloads(chosen):
         raise ConfigError(
-            f"--ablate {feature.name}: nothing is expected of it in {', '.join(asked)}",
+            f"--ablate {feature.name}: nothing is expected of it in {', '.join(chosen)}",
             remedy=f"choose from {', '.join(feature.workloads(workloads.NAMES))}",
         )
-    return asked
+    return chosen
 
 
-def _boots(given: _Namespace) -> int:
-    if _pair(given):
-        blocks = MAX_BLOCKS if given.max_blocks is None else given.max_blocks
-        if blocks < 1:
-            raise ConfigError(f"--max-blocks {blocks}: at least one block is needed")
-        return blocks
-    boots = given.boots or (QUICK_BOOTS if given.quick else BOOTS)
-    if boots < 1:
-        raise ConfigError(f"--boots {boots}: at least one boot of each path is needed")
-    return boots
+def _boots(asked: Asked) -> int:
+    if _pair(asked):
+        return MAX_BLOCKS if asked.pair.max_blocks is None else asked.pair.max_blocks
+    if asked.single.boots is not None:
+        return asked.single.boots
+    return QUICK_BOOTS if asked.single.quick else BOOTS
 
 
 def _deciding(text: str | None, chosen: Sequence[str], loads: Sequence[str]) -> tuple[str, ...]:
-    figures = names(text or "")
-    for figure in figures:
+    if text is None:
+        return ()
+    figures = names(text)
+    for figure in figures or (text,):
         path, workload, metric = (*figure.split("/"), "", "", "")[:3]
         if path not in chosen or workload not in loads or metric not in METRICS:
             raise ConfigError(
@@ -273,24 +431,8 @@ def _deciding(text: str | None, chosen: Sequence[str], loads: Sequence[str]) -> 
     return figures
 
 
-def new_run() -> str:
-    """A run's id: when it was asked for, UTC."""
-    return datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
-
-
-def free_run_dir(asked: str | None) -> Path:
-    """The directory for a run's results; ConfigError if it holds those of another."""
-    run_dir = Path(asked or f"results/{new_run()}").resolve()
-    if any((run_dir / name).exists() for name in (store.FILENAME, CASES_FILE)):
-        raise ConfigError(
-            f"--run-dir {asked}: already holds a run",
-            remedy="choose another directory, or remove that one",
-        )
-    return run_dir
-
-
 def _explain(path: str | None, chosen: tuple[str, ...]) -> str:
-    if path and path not in chosen:
+    if path is not None and path not in chosen:
         raise ConfigError(
             f"--explain {path}: not one of the run's paths",
             remedy=f"choose from {', '.join(chosen)}",
@@ -298,16 +440,8 @@ def _explain(path: str | None, chosen: tuple[str, ...]) -> str:
     return path or ""
 
 
-def _kept(given: _Namespace) -> bool:
-    for flag, value in (("--name", given.name), ("--history", given.history)):
-        if given.no_history and value:
+def _kept(measuring: Measuring) -> bool:
+    for flag, value in (("--name", measuring.name), ("--history", measuring.history)):
+        if measuring.no_history and value:
             raise ConfigError(f"--no-history and {flag} {value}: one or the other")
-    return not given.no_history
-
-
-def _udp_rate(mbits: float | None) -> int | None:
-    if mbits is None:
-        return None
-    if not 0 < mbits < 1e6:
-        raise ConfigError(f"--udp-rate {mbits:g}: a rate in Mbit/s above 0 is needed")
-    return round(mbits * 1e6)
+    return not measuring.no_history

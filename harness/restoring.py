@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from harness.flags import nonempty
 from harness.host.base import Host
 from harness.host.strays import end_strays
 from harness.inventory.commands import add_host_options, host_of
@@ -39,6 +40,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--gone",
         metavar="RUN",
+        type=nonempty,
         help="a run that is gone, although its connection seems to be there still: its machine has "
         "crashed, or lost its network; the connection is ended first",
     )

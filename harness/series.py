@@ -6,7 +6,8 @@ import re
 
 from harness.errors import ConfigError
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
+LONGEST = 100  # characters
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._/-]{{0,{LONGEST - 1}}}")
 
 
 def checked(name: str) -> str:
@@ -14,6 +15,7 @@ def checked(name: str) -> str:
     if name and not _NAME.fullmatch(name):
         raise ConfigError(
             f"{name!r} cannot be the name of a run",
-            remedy="use letters, digits and ._/- (not first), 100 at most, e.g. main or nightly/x1",
+            remedy=f"use letters, digits and ._/- (not first), {LONGEST} at most, e.g. main or "
+            "nightly/x1",
         )
     return name

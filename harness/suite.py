@@ -13,22 +13,37 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+from harness.claim import DOCUMENT_OPTION, FILENAME, claim
+from harness.errors import ConfigError
+from harness.options import OPTIONS, Asked
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def run_suite(name: str, run_dir: Path, arguments: Sequence[str]) -> NoReturn:
-    """Become pytest on suites/`name`."""
+def run_suite(name: str, asked: Asked, arguments: Sequence[str]) -> NoReturn:
+    """Become pytest on suites/`name`, for a run that is claimed here."""
+    argv, _ = suite_argv(name, asked, arguments)
     sys.stdout.flush()
-    os.execv(sys.executable, suite_argv(name, run_dir, arguments))
+    os.execv(sys.executable, argv)
 
 
-def suite_argv(name: str, run_dir: Path, arguments: Sequence[str]) -> list[str]:
-    """pytest on suites/`name`, with a line a result; junit.xml goes to `run_dir`."""
+def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[str], Path]:
+    """pytest on suites/`name`, with a line a result, and the directory of the run, claimed for what
+    was asked: pytest reads it there, and junit.xml goes there. `arguments` are pytest's own.
+
+    ConfigError if the directory cannot be had, or one of the arguments is an option of ours.
+    """
+    own = {*(each.flag for each in OPTIONS), DOCUMENT_OPTION}
+    for argument in arguments:
+        if (flag := argument.partition("=")[0]) in own:
+            raise ConfigError(f"{flag}: it is not pytest's", remedy="give it before the --")
+    _, run_dir = claim(asked)
     argv = [sys.executable, "-m", "pytest", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
     shown = ["--progress", "--capture=no", "--quiet"]
     # pytest's summary would tell each error again, whole where $CI is set.
     shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]
-    return [*argv, str(ROOT / "suites" / name), *shown, *arguments]
+    shown.append(f"{DOCUMENT_OPTION}={run_dir / FILENAME}")
+    return [*argv, str(ROOT / "suites" / name), *shown, *arguments], run_dir
 
 
 def workers_of(arguments: Sequence[str]) -> str:

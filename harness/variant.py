@@ -6,126 +6,143 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Annotated, Literal, NoReturn
+
+import msgspec
+from msgspec.structs import fields, replace
 
 from harness import paths
 from harness.errors import ConfigError
-from harness.flags import add_to, option
+from harness.flags import LINE_MAX, PATH_MAX, add_to, given_of, options_of, says
 from harness.paths.base import PathOptions
 
-CONFIGURATION = (
-    option("--vfio", "further properties of vfio-pci, e.g. x-no-mmap=on", default=""),
-    option("--virtio", "further properties of virtio-net-pci, e.g. packed=on", default=""),
-    option(
-        "--vhost",
-        "serve virtio-net by the host's kernel or by QEMU, whatever the path's name says",
-        choices=("on", "off"),
-    ),
-    option("--queues", "pairs of queues of virtio-net (mq=on)", type=int, metavar="N"),
-    option("--guest-cpus", "virtual CPUs of a guest (default 1)", type=int, metavar="N"),
-    option("--guest-cpu", "QEMU's -cpu of the guests (default host)", metavar="MODEL", default=""),
-    option(
-        "--guest-machine",
-        "further properties of the guests' -machine, e.g. kernel-irqchip=split",
-        metavar="PROPERTIES",
-        default="",
-    ),
-    option(
-        "--guest-append",
-        "further words of the micro guest's kernel command line, e.g. nox2apic",
-        metavar="WORDS",
-        default="",
-    ),
-    option(
-        "--guest-image",
-        "a disk image with qemu-guest-agent to boot instead of the micro guest",
-        metavar="FILE",
-    ),
-    option(
-        "--qemu", "QEMU of the guests, a path on the host (default the host's own)", metavar="FILE",
-        default="",
-    ),
-    option(
-        "--rx-usecs",
-        "interrupt moderation of the interface that is measured, as ethtool -C sets it",
-        type=int,
-        metavar="N",
-    ),
-)  # fmt: skip
 
+class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One configuration. What is empty or None is as usual."""
 
-class _Namespace(Protocol):
-    vfio: str
-    virtio: str
-    vhost: str | None
-    queues: int | None
-    guest_cpus: int | None
-    guest_cpu: str
-    guest_machine: str
-    guest_append: str
-    guest_image: str | None
-    qemu: str
-    rx_usecs: int | None
+    vfio: Annotated[
+        str, says("further properties of vfio-pci, e.g. x-no-mmap=on", max_length=LINE_MAX)
+    ] = ""
+    virtio: Annotated[
+        str, says("further properties of virtio-net-pci, e.g. packed=on", max_length=LINE_MAX)
+    ] = ""
+    vhost: (
+        Annotated[
+            Literal["on", "off"],
+            says("serve virtio-net by the host's kernel or by QEMU, whatever the path's name says"),
+        ]
+        | None
+    ) = None
+    queues: (  # linux/if_tap.h: MAX_TAP_QUEUES
+        Annotated[int, says("pairs of queues of virtio-net (mq=on)", metavar="N", ge=1, le=256)]
+        | None
+    ) = None
+    guest_cpus: (  # xAPIC: an ID has 8 bits, of which 255 is everybody
+        Annotated[int, says("virtual CPUs of a guest (default 1)", metavar="N", ge=1, le=255)]
+        | None
+    ) = None
+    guest_cpu: (
+        Annotated[
+            str,
+            says(
+                "QEMU's -cpu of the guests (default host)",
+                metavar="MODEL",
+                min_length=1,
+                max_length=LINE_MAX,
+            ),
+        ]
+        | None
+    ) = None
+    guest_machine: Annotated[
+        str,
+        says(
+            "further properties of the guests' -machine, e.g. kernel-irqchip=split",
+            metavar="PROPERTIES",
+            max_length=LINE_MAX,
+        ),
+    ] = ""
+    guest_append: Annotated[
+        str,
+        says(
+            "further words of the micro guest's kernel command line, e.g. nox2apic",
+            metavar="WORDS",
+            max_length=LINE_MAX,
+        ),
+    ] = ""
+    guest_image: (
+        Annotated[
+            str,
+            says(
+                "a disk image with qemu-guest-agent to boot instead of the micro guest",
+                metavar="FILE",
+                min_length=1,
+                max_length=PATH_MAX,
+                examples=[__file__],
+            ),
+        ]
+        | None
+    ) = None
+    qemu: (
+        Annotated[
+            str,
+            says(
+                "QEMU of the guests, a path on the host (default the host's own)",
+                metavar="FILE",
+                min_length=1,
+                max_length=PATH_MAX,
+            ),
+        ]
+        | None
+    ) = None
+    rx_usecs: (  # linux/ethtool.h: u32 rx_coalesce_usecs
+        Annotated[
+            int,
+            says(
+                "interrupt moderation of the interface that is measured, as ethtool -C sets it",
+                metavar="N",
+                ge=0,
+                le=2**32 - 1,
+            ),
+        ]
+        | None
+    ) = None
 
-
-@dataclass(frozen=True)
-class Variant:
-    """One configuration, checked. What is empty or None is as usual."""
-
-    vfio: str = ""
-    virtio: str = ""
-    vhost: str = ""  # "on" or "off"
-    queues: int | None = None
-    guest_cpus: int | None = None
-    guest_cpu: str = ""
-    guest_machine: str = ""
-    guest_append: str = ""
-    guest_image: Path | None = None
-    qemu: str = ""
-    rx_usecs: int | None = None  # microseconds
-
-    @classmethod
-    def of(cls, given: _Namespace) -> Variant:
-        """From parsed options; ConfigError names the one that cannot be."""
-        image = Path(given.guest_image).resolve() if given.guest_image else None
-        if image is not None and not image.is_file():
-            raise ConfigError(f"--guest-image {given.guest_image}: no such file")
-        if image is not None and given.guest_append:
+    def checked(self) -> Variant:
+        """The same with its files found; ConfigError names an option that cannot be."""
+        if self.guest_image is None:
+            return self
+        if self.guest_append:
             raise ConfigError(
                 "--guest-append: a disk image boots with its own kernel command line",
                 remedy="leave out --guest-image, or set the words in the image",
             )
-        for name, least in (("queues", 1), ("guest_cpus", 1), ("rx_usecs", 0)):
-            value = getattr(given, name)
-            if value is not None and value < least:
-                flag = name.replace("_", "-")
-                raise ConfigError(f"--{flag} {value}: a number from {least} up is needed")
-        return cls(
-            vfio=given.vfio,
-            virtio=given.virtio,
-            vhost=given.vhost or "",
-            queues=given.queues,
-            guest_cpus=given.guest_cpus,
-            guest_cpu=given.guest_cpu,
-            guest_machine=given.guest_machine,
-            guest_append=given.guest_append,
-            guest_image=image,
-            qemu=given.qemu,
-            rx_usecs=given.rx_usecs,
-        )
+        try:
+            image = Path(self.guest_image).resolve(strict=True)
+        except OSError as error:
+            raise ConfigError(f"--guest-image {self.guest_image}: {error.strerror}") from error
+        if not image.is_file():
+            raise ConfigError(f"--guest-image {self.guest_image}: not a file")
+        return replace(self, guest_image=str(image))
 
     @property
     def path_options(self) -> PathOptions:
         """What the network paths need to know."""
-        vhost = {"on": True, "off": False}.get(self.vhost)
-        return PathOptions(vfio=self.vfio, virtio=self.virtio, vhost=vhost, queues=self.queues or 1)
+        vhost = None if self.vhost is None else self.vhost == "on"
+        return PathOptions(
+            vfio=self.vfio,
+            virtio=self.virtio,
+            vhost=vhost,
+            queues=1 if self.queues is None else self.queues,
+        )
 
     def recorded(self) -> dict[str, str]:
         """What is not as usual, by the options' names: {"vfio": "x-no-mmap=on"}."""
-        values = {each.name.replace("_", "-"): getattr(self, each.name) for each in fields(self)}
+        values = {each.flag[2:]: getattr(self, each.name) for each in CONFIGURATION}
         return {name: str(value) for name, value in values.items() if value not in ("", None)}
+
+
+CONFIGURATION = options_of(Variant)
 
 
 def told(recorded: Mapping[str, str]) -> str:
@@ -139,16 +156,16 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def parse(name: str, text: str, common: _Namespace) -> Variant:
-    """The configuration that `--a` or `--b` describes, upon the options that both share.
+def parse(name: str, text: str, common: Variant) -> Variant:
+    """The configuration that `--a` or `--b` describes, upon what both share.
 
     ConfigError says what is wrong in it.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     add_to(parser.add_argument, CONFIGURATION)
-    shared = {each.name: getattr(common, each.name) for each in CONFIGURATION}
     try:
-        return Variant.of(parser.parse_args(shlex.split(text), argparse.Namespace(**shared)))
+        given = given_of(parser.parse_args(shlex.split(text)), CONFIGURATION)
+        return replace(common, **given).checked()
     except (ConfigError, ValueError) as error:
         said = error.message if isinstance(error, ConfigError) else str(error)
         raise ConfigError(

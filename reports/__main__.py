@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
             page, _ = pairs.render(arguments.run_dir)
         else:
             page = document.render(arguments.run_dir)
-        if arguments.explain:
+        if arguments.explain is not None:
             explain.show(arguments.run_dir, arguments.explain)
         print(page, flush=True)
     except HarnessError as error:

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
     given = parser.parse_args(argv)
     try:
         _check(given.metric)
-        out = _file(given.out or Path(f"history-{given.metric}.png"))
+        out = _file(Path(f"history-{given.metric}.png") if given.out is None else given.out)
         with open_history(given.history) as history:
             plot(history, given, out)
     except HarnessError as error:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.errors import ConfigError
+from harness.flags import nonempty
 from harness.host.base import Host
 from harness.inventory import discover, fields, reading
 from harness.inventory.cabling import cables
@@ -50,7 +51,9 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         description="Read an inventory without touching a host. Exit status 0: it can be used; "
         "2: it cannot, and everything that is wrong is told with its line.",
     )
-    check.add_argument("file", nargs="?", metavar="FILE", help=f"default: {reading.NAME}")
+    check.add_argument(
+        "file", nargs="?", metavar="FILE", type=nonempty, help=f"default: {reading.NAME}"
+    )
     check.set_defaults(handler=_check)
 
 
@@ -64,25 +67,31 @@ def _add_discover(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_host_options(parser, required=True)
-    parser.add_argument("--name", help="what to call it (default: from HOST)")
+    parser.add_argument("--name", type=nonempty, help="what to call it (default: from HOST)")
     parser.add_argument(
         "--probe",
         action="store_true",
         help="find the cabling: set free ports up for some seconds and send frames between them",
     )
-    parser.add_argument("--out", metavar="FILE", help="write to a file, which must not exist yet")
+    parser.add_argument(
+        "--out", metavar="FILE", type=nonempty, help="write to a file, which must not exist yet"
+    )
     parser.set_defaults(handler=_discover)
 
 
 def add_ssh_options(parser: argparse.ArgumentParser) -> None:
     """How a host is reached, where the user's ssh configuration does not say it."""
-    parser.add_argument("--jump", metavar="HOST", help="a host to go through, as for ssh -J")
-    parser.add_argument("--user", help="the user to log in as")
-    parser.add_argument("--ssh-port", type=int, metavar="N", help="TCP port of its sshd")
-    parser.add_argument("--identity", metavar="FILE", help="a private key")
-    parser.add_argument("--ssh-config", metavar="FILE", help="instead of ~/.ssh/config")
     parser.add_argument(
-        "--known-hosts", metavar="FILE", help="a file of its own for the host's key"
+        "--jump", metavar="HOST", type=nonempty, help="a host to go through, as for ssh -J"
+    )
+    parser.add_argument("--user", type=nonempty, help="the user to log in as")
+    parser.add_argument("--ssh-port", type=int, metavar="N", help="TCP port of its sshd")
+    parser.add_argument("--identity", metavar="FILE", type=nonempty, help="a private key")
+    parser.add_argument(
+        "--ssh-config", metavar="FILE", type=nonempty, help="instead of ~/.ssh/config"
+    )
+    parser.add_argument(
+        "--known-hosts", metavar="FILE", type=nonempty, help="a file of its own for the host's key"
     )
 
 
@@ -95,9 +104,10 @@ def add_host_options(
         nargs=None if required else "?",
         default=default,
         metavar="HOST",
+        type=nonempty,
         help='"local", a host of the inventory, or one for ssh',
     )
-    parser.add_argument("--inventory", metavar="FILE", help="default: lab.toml")
+    parser.add_argument("--inventory", metavar="FILE", type=nonempty, help="default: lab.toml")
     add_ssh_options(parser)
 
 

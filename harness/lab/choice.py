@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -133,7 +134,7 @@ def _choice(asked: str) -> Choice:
 def _parts(asked: str) -> tuple[Path, str]:
     """File and host of FILE#HOST; a file's own name may have a "#" in it."""
     file, separator, host = asked.rpartition("#")
-    if not separator or Path(asked).exists():
+    if not separator or os.path.exists(asked):  # a name that is too long is none
         return Path(asked), ""
     return Path(file), host
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from harness.errors import ConfigError
+from harness.flags import nonempty
 from harness.inventory import fields
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.reach import reached
@@ -47,6 +48,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--port",
         action="append",
         metavar="BDF",
+        type=nonempty,
         help="only this port, as often as needed (default: all that the inventory lists)",
     )
     parser.set_defaults(handler=_persist)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from typing import Annotated
 
-from harness.flags import add_to, as_arguments
+import msgspec
+
+from harness.errors import ConfigError
+from harness.flags import add_to, options_of, read, says
 from harness.lab.choice import choose, require_room, require_together
-from harness.options import free_run_dir
-from harness.qualify.options import OWN, SHARED, QualifyOptions
+from harness.options import Asked, Where
+from harness.qualify.options import Qualification, QualifyOptions
 from harness.suite import run_suite, workers_of
 
 EPILOG = """\
@@ -29,6 +33,25 @@ the rig did, 2 wrong usage or interrupted
 """
 
 
+class Together(msgspec.Struct, frozen=True, kw_only=True):
+    """Of the command alone: pytest-xdist has this option by itself."""
+
+    n: (
+        Annotated[
+            int,
+            says(
+                "so many workers side by side, each with a host of the inventory, or a nested "
+                "lab, of its own",
+                metavar="N",
+                flag="-n",
+                ge=1,
+                le=64,
+            ),
+        ]
+        | None
+    ) = None
+
+
 def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Register `qualify`."""
     parser = commands.add_parser(
@@ -41,36 +64,33 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_to(parser.add_argument, (*OWN, *SHARED))
-    parser.add_argument(
-        "-n",
-        type=int,
-        dest="workers",
-        default=0,
-        metavar="N",
-        help="so many workers side by side, each with a host of the inventory, or a nested lab, of "
-        "its own",
-    )
+    add_to(parser.add_argument, options_of(Qualification, Where, Together))
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     parser.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
     parser.set_defaults(handler=_qualify)
 
 
 def _qualify(given: argparse.Namespace) -> None:
-    wanted = QualifyOptions.of(given)  # a wrong option is told here, before pytest starts
+    asked = Asked.of(given)
+    wanted = QualifyOptions.of(asked.qualification)  # what is wrong is told before pytest starts
+    workers = _workers(given)
     sys.stdout.flush()
     if given.list:
         os.execv(sys.executable, [sys.executable, "-m", "fixtures.caselist", *wanted.families])
-    lab = choose(given.lab, given.clock)
+    lab = choose(asked.where.lab, asked.where.clock)
     require_together(lab)
     if wanted.nic:
         lab = lab.testing(wanted.nic)
-    workers = workers_of(given.pytest) or str(given.workers or "")
     if workers.isdecimal():
         require_room(lab, int(workers))
-    run_dir = free_run_dir(given.run_dir)
-    given.run_dir = str(run_dir)
-    arguments = [*as_arguments(given, (*OWN, *SHARED)), *given.pytest]
-    if workers:
-        arguments += [f"-n{workers}", "--dist=loadfile"]  # cases of a file share guests
-    run_suite("qualification", run_dir, arguments)
+    # Cases of a file share guests.
+    together = [f"-n{workers}", "--dist=loadfile"] if workers else []
+    run_suite("qualification", asked, [*given.pytest, *together])
+
+
+def _workers(given: argparse.Namespace) -> str:
+    """As pytest-xdist's -n takes them; "" for none."""
+    ours, others = read(Together, given).n, workers_of(given.pytest)
+    if ours is not None and others:
+        raise ConfigError(f"-n {ours} and -- -n {others}: one or the other")
+    return others if ours is None else str(ours)

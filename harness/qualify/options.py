@@ -1,45 +1,63 @@
-"""The options of a qualification, defined once for `nicproof qualify` and for pytest."""
+"""The options of a qualification, declared once for `nicproof qualify` and for pytest."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Annotated
+
+import msgspec
 
 from harness.errors import ConfigError
-from harness.flags import Option, names
-from harness.options import OPTIONS
+from harness.flags import LINE_MAX, names, says
 from harness.pci.address import Address
 from harness.qualify.record import FAMILIES
 
-OWN = (
-    Option(
-        "--nic",
-        "BDF of the port to qualify (default: the lab's first port)",
-        {"metavar": "BDF", "default": ""},
-    ),
-    Option(
-        "--family",
-        f"comma-separated families of cases (default: all); of {', '.join(FAMILIES)}",
-        {"metavar": "NAMES", "default": ""},
-    ),
-    Option(
-        "--soak",
-        "how long the stress case keeps traffic on all VFs, e.g. 90s, 10m, 2h (default 20s)",
-        {"metavar": "DURATION", "default": "20s"},
-    ),
-)
+LONGEST_SOAK = 7 * 24 * 3600
+"""Seconds."""
 
-SHARED = tuple(each for each in OPTIONS if each.flag in ("--lab", "--clock", "--run-dir"))
 
-_DURATION = re.compile(r"(\d+)([smh])")
+class Qualification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Of a qualification, beside what it shares with every run (harness.options.Where)."""
+
+    nic: (
+        Annotated[
+            str,
+            says(
+                "BDF of the port to qualify (default: the lab's first port)",
+                metavar="BDF",
+                max_length=LINE_MAX,
+                examples=["0000:01:00.0"],
+            ),
+        ]
+        | None
+    ) = None
+    family: (
+        Annotated[
+            str,
+            says(
+                f"comma-separated families of cases (default: all); of {', '.join(FAMILIES)}",
+                metavar="NAMES",
+                max_length=LINE_MAX,
+                examples=["ptp", ",".join(FAMILIES)],
+            ),
+        ]
+        | None
+    ) = None
+    soak: Annotated[
+        str,
+        says(
+            "how long the stress case keeps traffic on all VFs, e.g. 90s, 10m, 2h (default 20s), "
+            f"{LONGEST_SOAK // 3600}h at the most",
+            metavar="DURATION",
+            max_length=LINE_MAX,
+            examples=["1s", f"{LONGEST_SOAK // 3600}h"],
+        ),
+    ] = "20s"
+
+
+_DURATION = re.compile(r"([0-9]{1,9})([smh])")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
-
-
-class _Namespace(Protocol):
-    nic: str
-    family: str
-    soak: str
 
 
 @dataclass(frozen=True)
@@ -51,28 +69,39 @@ class QualifyOptions:
     soak: int  # seconds
 
     @classmethod
-    def of(cls, given: _Namespace) -> QualifyOptions:
-        """From parsed options; ConfigError names the option that cannot be."""
+    def of(cls, asked: Qualification) -> QualifyOptions:
+        """ConfigError names the option that cannot be."""
         return cls(
-            nic=str(Address.parse(given.nic)) if given.nic else "",
-            families=_families(given.family),
-            soak=_seconds(given.soak),
+            nic="" if asked.nic is None else _bdf(asked.nic),
+            families=tuple(FAMILIES) if asked.family is None else _families(asked.family),
+            soak=_seconds(asked.soak),
         )
+
+
+def _bdf(text: str) -> str:
+    try:
+        return str(Address.parse(text))
+    except ConfigError as error:
+        raise ConfigError(f"--nic: {error.message}", remedy=error.remedy) from error
 
 
 def _families(text: str) -> tuple[str, ...]:
     chosen = names(text)
-    for name in chosen:
+    for name in chosen or (text,):
         if name not in FAMILIES:
             raise ConfigError(
                 f"--family: {name!r} is no family of cases",
                 remedy=f"choose from {', '.join(FAMILIES)}",
             )
-    return chosen or tuple(FAMILIES)
+    return chosen
 
 
 def _seconds(text: str) -> int:
     match = _DURATION.fullmatch(text.strip())
-    if match is None or not int(match[1]):
-        raise ConfigError(f"--soak {text}: no duration", remedy="write it as 90s, 10m or 2h")
-    return int(match[1]) * _SECONDS[match[2]]
+    seconds = int(match[1]) * _SECONDS[match[2]] if match else 0
+    if not 0 < seconds <= LONGEST_SOAK:
+        raise ConfigError(
+            f"--soak {text}: a duration up to {LONGEST_SOAK // 3600}h is needed",
+            remedy="write it as 90s, 10m or 2h",
+        )
+    return seconds

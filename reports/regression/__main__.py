@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         outcome, beside = _outcome(given)
-        page = document.write(outcome, given.out or beside)
+        page = document.write(outcome, beside if given.out is None else given.out)
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return CANNOT
@@ -48,7 +48,7 @@ def _outcome(given: argparse.Namespace) -> tuple[Outcome, Path]:
     from reports.regression import outcome
 
     runs = [sources.load(what, given.history) for what in given.runs]
-    if given.against:
+    if given.against is not None:
         series = sources.series(given.against, given.history)
         found = outcome.against(series, runs[0], given.against, given.across)
         label = given.against

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-from fixtures.options import BENCH_OPTIONS
+from fixtures.options import BENCH_OPTIONS, MAKES_RUN
+from harness.claim import new_run
 from harness.guest.rootfs import LOADER, qemu_through_loader
 from harness.history_db import VARIABLE
 from harness.host.digest import differences, digest
@@ -44,6 +45,10 @@ def _shares_lab(file: Path) -> bool:
     """A file whose fixture `lab` is its own may run on any worker."""
     text = file.read_text()
     return "mark.lab" in text and "def lab(" not in text
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[MAKES_RUN] = False  # none that is kept
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -107,7 +112,7 @@ def bench_options(
     made use of."""
     run_dir = tmp_path_factory.mktemp("results") / "run"
     lab = NestedChoice("self-tests run there")
-    return replace(pytestconfig.stash[BENCH_OPTIONS], run_dir=run_dir, lab=lab)
+    return replace(pytestconfig.stash[BENCH_OPTIONS], run=new_run(), run_dir=run_dir, lab=lab)
 
 
 @pytest.fixture(scope="session")

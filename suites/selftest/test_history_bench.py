@@ -12,7 +12,7 @@ from harness.errors import ConfigError
 from harness.history import open_history
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
-from harness.options import BenchOptions
+from harness.options import Asked, BenchOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,13 +20,13 @@ WITHOUT_LAB = """
 import os
 from pathlib import Path
 import pytest
-from fixtures.options import BENCH_OPTIONS
+from fixtures.options import begun
 from suites.selftest.synthetic_run import make_run, write_run
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtestloop(session):
     run = make_run(1, paths=("sriov",), workloads=("tcp-tx",), trials=1)
-    write_run(session.config.stash[BENCH_OPTIONS].run_dir, *run)
+    write_run(begun(session.config).run_dir, *run)
     if spoil := os.environ.get("SPOIL"):
         Path(spoil).write_bytes(b"no longer a database" * 100)
     return True
@@ -90,7 +90,8 @@ def test_contradictions_are_refused(tmp_path: Path) -> None:
     parser = cli._parser()
 
     def options(*given: str) -> BenchOptions:
-        return BenchOptions.of(parser.parse_args(["bench", f"--run-dir={tmp_path}", *given]))
+        words = ["bench", f"--run-dir={tmp_path}", *given]
+        return BenchOptions.of(Asked.of(parser.parse_args(words)))
 
     assert options("--no-history").kept is False
     assert options("--name=main").kept is True

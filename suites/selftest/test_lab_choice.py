@@ -23,7 +23,7 @@ from harness.lab.choice import (
     require_room,
     require_together,
 )
-from harness.options import BenchOptions
+from harness.options import Asked, BenchOptions
 from harness.suite import ROOT, workers_of
 
 ONE, TWO, THREE, FOUR = (f"0000:0{number}:00.0" for number in (1, 2, 3, 4))
@@ -286,9 +286,9 @@ def test_a_bench_knows_its_lab(here: Path) -> None:
     (here / "lab.toml").write_text(RACK)
     parser = cli._parser()
     given = parser.parse_args(["bench", f"--run-dir={here}/run"])
-    assert isinstance(BenchOptions.of(given).lab, RealChoice)
+    assert isinstance(BenchOptions.of(Asked.of(given)).lab, RealChoice)
     given = parser.parse_args(["ab", "--ablate=vhost", f"--run-dir={here}/run", "--lab=nested"])
-    assert BenchOptions.of(given).lab == NestedChoice("as --lab says")
+    assert BenchOptions.of(Asked.of(given)).lab == NestedChoice("as --lab says")
 
 
 def test_a_run_says_which_lab_it_takes_and_why_it_is_not_to_be_had(tmp_path: Path) -> None:

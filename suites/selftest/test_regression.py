@@ -9,7 +9,7 @@ import json
 import math
 import signal
 import sys
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,13 +20,13 @@ import numpy as np
 import pytest
 
 from harness.errors import ConfigError
-from harness.flags import add_to
 from harness.gate import Suspicion
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
-from harness.options import OPTIONS, BenchOptions
+from harness.options import Asked, BenchOptions
 from harness.suite import run_to_its_end
+from harness.variant import Variant
 from reports import shifts
 from reports.frames import load
 from reports.regression import judge
@@ -245,19 +245,18 @@ def test_a_suspicion_is_confirmed_on_its_own_figures_alone(tmp_path: Path) -> No
     }
     file = tmp_path / "regression.json"
     file.write_text(json.dumps(found))
-    given = Namespace(**{each.name: each.keywords.get("default") for each in OPTIONS})
-    given.clock, given.max_blocks = "wall", 30
-    arguments = Suspicion.read(file).arguments(given, tmp_path / "confirm")
-    parser = ArgumentParser()
-    add_to(parser.add_argument, OPTIONS)
-    run = BenchOptions.of(parser.parse_args(arguments))
+    first = Asked.of(Namespace(clock="wall", max_blocks="30", boots="3", vfio="x=y", seed="0"))
+    asked = Suspicion.read(file).asked(first, tmp_path / "confirm")
+    run = BenchOptions.of(asked)
     assert run.pair and run.paths == ("sriov",) and run.workloads == ("latency",)
     assert run.deciding == ("sriov/latency/rtt_p50",)
-    assert (run.boots, run.clock, run.run_dir) == (30, "wall", tmp_path / "confirm")
+    assert (run.boots, run.clock, run.seed) == (30, "wall", 0)
+    assert asked.where.run_dir == str(tmp_path / "confirm")
+    assert run.variants["a"] == Variant(), "what was asked of the first is in b"
     assert run.variants["b"].guest_append == "nox2apic quiet"
     file.write_text(json.dumps({**found, "new_options": {}}))
     with pytest.raises(ConfigError, match="nothing to interleave"):
-        Suspicion.read(file).arguments(given, tmp_path / "confirm")
+        Suspicion.read(file).asked(first, tmp_path / "confirm")
 
 
 def test_exits_that_rose_point_to_a_cause() -> None:

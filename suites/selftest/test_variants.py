@@ -13,10 +13,10 @@ from harness import ablation, options
 from harness.errors import ConfigError
 from harness.flags import add_to
 from harness.measure.plan import interleave
-from harness.options import BenchOptions
+from harness.options import Asked, BenchOptions
 from harness.paths.virtio import VIRTIO
 from harness.units import METRICS
-from harness.variant import CONFIGURATION, Variant, parse, told
+from harness.variant import Variant, parse, told
 from reports.frames import Run
 from reports.regression import predicted
 from reports.regression.outcome import Outcome, against, compare, compare_variants
@@ -28,7 +28,8 @@ PATHS, WORKLOADS = ("virtio", "sriov"), ("tcp-tx", "latency")
 def asked(tmp_path: Path, *words: str) -> BenchOptions:
     parser = argparse.ArgumentParser()
     add_to(parser.add_argument, options.OPTIONS)
-    return BenchOptions.of(parser.parse_args([*words, f"--run-dir={tmp_path / 'run'}"]))
+    given = parser.parse_args([*words, f"--run-dir={tmp_path / 'run'}"])
+    return BenchOptions.of(Asked.of(given))
 
 
 def test_one_configuration_is_the_usual_bench(tmp_path: Path) -> None:
@@ -52,12 +53,12 @@ def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
     [
         (("--a=", "--b="), "both are the same configuration"),
         (("--b=--vfoi x",), "unrecognized arguments: --vfoi x"),
-        (("--b=--rx-usecs -3",), "--rx-usecs -3: a number from 0"),
-        (("--b=--guest-image nowhere.qcow2",), "no such file"),
+        (("--b=--rx-usecs -3",), "--rx-usecs -3: a whole number from 0"),
+        (("--b=--guest-image nowhere.qcow2",), "No such file"),
         (("--b=--virtio 'x",), "No closing quotation"),
         (("--ablate=vhost", "--a=--vhost on"), "leave out --a and --b"),
         (("--ablate=mq", "--workloads=tcp-tx"), "nothing is expected of it in tcp-tx"),
-        (("--b=--vhost off", "--max-blocks=0"), "at least one block"),
+        (("--b=--vhost off", "--max-blocks=0"), "--max-blocks 0: a whole number from 1"),
         (("--b=--vhost off", "--decide=sriov/latency/rtt_p50"), "no figure of this run"),
         (("--b=--vhost off", "--decide=latency"), "no figure of this run"),
     ],
@@ -77,10 +78,9 @@ def test_every_ablation_is_two_configurations_and_a_claim(tmp_path: Path, name: 
 
 
 def test_options_are_told_as_they_are_typed() -> None:
-    given = argparse.Namespace(**{o.name: o.keywords.get("default") for o in CONFIGURATION})
     text = "--guest-append 'nox2apic quiet' --rx-usecs 0"
-    variant = parse("a", text, given)
-    assert parse("a", told(variant.recorded()), given) == variant
+    variant = parse("a", text, Variant())
+    assert parse("a", told(variant.recorded()), Variant()) == variant
     assert variant.rx_usecs == 0 and variant.recorded()["rx-usecs"] == "0"
 
 
