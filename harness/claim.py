@@ -11,7 +11,6 @@ import secrets
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
 
 import msgspec
 from msgspec.structs import replace
@@ -48,8 +47,7 @@ def claim(asked: Asked) -> tuple[Asked, Path]:
     try:
         run, directory = _new() if given is None else (new_run(), _made(Path(given)))
         asked = replace(asked, run=run)
-        with _new_file(directory / FILENAME) as file:
-            file.write(msgspec.json.format(msgspec.json.encode(_to_keep(asked)), indent=2) + b"\n")
+        _write_new(directory / FILENAME, msgspec.json.encode(_to_keep(asked)))
     except OSError as error:
         what = RESULTS if given is None else f"--run-dir {given}"
         raise ConfigError(
@@ -107,12 +105,18 @@ def _made(directory: Path) -> Path:
     return directory
 
 
-def _new_file(path: Path) -> BinaryIO:
+def _write_new(path: Path, document: bytes) -> None:
     """ConfigError if another run has made it since we looked."""
     try:
-        return path.open("xb")
+        file = path.open("xb")
     except FileExistsError:
         raise _begun(str(path.parent)) from None
+    try:
+        with file:
+            file.write(msgspec.json.format(document, indent=2) + b"\n")
+    except OSError:  # a disk that is full
+        path.unlink()
+        raise
 
 
 def _begun(directory: str) -> ConfigError:

@@ -27,7 +27,7 @@ examples:
   nicproof bench --against main --confirm         is this worse than the runs named main?
   nicproof ab --b='--vfio x-no-mmap=on'           what does this option cost? boots interleaved
   nicproof compare results/base results/new       is the new run worse?
-  nicproof report results/20261123-101500         render a run again, without any host
+  nicproof report results/20261123-101500-7f3a    render a run again, without any host
   nicproof history                                the runs that were made, newest first
   nicproof lab shell                              look around inside the nested lab
   nicproof doctor alpha.lab                       what a machine can and cannot do
@@ -108,9 +108,9 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         help="render the report of a run again",
         description="Render a run's report, or a qualification's certificate, again from its "
         "records; no host is needed.",
-        epilog="examples:\n  nicproof report results/20261123-101500\n"
-        "  nicproof report results/20261123-101500 --explain sriov\n"
-        "  nicproof report results/20261123-101500 --benchstat > new.txt",
+        epilog="examples:\n  nicproof report results/20261123-101500-7f3a\n"
+        "  nicproof report results/20261123-101500-7f3a --explain sriov\n"
+        "  nicproof report results/20261123-101500-7f3a --benchstat > new.txt",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     report.add_argument(

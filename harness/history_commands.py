@@ -28,7 +28,7 @@ examples:
   nicproof history import results/*               runs from their directories
   nicproof history export all.jsonl.gz            to take to another machine, and import there
   nicproof history export two.jsonl main 3f9a1c07
-  nicproof history forget 20261123-101500
+  nicproof history forget 20261123-101500-7f3a
 
 A run is named by its series (its newest run is meant), its id, or the beginning of its digest.
 WHERE is a file or postgresql://user@host/database.
@@ -241,7 +241,7 @@ def forget_run(given: argparse.Namespace) -> int:
 
 
 def label(entry: Entry) -> str:
-    """A run in a line: "20261123-101500 as main, 3f9a1c07"."""
+    """A run in a line: "20261123-101500-7f3a as main, 3f9a1c07"."""
     from harness.history import DIGITS
 
     named = f" as {entry.name}" if entry.name else ""

@@ -18,7 +18,7 @@ examples:
   nicproof restore                                this machine
   nicproof restore alpha                          a host of ./lab.toml, or a destination of ssh
   nicproof restore alpha --inventory rack12.toml
-  nicproof restore alpha --gone 20261123-101500   a run whose machine has lost its network
+  nicproof restore alpha --gone 20261123-101500-7f3a  a run whose machine has lost its network
 
 exit status: 0 the host is as it was before, 1 something could not be undone, 2 wrong usage
 """
