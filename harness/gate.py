@@ -14,11 +14,9 @@ from harness import ablation, options
 from harness.errors import ConfigError
 from harness.flags import add_to, as_arguments, option
 from harness.options import BenchOptions
+from harness.status import Status
 from harness.suite import become, run_suite, run_to_its_end, suite_argv, workers_of
 from harness.variant import CONFIGURATION, told
-
-WORSE = 1
-"""The exit status of a comparison that found a regression."""
 
 AGAINST = (
     option(
@@ -58,7 +56,7 @@ def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "  nicproof ab --ablate x-no-mmap\n\n"
         f"features to ablate, and what is expected:\n{features}\n\n"
         "exit status: 0 b is not worse (an ablation: it did what was expected); 1 it is, or a "
-        "trial or the rig failed; 2 wrong usage",
+        f"trial or the rig failed; 2 wrong usage; 4 {Status.CRASHED.meaning}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_to(ab.add_argument, (*options.PAIR, *options.RUN, *CONFIGURATION))
@@ -106,7 +104,7 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "  nicproof compare main results/new      # the newest run of that name in the history\n"
         "  nicproof compare results/tcg results/kvm --across fidelity\n\n"
         "exit status: 0 no regression, 1 a regression, 2 the runs cannot be compared, "
-        "3 undecided (with --strict)",
+        f"3 undecided (with --strict), 4 {Status.CRASHED.meaning}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     compare.add_argument("base", metavar="BASE", help="the run to compare with: directory or name")
@@ -145,13 +143,13 @@ def bench_against(given: argparse.Namespace, run: BenchOptions, arguments: Seque
     """
     _check_series(given)
     status = run_to_its_end(suite_argv("comparison", run.run_dir, arguments))
-    if status not in (0, 1):
+    if status not in (Status.OK, Status.FAILED):
         return status
     history = [f"--history={given.history}"] if given.history else []
     out = run.run_dir / f"against-{given.against.replace('/', '-')}"
     judging = ["-m", "reports.regression", str(run.run_dir), f"--against={given.against}"]
     judged = run_to_its_end([sys.executable, *judging, f"--out={out}", *history])
-    if judged != WORSE or not given.confirm:
+    if judged != Status.FAILED or not given.confirm:
         return judged or status
     suspicion = Suspicion.read(out / "regression.json")
     print(f"\nto confirm: {suspicion.told()}")

@@ -23,8 +23,9 @@ def run_suite(name: str, run_dir: Path, arguments: Sequence[str]) -> NoReturn:
 
 
 def suite_argv(name: str, run_dir: Path, arguments: Sequence[str]) -> list[str]:
-    """pytest on suites/`name`, with a line a result; junit.xml goes to `run_dir`."""
-    argv = [sys.executable, "-m", "pytest", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
+    """pytest on suites/`name`, with a line a result, and our exit statuses (fixtures.__main__);
+    junit.xml goes to `run_dir`."""
+    argv = [sys.executable, "-m", "fixtures", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
     shown = ["--progress", "--capture=no", "--quiet"]
     # pytest's summary would tell each error again, whole where $CI is set.
     shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]
