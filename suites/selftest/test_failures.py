@@ -188,7 +188,7 @@ def test_a_damaged_history_is_told(damage: Callable[[Path], None], tmp_path: Pat
     told(result, f"{where}: it is damaged", "history import")
 
 
-BAD_COLUMNS = {"boots": "'many'", "finished": "'perhaps'", "created": "x'ff'", "trials": "2.5"}
+BAD_COLUMNS = {"boots": "'many'", "valid": "x'00'", "created": "x'ff'", "trials": "2.5"}
 
 
 @pytest.mark.parametrize(("column", "value"), BAD_COLUMNS.items())
