@@ -10,7 +10,7 @@ BENCHMARK = $(VENV)/bin/pytest --lab=nested --progress --capture=no -q $(if $(RU
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench qualify qualify-hosts bench-accounting bench-calibration bench-clocks bench-endurance drill
+.PHONY: help bench qualify qualify-hosts bench-accounting bench-calibration bench-clocks bench-endurance bench-reports drill
 .PHONY: test setup tools test-tools check image clean
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
+	@echo "make bench-reports  what the reports of large runs take: seconds and memory, two minutes"
 	@echo "make drill          strike runs at any step, and the rig amid each family of cases: is the host"
 	@echo "                    left as it was found? 45 minutes"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
@@ -54,6 +55,9 @@ bench-calibration: setup
 
 bench-endurance: setup
 	$(BENCHMARK) --clock=virtual suites/benchmarks/test_endurance.py
+
+bench-reports: $(STAMP)
+	$(VENV)/bin/python -m suites.benchmarks.reports
 
 drill: setup
 	$(BENCHMARK) suites/drill

@@ -6,6 +6,7 @@ pytest_plugins = [
     "fixtures.progress",
     "fixtures.errors",
     "fixtures.history",
+    "fixtures.crashes",
     "fixtures.artifacts",
     "fixtures.lab",
     "fixtures.path",

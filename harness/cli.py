@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from harness import __version__, gate, history_commands, nic, restoring
+from harness.crash import guarded
 from harness.doctor import commands as doctor_commands
-from harness.errors import ConfigError, HarnessError
 from harness.flags import nonempty
 from harness.inventory import commands as inventory_commands
 from harness.lab import commands as lab_commands
 from harness.persist import commands as persist_commands
 from harness.qualify import commands as qualify_commands
+from harness.status import explained
 from harness.suite import become
 
-EXIT_OK, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   nicproof bench --quick                          two boots a path, about six minutes
   nicproof bench --paths sriov,virtio-vhost       only these two, six boots each
@@ -36,7 +34,8 @@ examples:
   nicproof persist alpha                          its set-up as files that outlast a boot
   sudo nicproof nic show 0000:01:00.0             a NIC, held against its model's profile
 
-exit status: 0 all went well, 1 a trial or the rig failed, 2 wrong usage or interrupted
+exit status:
+{explained()}
 """
 
 
@@ -44,20 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
     parser = _parser()
     given = parser.parse_args(argv)
-    try:
-        return int(given.handler(given) or EXIT_OK)
-    except ConfigError as error:
-        print(f"nicproof: {error}", file=sys.stderr)
-        return EXIT_USAGE
-    except HarnessError as error:
-        print(f"nicproof: {error}", file=sys.stderr)
-        return EXIT_FAILED
-    except BrokenPipeError:  # of `nicproof lab status | head -1`, say: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_FAILED
-    except KeyboardInterrupt:
-        print("nicproof: interrupted", file=sys.stderr)
-        return 130
+    return guarded(lambda: given.handler(given))
 
 
 def _parser() -> argparse.ArgumentParser:

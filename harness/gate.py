@@ -17,11 +17,9 @@ from harness import ablation, series
 from harness.errors import ConfigError
 from harness.flags import add_to, nonempty, options_of, read, says
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
+from harness.status import Status
 from harness.suite import become, run_suite, run_to_its_end, suite_argv, workers_of
 from harness.variant import Variant, told
-
-WORSE = 1
-"""The exit status of a comparison that found a regression."""
 
 
 class Against(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,7 +71,7 @@ def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "  nicproof ab --ablate x-no-mmap\n\n"
         f"features to ablate, and what is expected:\n{features}\n\n"
         "exit status: 0 b is not worse (an ablation: it did what was expected); 1 it is, or a "
-        "trial or the rig failed; 2 wrong usage",
+        f"trial or the rig failed; 2 wrong usage; 4 {Status.CRASHED.meaning}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_to(ab.add_argument, options_of(Pair, Measuring, Where, Variant))
@@ -136,7 +134,7 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "  nicproof compare main results/new      # the newest run of that name in the history\n"
         "  nicproof compare results/tcg results/kvm --across fidelity\n\n"
         "exit status: 0 no regression, 1 a regression, 2 the runs cannot be compared, "
-        "3 undecided (with --strict)",
+        f"3 undecided (with --strict), 4 {Status.CRASHED.meaning}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     compare.add_argument(
@@ -186,13 +184,13 @@ def _bench_against(name: str, confirm: bool, asked: Asked, pytest: Sequence[str]
     _check_series(name, where)
     argv, run_dir = suite_argv("comparison", asked, pytest)
     status = run_to_its_end(argv)
-    if status not in (0, 1):
+    if status not in (Status.OK, Status.FAILED):
         return status
     history = [] if where is None else [f"--history={where}"]
     out = run_dir / f"against-{name.replace('/', '-')}"
     judge = ["-m", "reports.regression", str(run_dir), f"--against={name}"]
     judged = run_to_its_end([sys.executable, *judge, f"--out={out}", *history])
-    if judged != WORSE or not confirm:
+    if judged != Status.FAILED or not confirm:
         return judged or status
     suspicion = Suspicion.read(out / "regression.json")
     print(f"\nto confirm: {suspicion.told()}")

@@ -15,17 +15,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from difflib import get_close_matches
-from typing import TypeVar
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 
 from harness import series
 from harness.errors import ConfigError, StoreFailed
-from harness.history_db import META, RUN, TRIAL, Place, connected, telling
+from harness.history_db import DAMAGED, META, RUN, TRIAL, Place, connected, telling
 from harness.measure.record import SCHEMA, RunInfo, TrialRecord
-
-T = TypeVar("T")
+from harness.measure.sound import damage, read_info, read_trial
 
 DIGITS = 8
 """Hexadecimal digits of a digest that are shown; 6 of them are enough to ask for a run."""
@@ -69,11 +68,14 @@ class History:
     def add(self, info: RunInfo, trials: Sequence[TrialRecord], name: str = "") -> Entry:
         """Keep a run; on return it survives a crash. One that is there already stays as it is.
 
-        ConfigError if it has no trial or the name cannot be one; StoreFailed if the disk or the
-        server refuses: then nothing of the run is kept.
+        ConfigError if it has no trial, one holds what is no value, or the name cannot be one;
+        StoreFailed if the disk or the server refuses: then nothing of the run is kept.
         """
         if not trials:
             raise ConfigError(f"{info.run}: no trial was finished in this run: nothing to keep")
+        for trial in trials:
+            if found := tuple(damage(trial)):
+                raise ConfigError(f"{info.run}, trial {trial.index}: {'; '.join(found)}")
         lean = tuple(map(_lean, trials))
         entry = _entry(info, lean, series.checked(name))
         bodies = [
@@ -129,16 +131,25 @@ class History:
                 f"{SCHEMA}",
                 remedy="use the nicproof that made it",
             )
-        with self._transaction() as db:
+        with self._reading() as db:
             info = db.scalar(sa.select(RUN.c.info).where(RUN.c.digest == entry.digest))
-            bodies = db.scalars(
-                sa.select(TRIAL.c.body)
+            rows = db.execute(
+                sa.select(TRIAL.c["index"], TRIAL.c.body)
                 .where(TRIAL.c.digest == entry.digest)
                 .order_by(TRIAL.c["index"])
             ).all()
         if info is None:
             raise ConfigError(f"{entry.run}: not in {self.where} any more")
-        return self._decode(info, RunInfo), tuple(self._decode(b, TrialRecord) for b in bodies)
+        where = f"{self.where}: {entry.run}"
+        remedy = (
+            f"nicproof history forget {entry.digest[:DIGITS]}, and import its directory again, if "
+            "there is one"
+        )
+        if len(rows) != entry.trials:
+            raise ConfigError(f"{where}: {len(rows)} of its {entry.trials} trials", remedy=remedy)
+        return read_info(info, where, remedy=remedy), tuple(
+            read_trial(body, f"{where}, trial {index}", remedy=remedy) for index, body in rows
+        )
 
     def forget(self, entry: Entry) -> None:
         """Remove a run and its trials."""
@@ -154,8 +165,19 @@ class History:
     def _select(self, condition: sa.ColumnElement[bool]) -> tuple[Entry, ...]:
         newest = (RUN.c.created.desc(), RUN.c.run.desc(), RUN.c.digest)
         query = sa.select(*_COLUMNS).where(condition).order_by(*newest)
-        with self._transaction() as db:
-            return tuple(Entry(*row) for row in db.execute(query))
+        with self._reading() as db:
+            rows = db.execute(query).all()
+        return tuple(map(self._entry_of, rows))
+
+    def _entry_of(self, row: sa.Row[Any]) -> Entry:
+        """SQLite keeps whatever it is given, or damage leaves; a column's type is but advice."""
+        try:
+            return msgspec.convert(dict(zip(_NAMES, row, strict=True)), Entry)
+        except msgspec.ValidationError as error:
+            raise ConfigError(
+                f"{self.where}: its list of runs is damaged, at {row.run!r}: {error}",
+                remedy=DAMAGED,
+            ) from error
 
     @contextmanager
     def _transaction(self) -> Iterator[sa.Connection]:
@@ -163,11 +185,14 @@ class History:
         with telling(self._place), self._db.begin():
             yield self._db
 
-    def _decode(self, body: str, kind: type[T]) -> T:
+    @contextmanager
+    def _reading(self) -> Iterator[sa.Connection]:
+        """One view of the whole, whose values are of their columns' types."""
         try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.DecodeError as error:
-            raise ConfigError(f"{self.where}: a record that cannot be read: {error}") from error
+            with self._transaction() as db:
+                yield db
+        except (ValueError, TypeError) as error:  # of SQLAlchemy's, on a value's way into its type
+            raise ConfigError(f"{self.where}: it is damaged: {error}", remedy=DAMAGED) from error
 
     def _unknown(self, what: str, entries: Sequence[Entry]) -> ConfigError:
         known = {text for entry in entries for text in (entry.name, entry.run) if text}
@@ -253,4 +278,5 @@ def _encode(value: RunInfo | TrialRecord) -> str:
     return msgspec.json.encode(value).decode()
 
 
-_COLUMNS = tuple(RUN.c[each.name] for each in fields(Entry))
+_NAMES = tuple(each.name for each in fields(Entry))
+_COLUMNS = tuple(RUN.c[name] for name in _NAMES)

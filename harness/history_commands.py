@@ -33,7 +33,8 @@ examples:
 A run is named by its series (its newest run is meant), its id, or the beginning of its digest.
 WHERE is a file or postgresql://user@host/database.
 
-exit status: 0 all went well, 1 the disk or the server failed, 2 wrong usage
+exit status: 0 all went well, 1 the disk or the server failed, 2 wrong usage or a damaged
+history, 4 a fault of nicproof's own
 """
 
 

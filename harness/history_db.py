@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from harness.errors import ConfigError, HarnessError, StoreFailed
+from harness.xdg import data_root
 
 SCHEMA = 1
 """Version of the tables; a history with another one is refused by name."""
@@ -67,7 +68,7 @@ class Place:
     def of(cls, where: str | None) -> Place:
         """A path, an sqlite: or a postgresql: URL; None: $NICPROOF_HISTORY, else the user's own
         file (XDG Base Directory Specification). ConfigError if it is none of them."""
-        where = where or os.environ.get(VARIABLE) or str(_default())
+        where = where or os.environ.get(VARIABLE) or str(data_root() / "history.db")
         if "://" not in where:
             return cls.at(Path(where))
         scheme = where.partition("://")[0]
@@ -107,12 +108,6 @@ class Place:
             query={key: value for key, value in url.query.items() if "pass" not in key},
         )
         return plain.render_as_string()
-
-
-def _default() -> Path:
-    base = os.environ.get("XDG_DATA_HOME", "")
-    data = Path(base) if os.path.isabs(base) else Path.home() / ".local" / "share"
-    return data / "nicproof" / "history.db"
 
 
 @contextmanager
@@ -223,6 +218,9 @@ def _foreign(place: Place) -> ConfigError:
     )
 
 
+DAMAGED = "move it away, and bring the runs back by `nicproof history import results/*`"
+"""What can be done about a history that cannot be read."""
+
 _FULL: tuple[type[HarnessError], str, str] = (
     StoreFailed, "its disk is full", "free space there; what was stored before is intact",
 )  # fmt: skip
@@ -240,11 +238,12 @@ _TOLD: dict[str, tuple[type[HarnessError], str, str]] = {
     "SQLITE_BUSY": (StoreFailed, f"another process has kept it locked for {PATIENCE} s",
                     "try again when that has ended"),
     "SQLITE_NOTADB": (ConfigError, "this is not a history", "name another place by --history"),
-    "SQLITE_CORRUPT": (ConfigError, "it is damaged", "move it away, and bring the runs back by "
-                       "`nicproof history import results/*`"),
+    "SQLITE_CORRUPT": (ConfigError, "it is damaged", DAMAGED),
     "53100": _FULL,
     "25006": _READ_ONLY,
     "42501": _READ_ONLY,
+    "XX001": (ConfigError, "it is damaged", DAMAGED),  # data_corrupted
+    "XX002": (ConfigError, "it is damaged", DAMAGED),  # index_corrupted
     "unreachable": (ConfigError, "the server cannot be reached, or refuses", "mend the URL, or name"
                     " another place by --history; a password can be kept in ~/.pgpass"),
 }  # fmt: skip
@@ -268,5 +267,7 @@ def telling(place: Place) -> Iterator[None]:
 def _code(error: Any) -> str:
     """SQLite's extended names, such as SQLITE_READONLY_DIRECTORY, are cut to the primary ones."""
     if isinstance(error, sqlite3.Error):
+        if "decode to UTF-8" in str(error):  # Python's own, so without a name of SQLite's
+            return "SQLITE_CORRUPT"
         return "_".join(getattr(error, "sqlite_errorname", "").split("_")[:2])
     return getattr(error, "sqlstate", None) or "unreachable"

@@ -15,6 +15,7 @@ import msgspec
 from harness.errors import ConfigError, StoreFailed
 from harness.history import Entry, History, digest_of
 from harness.measure.record import SCHEMA, RunInfo, TrialRecord
+from harness.measure.sound import damage
 from harness.store import open_run
 
 _GZIP = b"\x1f\x8b"
@@ -92,7 +93,10 @@ def _line(text: bytes, where: str) -> Line:
         line = msgspec.json.decode(text, type=Line)
         if digest_of(line.info, line.trials) != line.digest:
             raise ValueError("its digest is another: it was changed, or damaged on its way")
-    except (msgspec.DecodeError, ValueError) as error:
+        for trial in line.trials:
+            if found := tuple(damage(trial)):
+                raise ValueError(f"trial {trial.index}: {'; '.join(found)}")
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise ConfigError(
             f"{where}: not a run that `nicproof history export` wrote: {error}",
             remedy="export it again; the runs before it are whole",

@@ -15,6 +15,7 @@ import msgspec
 
 from harness.errors import ConfigError, StoreFailed
 from harness.measure.record import SCHEMA, RunInfo, TrialRecord
+from harness.measure.sound import read_info, read_trial, sound
 
 FILENAME = "trials.db"
 APPLICATION_ID = 0x6E696370  # "nicp": SQLite's own mark of who owns a file
@@ -24,6 +25,14 @@ CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE trial (id INTEGER PRIMARY KEY, body TEXT NOT NULL);
 """
 
+# As bytes: text that is no UTF-8 is then a record that cannot be read, with its number.
+_INFO = "SELECT CAST(value AS BLOB) FROM meta"
+_TRIALS = "SELECT id, CAST(body AS BLOB) FROM trial ORDER BY id"
+
+_RECOVER = (
+    "take the run from the history or a copy; `sqlite3 trials.db .recover` shows what else is left"
+)
+
 
 class RunStore:
     """The store of one run directory. Make it with `create` or `open_run`."""
@@ -32,10 +41,15 @@ class RunStore:
         self._db = connection
         self.directory = directory
 
-    def append(self, record: TrialRecord) -> None:
-        """Add a trial; on return it survives a crash. StoreFailed if the disk refuses."""
+    def append(self, record: TrialRecord) -> TrialRecord:
+        """Add a trial, and return it as it was stored: without what is no value, and then invalid.
+
+        On return it survives a crash. StoreFailed if the disk refuses.
+        """
+        kept = sound(record)
         with self._committing():
-            self._db.execute("INSERT INTO trial (body) VALUES (?)", (_encode(record),))
+            self._db.execute("INSERT INTO trial (body) VALUES (?)", (_encode(kept),))
+        return kept
 
     def save_info(self, info: RunInfo) -> None:
         """Replace what is known of the whole run."""
@@ -43,15 +57,47 @@ class RunStore:
             self._db.execute("REPLACE INTO meta VALUES ('run', ?)", (_encode(info),))
 
     def info(self) -> RunInfo:
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'run'").fetchone()
+        """What is known of the whole run. ConfigError if it was never told, or is damaged."""
+        with self._reading("what holds for the whole run"):
+            row = self._db.execute(f"{_INFO} WHERE key = 'run'").fetchone()
         if row is None:
             raise ConfigError(f"{self.directory}: the run was stopped before it began")
-        return msgspec.json.decode(row[0], type=RunInfo)
+        return read_info(row[0], str(self._path), remedy=_RECOVER)
 
     def trials(self) -> tuple[TrialRecord, ...]:
-        """All trials in the order they were appended."""
-        rows = self._db.execute("SELECT body FROM trial ORDER BY id").fetchall()
-        return tuple(msgspec.json.decode(row[0], type=TrialRecord) for row in rows)
+        """All trials in the order they were appended. ConfigError, with the trial, if one of them
+        is damaged."""
+        place = str(self._path)
+        found: list[TrialRecord] = []
+        for number, body in self._bodies():
+            remedy = f'to go on without it: sqlite3 {place} "DELETE FROM trial WHERE id={number}"'
+            found.append(read_trial(body, f"{place}: trial {number}", remedy=remedy))
+        return tuple(found)
+
+    def _bodies(self) -> Iterator[tuple[int, bytes]]:
+        last = 0
+        rows = self._db.cursor()
+        try:
+            for number, body in rows.execute(_TRIALS):
+                yield number, body
+                last = number
+        except sqlite3.Error as error:
+            what = f"the trial after {last}" if last else "its first trial"
+            raise self._damaged(what, error) from error
+
+    @contextmanager
+    def _reading(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._damaged(what, error) from error
+
+    def _damaged(self, what: str, error: sqlite3.Error) -> ConfigError:
+        return ConfigError(f"{self._path}: {what} cannot be read: {error}", remedy=_RECOVER)
+
+    @property
+    def _path(self) -> Path:
+        return self.directory / FILENAME
 
     def close(self) -> None:
         self._db.close()
@@ -63,7 +109,7 @@ class RunStore:
                 yield
         except sqlite3.Error as error:
             raise StoreFailed(
-                f"{self.directory / FILENAME}: cannot store a record: {error}",
+                f"{self._path}: cannot store a record: {error}",
                 remedy="free space on that disk; what was stored before is intact",
             ) from error
 
@@ -112,7 +158,9 @@ def open_run(directory: Path) -> Iterator[RunStore]:
             else None
         )
     except sqlite3.Error as error:
-        raise ConfigError(f"{path}: not a store that can be read: {error}") from error
+        raise ConfigError(
+            f"{path}: not a store that can be read: {error}", remedy=_RECOVER
+        ) from error
     if row is None:
         raise ConfigError(f"{path}: an SQLite file, but not one of nicproof's")
     if row[0] != str(SCHEMA):

@@ -28,8 +28,9 @@ def run_suite(name: str, asked: Asked, arguments: Sequence[str]) -> NoReturn:
 
 
 def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[str], Path]:
-    """pytest on suites/`name`, with a line a result, and the directory of the run, claimed for what
-    was asked: pytest reads it there, and junit.xml goes there. `arguments` are pytest's own.
+    """pytest on suites/`name`, with a line a result and our exit statuses (fixtures.__main__), and
+    the directory of the run, claimed for what was asked: pytest reads it there, and junit.xml goes
+    there. `arguments` are pytest's own.
 
     ConfigError if the directory cannot be had, or one of the arguments is an option of ours.
     """
@@ -38,7 +39,7 @@ def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[
         if (flag := argument.partition("=")[0]) in own:
             raise ConfigError(f"{flag}: it is not pytest's", remedy="give it before the --")
     _, run_dir = claim(asked)
-    argv = [sys.executable, "-m", "pytest", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
+    argv = [sys.executable, "-m", "fixtures", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
     shown = ["--progress", "--capture=no", "--quiet"]
     # pytest's summary would tell each error again, whole where $CI is set.
     shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
-from harness.errors import ConfigError, HarnessError
+from harness.crash import guarded
 from harness.qualify.record import CASES_FILE
 from harness.store import open_run
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status 0 and the report's path on stdout; 2 for a ConfigError, 1 for another error."""
+def main(argv: list[str] | None = None) -> None:
+    """The report's path on stdout. Raises HarnessError."""
     parser = argparse.ArgumentParser(
         prog="python -m reports",
         description="Render a run's report or certificate from its records.",
@@ -26,26 +25,18 @@ def main(argv: list[str] | None = None) -> int:
     from reports import benchstat, certificate, document, explain, frames
     from reports.regression import document as pairs
 
-    try:
-        if arguments.benchstat:
-            print(benchstat.text(frames.load(arguments.run_dir)), end="", flush=True)
-            return 0
-        if (arguments.run_dir / CASES_FILE).exists():
-            page, _ = certificate.render(arguments.run_dir)
-        elif _of_two(arguments.run_dir):
-            page, _ = pairs.render(arguments.run_dir)
-        else:
-            page = document.render(arguments.run_dir)
-        if arguments.explain is not None:
-            explain.show(arguments.run_dir, arguments.explain)
-        print(page, flush=True)
-    except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    except BrokenPipeError:  # nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    return 0
+    if arguments.benchstat:
+        print(benchstat.text(frames.load(arguments.run_dir)), end="", flush=True)
+        return
+    if (arguments.run_dir / CASES_FILE).exists():
+        page, _ = certificate.render(arguments.run_dir)
+    elif _of_two(arguments.run_dir):
+        page, _ = pairs.render(arguments.run_dir)
+    else:
+        page = document.render(arguments.run_dir)
+    if arguments.explain is not None:
+        explain.show(arguments.run_dir, arguments.explain)
+    print(page, flush=True)
 
 
 def _of_two(run_dir: Path) -> bool:
@@ -55,4 +46,4 @@ def _of_two(run_dir: Path) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -1,8 +1,12 @@
 """A run in the format that Go's benchstat reads, so that people can check us with their own tool.
 
 The format: https://golang.org/design/14313-benchmark-format, and for what is better, the unit
-metadata of golang.org/x/perf/benchfmt. A line is a boot, which is the sample here; keys that
-describe the run come first.
+metadata of golang.org/x/perf/benchfmt. A line is a boot, which is the sample here.
+
+benchstat makes a table of its own of every set of configuration lines (`key: value`), and compares
+within a table only (golang.org/x/perf/cmd/benchstat, "Configuring comparisons"). So what must be
+the same in two runs that are compared is configuration here, and nothing else is: what tells one
+run from another stands in comments, which no reader of the format looks at.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ import pandas as pd
 from harness.measure.record import IDLE
 from reports import frames
 from reports.frames import Run, metric_of
+from reports.regression.comparable import PARAMETERS, fingerprint
 
 
 def text(run: Run) -> str:
@@ -23,11 +28,13 @@ def text(run: Run) -> str:
 
 
 def _head(run: Run, boots: pd.DataFrame) -> Iterator[str]:
-    info = run.info
-    yield f"run: {info.run}"
-    yield f"nic: {info.nic}"
-    yield f"fidelity: {info.fidelity}"
-    yield f"clock: {info.clock}"
+    info, same = run.info, fingerprint(run)
+    # A run may have workloads that the other has not, so their parameters are no key of the whole.
+    about = {"run": info.run, "nic": info.nic, PARAMETERS: same.pop(PARAMETERS), **info.options}
+    for name, value in about.items():
+        yield f"# {name}: {' '.join(value.split())}"
+    for key, value in same.items():
+        yield f"{key.lower().replace(' ', '-')}: {' '.join(value.split()) or 'none'}"
     for metric in dict.fromkeys(boots["metric"]):
         if (better := metric_of(metric).better) != "none":
             yield f"Unit {metric} better={better}"

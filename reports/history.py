@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import ConfigError, HarnessError
+from harness.crash import guarded
+from harness.errors import ConfigError
 from harness.history import History, open_history
 from harness.units import METRICS
 
@@ -17,23 +18,18 @@ if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not
     from reports.frames import Run
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Exit status 0 and the figure's path on stdout; 2 for a ConfigError, 1 for another error."""
+def main(argv: list[str] | None = None) -> None:
+    """What changed, and the figure's path, on stdout. Raises HarnessError."""
     parser = argparse.ArgumentParser(prog="python -m reports.history")
     parser.add_argument("metric", metavar="METRIC")
     for flag in ("--history", "--name", "--path", "--workload"):
         parser.add_argument(flag)
     parser.add_argument("--out", type=Path, metavar="FILE")
     given = parser.parse_args(argv)
-    try:
-        _check(given.metric)
-        out = _file(Path(f"history-{given.metric}.png") if given.out is None else given.out)
-        with open_history(given.history) as history:
-            plot(history, given, out)
-    except HarnessError as error:
-        print(f"nicproof: {error}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
-    return 0
+    _check(given.metric)
+    out = _file(Path(f"history-{given.metric}.png") if given.out is None else given.out)
+    with open_history(given.history) as history:
+        plot(history, given, out)
 
 
 def plot(history: History, given: argparse.Namespace, out: Path) -> None:
@@ -75,4 +71,4 @@ def _file(out: Path) -> Path:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

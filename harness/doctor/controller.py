@@ -10,8 +10,8 @@ from pathlib import Path
 from harness.doctor.findings import Finding
 from harness.host.base import Host
 from harness.lab import accel, image
-from harness.lab.cache import cache_root
 from harness.units import MIB
+from harness.xdg import cache_root
 
 IMAGE_MIB = 4000
 """Free disk that building the lab needs: tree, ext4 image and snapshot, with room to spare."""

@@ -13,12 +13,6 @@ PARTIAL = ".partial"
 """Suffix of what is still being built."""
 
 
-def cache_root() -> Path:
-    """nicproof's directory in the user's cache (XDG Base Directory Specification)."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "nicproof"
-
-
 @contextmanager
 def locked(directory: Path, say: Callable[[str], None]) -> Iterator[None]:
     """Exclusive use of `directory` (made if need be) among all processes of this machine.

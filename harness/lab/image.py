@@ -27,12 +27,13 @@ from harness.guest import image as guest_image
 from harness.guest.image import GuestImage
 from harness.host.local import LocalHost
 from harness.lab import debian, machine, qemusource, svmfix
-from harness.lab.cache import building, cache_root, locked
+from harness.lab.cache import building, locked
 from harness.lab.machine import Keys
 from harness.lab.progress import Steps, shown
 from harness.lab.toolchain import Toolchain
 from harness.qemu.config import DeployedImage
 from harness.units import MIB
+from harness.xdg import cache_root
 
 LAYOUT = 2
 """Version of the cache entry's layout and of how it is made."""

@@ -22,10 +22,10 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import LabError
-from harness.lab.cache import cache_root
 from harness.lab.image import LabImage
 from harness.lab.machine import DESTINATION
 from harness.lab.nested import NestedLab, open_nested_lab, prepare
+from harness.xdg import cache_root
 
 START_LIMIT = 200.0
 """Seconds for the lab to be up, a cold start included."""

@@ -23,8 +23,9 @@ from harness.errors import LabError
 from harness.host.guard import guarded
 from harness.host.local import PipedProcess
 from harness.lab import debian
-from harness.lab.cache import building, cache_root, locked, remove_tree
+from harness.lab.cache import building, locked, remove_tree
 from harness.lab.progress import Steps
+from harness.xdg import cache_root
 
 PROGRAM = "qemu-system-x86_64"
 

@@ -17,9 +17,10 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.lab.accel import machine_identity
-from harness.lab.cache import PARTIAL, cache_root, locked
+from harness.lab.cache import PARTIAL, locked
 from harness.lab.vm import LabMachine
 from harness.qemu.qmp import Qmp
+from harness.xdg import cache_root
 
 LIMIT = 60.0
 """Seconds to write or read a state; 4 GiB of mostly empty memory takes one."""

@@ -83,7 +83,8 @@ class Station:
     def trial(self, workload: Workload, *, trial: int = 0, warmup: bool = False) -> TrialRecord:
         """Run `workload` in one window, prove its path, store the record and return it.
 
-        A trial that lacks proof, or whose tool failed, is stored as invalid with the reasons.
+        A trial that lacks proof, whose tool failed, or that holds what is no value is stored as
+        invalid with the reasons.
         Raises LabError when the rig failed, after storing what can be said.
         """
         if self.broken:
@@ -98,9 +99,9 @@ class Station:
             message = f"{error.message}{self._diagnosis()}"
             self._spoil(draft, message)
             raise LabError(message, remedy=error.remedy) from error
-        self.bench.store.append(record)
+        kept = self.bench.store.append(record)
         self.cold = self.cold and workload.name == IDLE
-        return record
+        return kept
 
     def _spoil(self, draft: TrialRecord, message: str) -> None:
         """Keep what can be said of a trial that the rig spoilt; this boot gives no more."""

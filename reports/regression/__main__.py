@@ -13,16 +13,17 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.crash import guarded
 from harness.errors import HarnessError
+from harness.status import Status
 
 if TYPE_CHECKING:
     from reports.regression.outcome import Outcome
 
-OK, WORSE, CANNOT, UNDECIDED = 0, 1, 2, 3
-
 
 def main(argv: list[str] | None = None) -> int:
-    """0: no regression; 1: one at least; 2: they cannot be compared; 3: undecided, --strict."""
+    """The verdict as an exit status. Runs that cannot be compared, for whatever reason, give USAGE:
+    a rig that failed must not look like a regression."""
     given = _parser().parse_args(argv)
     from reports.regression import document  # late: pandas and scipy take seconds
 
@@ -31,15 +32,15 @@ def main(argv: list[str] | None = None) -> int:
         page = document.write(outcome, beside if given.out is None else given.out)
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
-        return CANNOT
+        return Status.USAGE
     print("\n".join((*document.lines(outcome), "", document.headline(outcome), f"report: {page}")))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(page.with_suffix(".md").read_text(encoding="utf-8"))
     if outcome.failed:
-        return WORSE
-    return UNDECIDED if given.strict and outcome.count("undecided") else OK
+        return Status.FAILED
+    return Status.UNDECIDED if given.strict and outcome.count("undecided") else Status.OK
 
 
 def _outcome(given: argparse.Namespace) -> tuple[Outcome, Path]:
@@ -77,4 +78,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(guarded(main))

@@ -9,9 +9,12 @@ from harness.errors import ConfigError
 from harness.measure.record import IDLE, TUNING
 from reports.frames import Run
 
+PARAMETERS = "workload parameters"
+"""The key whose value names workloads, each with its own."""
+
 KEYS = (
     "fidelity", "clock", "NIC model", "CPU", "link partner", "tuning", "guest memory",
-    "workload parameters",
+    PARAMETERS,
 )  # fmt: skip
 """What must be the same in two runs for a comparison to mean anything."""
 
@@ -85,9 +88,8 @@ def _of_common_workloads(
     base: dict[str, str], new: dict[str, str]
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Workloads that only one of the runs has are not compared, so they cannot differ."""
-    key = "workload parameters"
-    lines = [side[key].split("; ") for side in (base, new)]
+    lines = [side[PARAMETERS].split("; ") for side in (base, new)]
     names = [{line.partition(":")[0] for line in each} for each in lines]
     common = names[0] & names[1]
     kept = ["; ".join(x for x in each if x.partition(":")[0] in common) for each in lines]
-    return {**base, key: kept[0]}, {**new, key: kept[1]}
+    return {**base, PARAMETERS: kept[0]}, {**new, PARAMETERS: kept[1]}

@@ -40,10 +40,12 @@ def without_lab(tmp_path: Path, *argv: str, **env: str) -> CommandResult:
     return host.run((sys.executable, "-m", *argv), timeout=120, check=False)
 
 
-def bench(tmp_path: Path, *options: str, **env: str) -> CommandResult:
+def bench(
+    tmp_path: Path, *options: str, plugins: tuple[str, ...] = ("-pwithout_lab",), **env: str
+) -> CommandResult:
+    """`nicproof bench`; `plugins` are options for pytest."""
     argv = ("harness.cli", "bench", "--lab=nested", f"--run-dir={tmp_path}/run", *options)
-    argv += ("--", "-pwithout_lab")
-    return without_lab(tmp_path, *argv, **env)
+    return without_lab(tmp_path, *argv, "--", *plugins, **env)
 
 
 def test_a_bench_adds_its_run(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+import shutil
 import signal
 import sys
 from argparse import Namespace
@@ -217,11 +219,15 @@ def _boots(values: np.ndarray) -> object:
         blocks, values, strict=True)])  # fmt: skip
 
 
+def benchstat_input(directory: Path) -> str:
+    argv = (sys.executable, "-m", "harness.cli", "report", str(directory), "--benchstat")
+    return LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=60).text
+
+
 def test_a_run_converts_to_what_benchstat_reads(tmp_path: Path) -> None:
     """By the format's own rules: a key, a unit, or a name, a count and pairs of value and unit."""
     base = run(tmp_path / "a", 1)
-    argv = (sys.executable, "-m", "harness.cli", "report", str(base), "--benchstat")
-    said = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=60).text
+    said = benchstat_input(base)
     head, _, body = said.partition("\n\n")
     assert "Unit throughput better=higher" in head and "Unit rtt_p50 better=lower" in head
     lines = [line.split() for line in body.splitlines()]
@@ -230,6 +236,51 @@ def test_a_run_converts_to_what_benchstat_reads(tmp_path: Path) -> None:
         assert name.startswith("Benchmark") and name[9].isupper() and count == "1"
         assert len(pairs) % 2 == 0 and all(float(value) >= 0 for value in pairs[::2])
     assert not (base / "report.html").exists()
+
+
+CONFIGURATION_LINE = re.compile(r"([a-z][^\sA-Z:]*):(?:[ \t]+(.*))?")
+"""As benchfmt.Reader has it: lower case first, no space and no capital before the colon."""
+
+
+def configuration(text: str) -> dict[str, str]:
+    """The lines by which benchstat sorts results into tables."""
+    found = map(CONFIGURATION_LINE.fullmatch, text.splitlines())
+    return {line[1]: line[2] or "" for line in found if line}
+
+
+def another(directory: Path, **info: str) -> Path:
+    """A run as another day and another machine of the same kind would give it."""
+    said = {"run": "20270101-000000", "created": "2027-01-01T00:00:00Z", "host": "beta", **info}
+    said.setdefault("nic", "82576 0000:81:00.1")
+    return changed(
+        directory,
+        lambda known: msgspec.structs.replace(known, **said, options={"virtio": "packed=on"}),
+        **{key: value for key, value in said.items() if key == "fidelity"},
+    )
+
+
+def test_benchstat_puts_two_runs_into_one_table_where_compare_would_compare_them(
+    tmp_path: Path,
+) -> None:
+    """benchstat compares within a table, and makes one of each configuration."""
+    base = benchstat_input(run(tmp_path / "a", 1))
+    same = benchstat_input(another(tmp_path / "b"))
+    assert configuration(base) == configuration(same)
+    assert configuration(base)["nic-model"] == "82576" and "# run: 20270101-000000" in same
+    other = benchstat_input(another(tmp_path / "c", fidelity="hardware"))
+    differs = configuration(base).items() ^ configuration(other).items()
+    assert {key for key, _ in differs} == {"fidelity"}
+
+
+@pytest.mark.skipif(shutil.which("benchstat") is None, reason="Go's benchstat is not on PATH")
+def test_benchstat_itself_compares_two_runs_as_they_are(tmp_path: Path) -> None:
+    for name, made in (("a", run(tmp_path / "a", 1)), ("b", another(tmp_path / "b"))):
+        (tmp_path / f"{name}.txt").write_text(benchstat_input(made))
+    argv = ("benchstat", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))
+    said = LocalHost().run(argv, timeout=60)
+    assert not said.error and said.text.count("fidelity:") == 1, "one group of tables"
+    row = next(line for line in said.text.splitlines() if "Sriov/workload=tcp-tx" in line)
+    assert "(p=" in row and "n=6)" in row
 
 
 def test_a_suspicion_is_confirmed_on_its_own_figures_alone(tmp_path: Path) -> None:

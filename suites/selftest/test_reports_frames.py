@@ -177,3 +177,32 @@ def test_a_run_without_anything_says_so(tmp_path: Path) -> None:
     write_run(tmp_path / "run", make_run(1)[0], [])
     with pytest.raises(ConfigError, match="no trial was finished"):
         frames.load(tmp_path / "run")
+
+
+def test_what_is_exported_is_what_pandas_would_write(tmp_path: Path) -> None:
+    """Words with commas, quotes and line ends; numbers in their shortest form; what is unknown."""
+    odd = trial(reasons=('say "no", twice', "a\nline"), valid=False, metrics={"rtt_p50": 1e-7})
+    without = trial(counters={})
+    run = run_of(trial(), odd, without)
+    measured, counted = frames.measurements(run), frames.exits(run)
+    frames.export(run, measured, counted, tmp_path)
+    for name, frame, columns in (
+        ("measurements", measured, frames.MEASUREMENT_COLUMNS),
+        ("exits", counted, frames.EXIT_COLUMNS),
+    ):
+        theirs = frame.to_csv(columns=list(columns), index=False)
+        assert (tmp_path / f"{name}.csv").read_text() == theirs
+
+
+def test_a_run_without_a_figure_has_tables_of_no_rows() -> None:
+    run = run_of(trial(metrics={}, counters={}, exits=None, valid=False))
+    measured, counted = frames.measurements(run), frames.exits(run)
+    assert measured.empty and counted.empty
+    assert frames.per_boot(measured).empty and frames.exits_per_boot(counted).empty
+
+
+def test_a_table_costs_little_a_row() -> None:
+    """Few bytes: the words of a row are said once for all of them."""
+    info, records = make_run(2, trials=10)
+    measured = frames.measurements(frames.Run(info, records))
+    assert measured.memory_usage(deep=True).sum() / len(measured) < 60

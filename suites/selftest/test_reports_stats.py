@@ -170,3 +170,33 @@ def test_an_estimate_of_few_boots_is_a_range_and_says_so() -> None:
     few, enough = stats.estimate([3, 1, 2, 9, 4]), stats.estimate([3, 1, 2, 9, 4, 5])
     assert (few.low, few.high, few.indicative) == (1, 9, True)
     assert not enough.indicative
+
+
+def test_the_patterns_of_a_count_of_boots_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report has hundreds of estimates of the same count."""
+    drawn = []
+    ours = np.random.default_rng
+
+    def counting(seed: int) -> np.random.Generator:
+        drawn.append(seed)
+        return ours(seed)
+
+    monkeypatch.setattr(np.random, "default_rng", counting)
+    random = ours(7)
+    for _ in range(20):
+        values = [float(value) for value in random.normal(5, 1, 23)]
+        low, high = stats.interval(values)
+        assert low < stats.hodges_lehmann(values) < high and stats.sign_flip_p(values) < 0.01
+    assert len(drawn) <= 1
+
+
+@pytest.mark.parametrize("count", [6, 9, 14, 15, 40])
+def test_an_interval_has_the_ends_that_its_definition_gives(count: int) -> None:
+    """Hartigan's, from the whole sorted list of the subsets' means."""
+    values = np.random.default_rng(count).lognormal(0, 0.3, count)
+    flipped = (stats.signs(count) < 0)[1:]
+    flipped = flipped[flipped.any(axis=1)]
+    means = sorted(float(values[row].mean()) for row in flipped)
+    rank = math.floor((len(means) + 1) * stats.ALPHA / 2)
+    expected = (means[rank - 1], means[-rank])
+    assert stats.interval([float(v) for v in values]) == pytest.approx(expected, rel=1e-12)
