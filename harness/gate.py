@@ -20,12 +20,23 @@ from harness.variant import CONFIGURATION, told
 WORSE = 1
 """The exit status of a comparison that found a regression."""
 
+ACROSS = option(
+    "--across",
+    "a key in which the runs may differ, since that is the point of the comparison; paths or "
+    "workloads: the new run may be asked for fewer of them, which else counts as lost",
+    action="append",
+    default=[],
+    metavar="KEY",
+)
+
 AGAINST = (
     option(
         "--against",
-        "judge the run against the series of that name in the history (1: a regression)",
+        "judge the run against the series of that name in the history (1: a regression, or a "
+        "figure that was lost)",
         metavar="NAME",
     ),
+    ACROSS,
     option(
         "--confirm",
         "settle a suspicion of --against at once: the baseline's configuration and this one, "
@@ -99,25 +110,21 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "compare",
         help="is a run worse than another? a verdict, an exit status, a report",
         description="Judge a run against another, figure by figure: regression, improvement, no "
-        "change, or undecided. Writes regression.html, .md, .json, JUnit XML, OpenMetrics text and "
+        "change, undecided, or not measured, if BASE has it and NEW has not. "
+        "Writes regression.html, .md, .json, JUnit XML, OpenMetrics text and "
         "what github-action-benchmark and Bencher read; with $GITHUB_STEP_SUMMARY set, the summary "
         "of the job too.",
         epilog="examples:\n  nicproof compare results/base results/new\n"
         "  nicproof compare main results/new      # the newest run of that name in the history\n"
-        "  nicproof compare results/tcg results/kvm --across fidelity\n\n"
-        "exit status: 0 no regression, 1 a regression, 2 the runs cannot be compared, "
-        "3 undecided (with --strict)",
+        "  nicproof compare results/tcg results/kvm --across fidelity\n"
+        "  nicproof compare results/all results/sriov --across paths\n\n"
+        "exit status: 0 no regression; 1 a regression, or a figure of BASE that NEW has not; 2 the "
+        "runs cannot be compared; 3 undecided (with --strict)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     compare.add_argument("base", metavar="BASE", help="the run to compare with: directory or name")
     compare.add_argument("new", metavar="NEW", help="the run to judge: directory or name")
-    compare.add_argument(
-        "--across",
-        action="append",
-        default=[],
-        metavar="KEY",
-        help="a key in which the runs may differ, since that is the point of the comparison",
-    )
+    add_to(compare.add_argument, (ACROSS,))
     compare.add_argument(
         "--strict", action="store_true", help="exit status 3 if a figure is undecided"
     )
@@ -150,14 +157,19 @@ def bench_against(given: argparse.Namespace, run: BenchOptions, arguments: Seque
     history = [f"--history={given.history}"] if given.history else []
     out = run.run_dir / f"against-{given.against.replace('/', '-')}"
     judging = ["-m", "reports.regression", str(run.run_dir), f"--against={given.against}"]
-    judged = run_to_its_end([sys.executable, *judging, f"--out={out}", *history])
+    across = [f"--across={key}" for key in given.across]
+    judged = run_to_its_end([sys.executable, *judging, *across, f"--out={out}", *history])
     if judged != WORSE or not given.confirm:
         return judged or status
     suspicion = Suspicion.read(out / "regression.json")
+    if not suspicion.figures:
+        print(f"\nnothing to confirm: what was lost ({suspicion.lost}) is no suspicion")
+        return WORSE
     print(f"\nto confirm: {suspicion.told()}")
     where = run.run_dir / "confirm"
     again = suspicion.arguments(given, where)
-    return run_to_its_end(suite_argv("comparison", where, again)) or status
+    confirmed = run_to_its_end(suite_argv("comparison", where, again))
+    return confirmed or status or (WORSE if suspicion.lost else 0)
 
 
 def _check_series(given: argparse.Namespace) -> None:
@@ -178,6 +190,7 @@ class Suspicion:
     figures: tuple[str, ...]  # "path/workload/metric"
     a: str
     b: str
+    lost: int = 0  # others, that the baseline has and the run has not
 
     @classmethod
     def read(cls, file: Path) -> Suspicion:
@@ -191,6 +204,10 @@ class Suspicion:
             ),
             told(found["base_options"]),
             told(found["new_options"]),
+            sum(
+                each["primary"] and each["verdict"] in ("not measured", "not asked for")
+                for each in found["changes"]
+            ),
         )
 
     def told(self) -> str:

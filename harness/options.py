@@ -99,7 +99,7 @@ PAIR = (
     option(
         "--decide",
         "only these figures decide, e.g. sriov/tcp-tx/throughput,sriov/latency/rtt_p50 (default: "
-        "throughput, median RTT and exits per packet of all)",
+        "throughput, median RTT, loss and exits per packet of all)",
         metavar="FIGURES",
     ),
 )
