@@ -39,11 +39,12 @@ def change_table(changes: Sequence[Change], outcome: Outcome, title: str) -> Tab
 
 def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
     low, high = percent_of(change.shift.low), percent_of(change.shift.high)
+    interval = f"[{low}, {high}]" if change.shift.bounded else "no interval"
     absent = Cell(_ABSENT, kind="absent")
     return (
         Cell(f"{change.path}, {change.workload}", metric_of(change.metric).label),
         Cell(change.verdict, kind=KIND.get(change.verdict, "")),
-        Cell(percent(change), f"[{low}, {high}]") if change.both else absent,
+        Cell(percent(change), interval) if change.both else absent,
         *_values(change, outcome),
         Cell(f"{change.p:.2g}") if change.both else absent,
         Cell(change.why or "; ".join(change.exits[:3])),
@@ -52,13 +53,15 @@ def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
 
 def _values(change: Change, outcome: Outcome) -> Iterator[Cell]:
     """A figure's value on each side."""
-    sampled = "runs" if outcome.method is PREDICTED else "boots"
+    sampled = "run" if outcome.method is PREDICTED else "boot"
     unit = style.unit(metric_of(change.metric).unit_by(outcome.clock))
     for value, boots in zip((change.base, change.new), change.shift.boots, strict=True):
         if math.isnan(value):
             yield Cell(_ABSENT, kind="absent")
         else:
-            yield Cell(f"{style.number(value)} {unit}", f"{boots} {sampled}")
+            yield Cell(
+                f"{style.number(value)} {unit}", f"{boots} {sampled}{'' if boots == 1 else 's'}"
+            )
 
 
 def trials_table(outcome: Outcome) -> Table:

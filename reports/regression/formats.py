@@ -50,7 +50,10 @@ def as_json(outcome: Outcome) -> str:
             "base": _finite(change.base),
             "new": _finite(change.new),
             "ratio": _finite(change.shift.ratio),
-            "interval": [_finite(change.shift.low), _finite(change.shift.high)],
+            "interval": [
+                _finite(end) if change.shift.bounded else None
+                for end in (change.shift.low, change.shift.high)
+            ],
             "p": _finite(change.p),
             "boots": change.shift.boots,
             "exits": change.exits,

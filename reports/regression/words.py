@@ -96,7 +96,7 @@ def _beside(outcome: Outcome) -> Iterator[str]:
     for path, base, new in fallen(*outcome.sides):
         yield (
             f"Fewer trials of {path} are valid: {new.valid} of {new.total}, "
-            f"{base.valid} of {base.total} of base"
+            f"of base {base.valid} of {base.total}"
         )
     for side in outcome.sides[1:]:
         if not side.info.finished:
