@@ -29,7 +29,8 @@ class Against(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[
             str,
             says(
-                "judge the run against the series of that name in the history (1: a regression)",
+                "judge the run against the series of that name in the history (1: a regression, or "
+                "a figure that was lost)",
                 metavar="NAME",
                 min_length=1,
                 max_length=series.LONGEST,
@@ -88,20 +89,38 @@ def _ab(given: argparse.Namespace) -> None:
     run_suite("comparison", checked(given), given.pytest)
 
 
+def _add_across(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--across",
+        action="append",
+        default=[],
+        metavar="KEY",
+        type=nonempty,
+        help="a key in which the runs may differ, since that is the point of the comparison; paths "
+        "or workloads: the new run may be asked for fewer of them, which else counts as lost",
+    )
+
+
 def add_bench_options(bench: argparse.ArgumentParser) -> None:
     """Those of `bench`, which `bench` below takes."""
     add_to(bench.add_argument, options_of(Measuring, Where, Single, Variant, Against))
     add_to(bench.add_argument, MAX_BLOCKS)
+    _add_across(bench)
 
 
 def bench(given: argparse.Namespace) -> int:
     """Handler of `bench`; the exit status."""
     asked, judging = checked(given), read(Against, given)
     if judging.against is not None:
-        return _bench_against(judging.against, judging.confirm, asked, given.pytest)
-    if judging.confirm or asked.pair.max_blocks is not None:
-        flag = "--confirm" if judging.confirm else "--max-blocks"
-        raise ConfigError(f"{flag}: it says nothing without --against")
+        return _bench_against(judging, given.across, asked, given.pytest)
+    alone = {
+        "--confirm": judging.confirm,
+        "--max-blocks": asked.pair.max_blocks is not None,
+        "--across": given.across,
+    }
+    for flag, is_given in alone.items():
+        if is_given:
+            raise ConfigError(f"{flag}: it says nothing without --against")
     return run_suite("comparison", asked, given.pytest)
 
 
@@ -127,14 +146,16 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "compare",
         help="is a run worse than another? a verdict, an exit status, a report",
         description="Judge a run against another, figure by figure: regression, improvement, no "
-        "change, or undecided. Writes regression.html, .md, .json, JUnit XML, OpenMetrics text and "
+        "change, undecided, or not measured, if BASE has it and NEW has not. "
+        "Writes regression.html, .md, .json, JUnit XML, OpenMetrics text and "
         "what github-action-benchmark and Bencher read; with $GITHUB_STEP_SUMMARY set, the summary "
         "of the job too.",
         epilog="examples:\n  nicproof compare results/base results/new\n"
         "  nicproof compare main results/new      # the newest run of that name in the history\n"
-        "  nicproof compare results/tcg results/kvm --across fidelity\n\n"
-        "exit status: 0 no regression, 1 a regression, 2 the runs cannot be compared, "
-        f"3 undecided (with --strict), 4 {Status.CRASHED.meaning}",
+        "  nicproof compare results/tcg results/kvm --across fidelity\n"
+        "  nicproof compare results/all results/sriov --across paths\n\n"
+        "exit status: 0 no regression; 1 a regression, or a figure of BASE that NEW has not; 2 the "
+        f"runs cannot be compared; 3 undecided (with --strict); 4 {Status.CRASHED.meaning}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     compare.add_argument(
@@ -143,14 +164,7 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     compare.add_argument(
         "new", metavar="NEW", type=nonempty, help="the run to judge: directory or name"
     )
-    compare.add_argument(
-        "--across",
-        action="append",
-        default=[],
-        metavar="KEY",
-        type=nonempty,
-        help="a key in which the runs may differ, since that is the point of the comparison",
-    )
+    _add_across(compare)
     compare.add_argument(
         "--strict", action="store_true", help="exit status 3 if a figure is undecided"
     )
@@ -174,13 +188,15 @@ def _compare(given: argparse.Namespace) -> None:
     become("reports.regression", arguments)
 
 
-def _bench_against(name: str, confirm: bool, asked: Asked, pytest: Sequence[str]) -> int:
+def _bench_against(
+    judging: Against, across: Sequence[str], asked: Asked, pytest: Sequence[str]
+) -> int:
     """Make the run, judge it against the series, settle a suspicion if asked to; the exit status.
 
     A run that failed is judged all the same: what was measured was measured. ConfigError, before
     anything is measured, if there is no such series.
     """
-    where = asked.measuring.history
+    name, where = judging.against or "", asked.measuring.history
     _check_series(name, where)
     argv, run_dir = suite_argv("comparison", asked, pytest)
     status = run_to_its_end(argv)
@@ -189,13 +205,18 @@ def _bench_against(name: str, confirm: bool, asked: Asked, pytest: Sequence[str]
     history = [] if where is None else [f"--history={where}"]
     out = run_dir / f"against-{name.replace('/', '-')}"
     judge = ["-m", "reports.regression", str(run_dir), f"--against={name}"]
+    judge += [f"--across={key}" for key in across]
     judged = run_to_its_end([sys.executable, *judge, f"--out={out}", *history])
-    if judged != Status.FAILED or not confirm:
+    if judged != Status.FAILED or not judging.confirm:
         return judged or status
     suspicion = Suspicion.read(out / "regression.json")
+    if not suspicion.figures:
+        print(f"\nnothing to confirm: what was lost ({suspicion.lost}) is no suspicion")
+        return Status.FAILED
     print(f"\nto confirm: {suspicion.told()}")
     again, _ = suite_argv("comparison", suspicion.asked(asked, run_dir / "confirm"), ())
-    return run_to_its_end(again) or status
+    confirmed = run_to_its_end(again)
+    return confirmed or status or (Status.FAILED if suspicion.lost else Status.OK)
 
 
 def _check_series(name: str, where: str | None) -> None:
@@ -216,6 +237,7 @@ class Suspicion:
     figures: tuple[str, ...]  # "path/workload/metric"
     a: str
     b: str
+    lost: int = 0  # others, that the baseline has and the run has not
 
     @classmethod
     def read(cls, file: Path) -> Suspicion:
@@ -229,6 +251,10 @@ class Suspicion:
             ),
             told(found["base_options"]),
             told(found["new_options"]),
+            sum(
+                each["primary"] and each["verdict"] in ("not measured", "not asked for")
+                for each in found["changes"]
+            ),
         )
 
     def told(self) -> str:

@@ -233,7 +233,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             str,
             says(
                 "only these figures decide, e.g. sriov/tcp-tx/throughput,sriov/latency/rtt_p50 "
-                "(default: throughput, median RTT and exits per packet of all)",
+                "(default: throughput, median RTT, loss and exits per packet of all)",
                 metavar="FIGURES",
                 max_length=32 * LINE_MAX,  # every figure of a run, if need be
                 examples=["native/udp/throughput"],

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from reports.stats import Floats, adjusted, bounds, ratio_of_log, ratio_of_relative
 
 _ALL_UP_TO = 20_000
+_SAME = 1e-9  # log ratios closer than this are equal
 _SEED = 20_101_209  # for samples of labellings only; any number would do
 
 
@@ -30,8 +32,10 @@ class Shift:
     high: float
     scale: float  # standard deviation of what is compared (a boot, a pair, a run), as a log ratio
     boots: tuple[int, int]
+    bounded: bool = True  # False: too few boots for an interval, anything may be
 
 
+@lru_cache(maxsize=8)
 def labellings(base: int, new: int) -> NDArray[np.bool_]:
     """Which of base + new boots are called new: a row a way, the observed one (the last) first."""
     total = base + new
@@ -68,6 +72,7 @@ def shift(base: Sequence[float], new: Sequence[float], confidence: float) -> Shi
         high=back(high),
         scale=float(math.sqrt((within**2).sum() / freedom)),
         boots=(len(base), len(new)),
+        bounded=math.isfinite(low),
     )
 
 
@@ -118,8 +123,9 @@ def step_down(table: Floats, new: int) -> list[float]:
         np.abs(sum_new) * (1 / np.maximum(many_new, 1) + 1 / np.maximum(many_base, 1)),
         0.0,
     )
-    # |difference of means|: the centred sums of the two sides are opposite.
-    statistic = gaps / np.where(norms > 0, norms, 1.0)[:, None]
+    # |difference of means|: the centred sums of the two sides are opposite. A figure that never
+    # varies leaves the rounding of its mean, which must not be scaled up to a rival of the others.
+    statistic = gaps / np.where(norms > _SAME, norms, 1.0)[:, None]
     return adjusted(statistic.T)
 
 

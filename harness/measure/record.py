@@ -103,6 +103,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     boot: int
+    variant: str = ""  # of two configurations: which one; "" in records of old
     error: str
     log: str = ""  # path of the guest's serial log, relative to the run directory
 

@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The verdict as an exit status. Runs that cannot be compared, for whatever reason, give USAGE:
-    a rig that failed must not look like a regression."""
+    """The verdict as an exit status: FAILED for a regression, or a figure that NEW lost. Runs that
+    cannot be compared, for whatever reason, give USAGE: a rig that failed must not look like a
+    regression."""
     given = _parser().parse_args(argv)
-    from reports.regression import document  # late: pandas and scipy take seconds
+    from reports.regression import document, words  # late: pandas and scipy take seconds
 
     try:
         outcome, beside = _outcome(given)
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return Status.USAGE
-    print("\n".join((*document.lines(outcome), "", document.headline(outcome), f"report: {page}")))
+    print("\n".join((*words.told(outcome), f"report: {page}")))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:

@@ -18,6 +18,10 @@ KEYS = (
 )  # fmt: skip
 """What must be the same in two runs for a comparison to mean anything."""
 
+ASKED = ("paths", "workloads")
+"""What a run may be asked for less of than the one that it is compared with, if --across says so;
+else each figure that it was not asked for counts as lost."""
+
 
 def fingerprint(run: Run) -> dict[str, str]:
     """KEYS of a run, in words."""
@@ -62,10 +66,10 @@ def difference(base: Run, new: Run, across: Iterable[str] = ()) -> Difference | 
     ConfigError for a key that there is not.
     """
     allowed = set(across)
-    if unknown := allowed - set(KEYS):
+    if unknown := allowed - {*KEYS, *ASKED}:
         raise ConfigError(
             f"--across {', '.join(sorted(unknown))}: not a key of a run",
-            remedy=f"choose from {', '.join(KEYS)}",
+            remedy=f"choose from {', '.join((*KEYS, *ASKED))}",
         )
     sides = _of_common_workloads(fingerprint(base), fingerprint(new))
     for key in KEYS:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import LabError
@@ -12,104 +13,85 @@ from reports.frames import Run, metric_of
 from reports.regression import formats
 from reports.regression.outcome import PREDICTED, Outcome, compare_variants
 from reports.regression.verdict import MARGINS, RANK, Change, Verdict
+from reports.regression.words import RARE, headline, percent, percent_of
 from reports.tables import Cell, Table
 
-KIND: dict[Verdict, str] = {"regression": "refuted", "improvement": "supported"}
+KIND: dict[Verdict, str] = {
+    "not measured": "refuted",
+    "not asked for": "refuted",
+    "regression": "refuted",
+    "improvement": "supported",
+}
 """Verdicts that look as those on claims do in the comparison's report."""
 
-
-def headline(outcome: Outcome) -> str:
-    """The verdict in one sentence."""
-    if outcome.expectations:
-        return _expected_headline(outcome)
-    total = len(outcome.primary)
-    worse, better = outcome.count("regression"), outcome.count("improvement")
-    if worse:
-        first = outcome.primary[0]
-        return (
-            f"{worse} of {total} figures {'is' if worse == 1 else 'are'} worse; the worst: "
-            f"{sentence(first)}"
-        )
-    undecided = outcome.count("undecided")
-    if undecided:
-        return f"No figure is shown to be worse; {undecided} of {total} are undecided"
-    if better:
-        return f"No figure is worse, {better} of {total} are better"
-    return f"No change in any of {total} figures"
-
-
-def _expected_headline(outcome: Outcome) -> str:
-    """Of an ablation: did it do what was expected?"""
-    every = outcome.expectations
-    met = sum(each.verdict == "it did" for each in every)
-    name, first = outcome.new.info.options["ablation"], sentence(every[0].change)
-    return f"{name}: {met} of {len(every)} figures did what was expected; {first}"
-
-
-def lines(outcome: Outcome) -> list[str]:
-    """A line a figure that decides, for a terminal."""
-    return [
-        f"{change.verdict:<12} {sentence(change)}{f' ({change.why})' if change.why else ''}"
-        for change in outcome.primary
-    ]
-
-
-def sentence(change: Change) -> str:
-    """A change with what explains it: "sriov, tcp-tx: Throughput -12 %: npf exits ... "."""
-    metric = metric_of(change.metric)
-    exits = f": {change.exits[0]}" if change.exits else ""
-    return f"{change.path}, {change.workload}: {metric.label} {percent(change)}{exits}"
-
-
-def percent(change: Change) -> str:
-    return _percent(change.shift.ratio)
-
-
-def _percent(ratio: float) -> str:
-    if ratio > 1e9:  # a limit of a search, where the base has none
-        return "from none"
-    if ratio >= 3:
-        return f"x {ratio:.3g}"
-    return f"{100 * (ratio - 1):+.1f} %"
+_ABSENT = "\N{EM DASH}"
 
 
 def change_table(changes: Sequence[Change], outcome: Outcome, title: str) -> Table:
     """The changes, a row each."""
     head = (
         ("figure",), ("verdict",), ("change", f"[{outcome.method.interval}]"), ("base",), ("new",),
-        ("p adjusted",), ("exits that changed, or why undecided",),
+        ("p adjusted",), ("exits that changed, or why there is no verdict",),
     )  # fmt: skip
     rows = tuple(_row(change, outcome) for change in changes)
     return Table(head, rows, title=title, text=True)
 
 
 def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
-    sampled = "runs" if outcome.method is PREDICTED else "boots"
-    unit = style.unit(metric_of(change.metric).unit_by(outcome.clock))
-    low, high = _percent(change.shift.low), _percent(change.shift.high)
-    boots = change.shift.boots
+    low, high = percent_of(change.shift.low), percent_of(change.shift.high)
+    interval = f"[{low}, {high}]" if change.shift.bounded else "no interval"
+    absent = Cell(_ABSENT, kind="absent")
     return (
         Cell(f"{change.path}, {change.workload}", metric_of(change.metric).label),
         Cell(change.verdict, kind=KIND.get(change.verdict, "")),
-        Cell(percent(change), f"[{low}, {high}]"),
-        Cell(f"{style.number(change.base)} {unit}", f"{boots[0]} {sampled}"),
-        Cell(f"{style.number(change.new)} {unit}", f"{boots[1]} {sampled}"),
-        Cell(f"{change.p:.2g}"),
+        Cell(percent(change), interval) if change.both else absent,
+        *_values(change, outcome),
+        Cell(f"{change.p:.2g}") if change.both else absent,
         Cell(change.why or "; ".join(change.exits[:3])),
     )
 
 
+def _values(change: Change, outcome: Outcome) -> Iterator[Cell]:
+    """A figure's value on each side."""
+    sampled = "run" if outcome.method is PREDICTED else "boot"
+    unit = style.unit(metric_of(change.metric).unit_by(outcome.clock))
+    for value, boots in zip((change.base, change.new), change.shift.boots, strict=True):
+        if math.isnan(value):
+            yield Cell(_ABSENT, kind="absent")
+        else:
+            yield Cell(
+                f"{style.number(value)} {unit}", f"{boots} {sampled}{'' if boots == 1 else 's'}"
+            )
+
+
+def trials_table(outcome: Outcome) -> Table:
+    """How the trials of each path and workload ended, on each side."""
+    base, new = outcome.sides
+    rows = tuple(
+        (
+            Cell(", ".join(place)),
+            *(
+                Cell(str(tally), kind="refuted" if tally.share < other.share else "")
+                for tally, other in (pair, pair[::-1])
+            ),
+        )
+        for place in dict.fromkeys((*base.tallies, *new.tallies))
+        for pair in [(base.tally(*place), new.tally(*place))]
+    )
+    return Table((("path, workload",), ("base",), ("new",)), rows, text=True)
+
+
 def expected_table(outcome: Outcome) -> Table | None:
     """What the ablated feature was expected to do, and whether it did; None without one."""
-    kinds = {"it did": "supported", "it did not": "refuted", "undecided": ""}
+    kinds = {"it did": "supported", "it did not": "refuted", "not measured": "refuted"}
     rows = tuple(
         (
             Cell(
                 f"{each.change.path}, {each.change.workload}", metric_of(each.change.metric).label
             ),
             Cell(each.expected.direction, each.expected.why),
-            Cell(each.verdict, kind=kinds[each.verdict]),
-            Cell(percent(each.change)),
+            Cell(each.verdict, kind=kinds.get(each.verdict, "")),
+            Cell(percent(each.change) if each.change.both else _ABSENT),
             Cell(f"{style.number(each.change.base)} -> {style.number(each.change.new)}"),
         )
         for each in outcome.expectations
@@ -148,6 +130,11 @@ def _facts(run: Run) -> Mapping[str, str]:
     return facts
 
 
+def _notable(change: Change) -> bool:
+    """Is a figure that does not decide to be shown? It changed, or it looks worse."""
+    return change.both and (change.verdict in KIND or change.beyond)
+
+
 def render(run_dir: Path) -> tuple[Path, Outcome]:
     """The report on the two configurations that a run interleaved, written beside its records.
 
@@ -164,19 +151,26 @@ def write(outcome: Outcome, directory: Path) -> Path:
 
     LabError if nothing can be written.
     """
-    primary = [change for change in outcome.changes if change.primary]
-    other = [c for c in outcome.changes if not c.primary and c.verdict in KIND]
+    other = [each for each in outcome.changes if not each.primary and _notable(each)]
     content = {
         "outcome": outcome,
         "headline": headline(outcome),
-        "table": change_table(primary, outcome, ""),
+        "table": change_table(outcome.primary, outcome, ""),
         "others": change_table(other, outcome, "") if other else None,
         "expected": expected_table(outcome),
         "causes": causes(outcome),
         "differences": differences(outcome),
-        "counts": {verdict: outcome.count(verdict) for verdict in RANK},
+        "trials": trials_table(outcome),
+        "counts": {
+            verdict: count
+            for verdict in RANK
+            if (count := outcome.count(verdict)) or verdict not in RARE
+        },
         "kinds": KIND,
-        "margins": {metric_of(name).label: 100 * m for name, m in MARGINS.items()},
+        "margins": {
+            metric_of(name).label: margin.told(metric_of(name).unit)
+            for name, margin in MARGINS.items()
+        },
     }
     texts = {
         f"regression.{kind}": templates(directory)

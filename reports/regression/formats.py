@@ -1,32 +1,38 @@
-"""A comparison as other tools read it."""
+"""A comparison as other tools read it.
+
+A figure that the new side lacks has no value: formats of values leave it out, JUnit calls it an
+error, and OpenMetrics counts it.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from xml.etree import ElementTree
 
 from reports.frames import metric_of
 from reports.regression.outcome import Outcome
-from reports.regression.verdict import Change
+from reports.regression.verdict import LOST, RANK, Change, Verdict
+from reports.regression.words import headline, trials
 
 
 def every(outcome: Outcome) -> dict[str, str]:
     """File name -> content."""
-    changes = outcome.changes
+    measured = [change for change in outcome.changes if not math.isnan(change.new)]
     return {
         "regression.json": as_json(outcome),
-        "regression-junit.xml": as_junit(changes),
-        "benchmark-bigger-is-better.json": as_github_benchmark(changes, "higher"),
-        "benchmark-smaller-is-better.json": as_github_benchmark(changes, "lower"),
-        "bencher.json": as_bencher(changes),
-        "metrics.txt": as_openmetrics(changes),
+        "regression-junit.xml": as_junit(outcome),
+        "benchmark-bigger-is-better.json": as_github_benchmark(measured, "higher"),
+        "benchmark-smaller-is-better.json": as_github_benchmark(measured, "lower"),
+        "bencher.json": as_bencher(measured),
+        "metrics.txt": as_openmetrics(measured, outcome),
     }
 
 
 def _finite(value: float) -> float | None:
-    """JSON has no infinity."""
+    """JSON has no infinity, and no NaN."""
     return value if math.isfinite(value) else None
 
 
@@ -41,11 +47,14 @@ def as_json(outcome: Outcome) -> str:
             "primary": change.primary,
             "verdict": change.verdict,
             "why": change.why,
-            "base": change.base,
-            "new": change.new,
+            "base": _finite(change.base),
+            "new": _finite(change.new),
             "ratio": _finite(change.shift.ratio),
-            "interval": [_finite(change.shift.low), _finite(change.shift.high)],
-            "p": change.p,
+            "interval": [
+                _finite(end) if change.shift.bounded else None
+                for end in (change.shift.low, change.shift.high)
+            ],
+            "p": _finite(change.p),
             "boots": change.shift.boots,
             "exits": change.exits,
             "causes": change.causes,
@@ -59,34 +68,57 @@ def as_json(outcome: Outcome) -> str:
         "new_options": outcome.new.info.options,
         "method": outcome.method.name,
         "level": outcome.method.level,
+        "headline": headline(outcome),
+        "warnings": outcome.warnings,
+        "finished": {side.label: side.info.finished for side in outcome.sides},
+        "trials": [
+            {"side": side, "path": path, "workload": workload, **ended}
+            for side, path, workload, ended in _trials(outcome)
+        ],
         "changes": rows,
     }
-    return json.dumps(whole, indent=1) + "\n"
+    return json.dumps(whole, indent=1, allow_nan=False) + "\n"
 
 
-def as_junit(changes: Iterable[Change]) -> str:
-    """JUnit XML: a test case a primary figure; a regression fails, what is undecided is skipped."""
-    primary = [change for change in changes if change.primary]
+def _trials(outcome: Outcome) -> Iterator[tuple[str, str, str, dict[str, int]]]:
+    """How the trials of each side, path and workload ended."""
+    for side in outcome.sides:
+        for (path, workload), tally in side.tallies.items():
+            yield side.label, path, workload, asdict(tally)
+
+
+def as_junit(outcome: Outcome) -> str:
+    """JUnit XML: a test case a primary figure; a regression fails, what the new side lacks is an
+    error, and what cannot be told is skipped. The suite's output holds trials and warnings."""
+    primary = outcome.primary
     suite = ElementTree.Element(
         "testsuite",
         name="nicproof compare",
         tests=str(len(primary)),
         failures=str(sum(change.verdict == "regression" for change in primary)),
-        skipped=str(sum(change.verdict == "undecided" for change in primary)),
-        errors="0",
+        skipped=str(sum(change.verdict in _SKIPPED for change in primary)),
+        errors=str(sum(change.verdict in LOST for change in primary)),
     )
     for change in primary:
         case = ElementTree.SubElement(
             suite, "testcase", classname=f"{change.path}.{change.workload}", name=change.metric
         )
-        said = f"{change.base:.6g} -> {change.new:.6g} {metric_of(change.metric).unit}"
-        if change.verdict == "regression":
+        if change.verdict in LOST:
+            ElementTree.SubElement(case, "error", message=change.why, type=change.verdict)
+        elif change.verdict == "regression":
+            said = f"{change.base:.6g} -> {change.new:.6g} {metric_of(change.metric).unit}"
             failure = ElementTree.SubElement(case, "failure", message=said)
             failure.text = "\n".join(change.exits)
-        elif change.verdict == "undecided":
-            ElementTree.SubElement(case, "skipped", message=change.why)
+        elif change.verdict in _SKIPPED:
+            message = f"{change.verdict}: {change.why}"
+            ElementTree.SubElement(case, "skipped", message=message)
+    output = ElementTree.SubElement(suite, "system-out")
+    output.text = "\n".join((*trials(outcome), *outcome.warnings))
     ElementTree.indent(suite)
     return ElementTree.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+_SKIPPED: tuple[Verdict, ...] = ("undecided", "only in new")
 
 
 def as_github_benchmark(changes: Iterable[Change], better: str) -> str:
@@ -113,18 +145,30 @@ def as_bencher(changes: Iterable[Change]) -> str:
     return json.dumps(found, indent=1) + "\n"
 
 
-def as_openmetrics(changes: Iterable[Change]) -> str:
-    """OpenMetrics text: a gauge a metric, labelled by path and workload."""
-    by_metric: dict[str, list[Change]] = {}
-    for change in changes:
-        by_metric.setdefault(change.metric, []).append(change)
-    lines = []
-    for metric, group in by_metric.items():
-        name = f"nicproof_{metric}"
-        unit = metric_of(metric).unit
-        lines += [f"# TYPE {name} gauge", f"# HELP {name} {metric_of(metric).label} ({unit})"]
-        lines += [
-            f'{name}{{path="{each.path}",workload="{each.workload}"}} {each.new!r}'
-            for each in group
-        ]
+def as_openmetrics(measured: Iterable[Change], outcome: Outcome) -> str:
+    """OpenMetrics text: a gauge a metric, labelled by path and workload; how the trials of each
+    side ended; and how many primary figures have which verdict."""
+    by_metric: dict[str, list[str]] = {}
+    for each in measured:
+        labels = f'path="{each.path}",workload="{each.workload}"'
+        by_metric.setdefault(each.metric, []).append(f"{{{labels}}} {each.new!r}")
+    lines: list[str] = []
+    for metric, samples in by_metric.items():
+        meaning = metric_of(metric)
+        lines += _family(f"nicproof_{metric}", f"{meaning.label} ({meaning.unit})", samples)
+    ended = [
+        f'{{side="{side}",path="{path}",workload="{workload}",ended="{how}"}} {count}'
+        for side, path, workload, tally in _trials(outcome)
+        for how, count in tally.items()
+    ]
+    lines += _family("nicproof_trials", "Trials by how they ended", ended)
+    verdicts = [f'{{verdict="{each}"}} {outcome.count(each)}' for each in RANK]
+    lines += _family("nicproof_figures", "Figures that decide, by verdict", verdicts)
     return "\n".join([*lines, "# EOF", ""])
+
+
+def _family(name: str, told: str, samples: Iterable[str]) -> list[str]:
+    """A gauge with its samples, each as its labels and its value."""
+    return [
+        f"# TYPE {name} gauge", f"# HELP {name} {told}", *(f"{name}{each}" for each in samples)
+    ]  # fmt: skip

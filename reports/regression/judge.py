@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control
 
 from reports import shifts
 from reports.regression.verdict import (
@@ -16,9 +15,9 @@ from reports.regression.verdict import (
     advice,
     badness,
     decide,
+    families,
     figures,
     gap_of,
-    parted,
 )
 from reports.shifts import Shift
 
@@ -29,13 +28,13 @@ LEVEL = 0.01
 def judge(base: pd.DataFrame, new: pd.DataFrame) -> tuple[Change, ...]:
     """Every figure that both runs have, the worst first; the frames are frames.per_boot of them.
 
-    The primary ones are decided together, with the chance of any false alarm bounded by LEVEL;
-    the others with a false discovery rate of LEVEL.
+    The primary ones are decided together, with the chance of any false alarm bounded by LEVEL, and
+    so are the others.
     """
-    primary, rest = parted(figures(base, new))
     changes = [
-        *_decide(primary, _adjusted(primary)),
-        *_decide(rest, _discovered([_adjusted([figure])[0] for figure in rest])),
+        change
+        for family in families(figures(base, new))
+        for change in _decide(family, _adjusted(family))
     ]
     return tuple(sorted(changes, key=badness))
 
@@ -57,29 +56,25 @@ def _adjusted(pairs: Sequence[Figure]) -> list[float]:
     return shifts.step_down(np.array(rows, dtype=np.float64), len(blocks[1])) if rows else []
 
 
-def _row(values: dict[int, float], blocks: Iterable[int], scaled: np.ndarray) -> list[float]:
+def _row(values: Mapping[int, float], blocks: Iterable[int], scaled: np.ndarray) -> list[float]:
     by_block = dict(zip(values, scaled, strict=True))
     return [float(by_block.get(block, math.nan)) for block in blocks]
-
-
-def _discovered(ps: Sequence[float]) -> list[float]:
-    return [float(p) for p in false_discovery_control(ps)] if ps else []
 
 
 def _decide(pairs: Sequence[Figure], ps: Sequence[float]) -> Iterator[Change]:
     for pair, p in zip(pairs, ps, strict=True):
         base, new = list(pair.base.values()), list(pair.new.values())
         shift = shifts.shift(base, new, 1 - LEVEL)
-        verdict = decide(pair.metric, shift, p < LEVEL)
+        verdict = decide(pair, shift, p < LEVEL)
         yield Change(
             pair.path, pair.workload, pair.metric, pair.primary,
             float(np.median(base)), float(np.median(new)), shift, p, verdict,
-            _advice(pair.metric, shift) if verdict == "undecided" else "",
+            _advice(pair, shift) if verdict == "undecided" else "",
         )  # fmt: skip
 
 
-def _advice(metric: str, shift: Shift) -> str:
-    needed = shifts.boots_needed(shift.scale, gap_of(metric, shift))
+def _advice(pair: Figure, shift: Shift) -> str:
+    needed = shifts.boots_needed(shift.scale, gap_of(pair, shift))
     return advice(shift, max(needed, fewest()), "boot")
 
 

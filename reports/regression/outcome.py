@@ -17,8 +17,10 @@ from harness.units import Clock
 from reports import frames
 from reports.frames import Run
 from reports.regression import comparable, judge, paired, predicted
+from reports.regression.complete import Boots, Lacks
 from reports.regression.exits import exit_changes, likely_causes
-from reports.regression.verdict import Change, Verdict
+from reports.regression.missing import Side, warnings
+from reports.regression.verdict import LOST, Change, Verdict
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Method:
 
     name: str
     level: float
+    sample: str  # what is one number of a figure
     note: str
 
     @property
@@ -38,6 +41,7 @@ class Method:
 EXCHANGED = Method(
     "exchange",
     judge.LEVEL,
+    "boot",
     "The change is new over base, with the interval that an exact exchange of boots between the "
     "runs does not reject. Runs made at different times also differ by what else changed "
     "meanwhile; interleave the two configurations (nicproof ab) to be sure.",
@@ -45,6 +49,7 @@ EXCHANGED = Method(
 PAIRED = Method(
     "pairs",
     paired.LEVEL,
+    "pair",
     "Both configurations were booted in each block, in random order; the change is new over base "
     "in the same block. The evidence holds whenever one stops, so blocks were added until all "
     "figures were decided, or there were enough.",
@@ -52,6 +57,7 @@ PAIRED = Method(
 PREDICTED = Method(
     "prediction",
     predicted.LEVEL,
+    "run",
     "The change is the new run over the mean of the series, with the interval in which the next "
     "run of the series would lie. A regression here is a suspicion: interleaving both (--confirm) "
     "settles it.",
@@ -66,7 +72,9 @@ class Expectation:
     change: Change
 
     @property
-    def verdict(self) -> Literal["it did", "it did not", "undecided"]:
+    def verdict(self) -> Literal["it did", "it did not", "undecided", "not measured"]:
+        if not self.change.both:
+            return "not measured"
         seen = _DIRECTIONS.get(self.change.verdict)
         if seen is None:
             return "undecided"
@@ -91,6 +99,8 @@ class Outcome:
     new_name: str
     changes: tuple[Change, ...]
     method: Method
+    sides: tuple[Side, Side]
+    warnings: tuple[str, ...]  # what to know before one trusts a verdict, a sentence each
 
     @property
     def primary(self) -> tuple[Change, ...]:
@@ -114,7 +124,10 @@ class Outcome:
 
     @property
     def failed(self) -> bool:
-        """Is this a bad end? A regression; of an ablation, an expectation that was not met."""
+        """Is this a bad end? A figure that was lost: a candidate that cannot run is not without
+        regression. Else a regression; of an ablation, an expectation that was not met."""
+        if any(self.count(verdict) for verdict in LOST):
+            return True
         if self.new.info.options.get("ablation"):
             return any(each.verdict == "it did not" for each in self.expectations)
         return self.count("regression") > 0
@@ -127,7 +140,9 @@ class Outcome:
 def compare(base: Run, new: Run, across: Sequence[str] = ()) -> Outcome:
     """A run judged against another one.
 
-    ConfigError if they cannot be compared, or have nothing in common.
+    What BASE has and NEW has not is a verdict, too; with "paths" or "workloads" in `across` it
+    decides nothing if NEW was not asked for it. ConfigError if they cannot be compared, or have
+    nothing in common.
     """
     for run in (base, new):
         if run.info.variants:
@@ -136,8 +151,9 @@ def compare(base: Run, new: Run, across: Sequence[str] = ()) -> Outcome:
                 remedy="`nicproof report` renders it again",
             )
     comparable.check(base, new, across)
-    changes = judge.judge(_boots(base), _boots(new))
-    return _outcome(base, new, changes, EXCHANGED)
+    boots = _boots(base), _boots(new)
+    lacks = Lacks(Side.of("base", [base]), Side.of("new", [new]), across=across)
+    return _outcome(base, new, judge.judge(*boots), boots, lacks, EXCHANGED)
 
 
 def compare_variants(run: Run) -> Outcome:
@@ -151,8 +167,9 @@ def compare_variants(run: Run) -> Outcome:
             f"{run.info.run}: not a run of two configurations", remedy="make one by nicproof ab"
         )
     base, new = (frames.of_variant(run, name) for name in names)
-    changes = paired.judge(_boots(base), _boots(new), _deciding(run.info))
-    return _outcome(base, new, changes, PAIRED, *names)
+    boots, deciding = (_boots(base), _boots(new)), _deciding(run.info)
+    lacks = Lacks(Side.of("base", [run], names[0]), Side.of("new", [run], names[1]), deciding)
+    return _outcome(base, new, paired.judge(*boots, deciding), boots, lacks, PAIRED, *names)
 
 
 def _deciding(info: RunInfo) -> list[str]:
@@ -185,8 +202,11 @@ def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = 
     )
     if not alike:
         comparable.check(newest, new, across)
-    changes = predicted.judge([_boots(run) for run in alike], _boots(new))
-    return _outcome(alike[0], new, changes, PREDICTED, f"{name} ({len(alike)} runs)")
+    boots = [_boots(run) for run in alike], _boots(new)
+    both = predicted.as_blocks(boots[0]), predicted.as_blocks([boots[1]])
+    lacks = Lacks(Side.of("base", alike), Side.of("new", [new]), across=across)
+    named = f"{name} ({len(alike)} runs)"
+    return _outcome(alike[0], new, predicted.judge(*boots), both, lacks, PREDICTED, named)
 
 
 def _boots(run: Run) -> pd.DataFrame:
@@ -196,17 +216,24 @@ def _boots(run: Run) -> pd.DataFrame:
 def _outcome(
     base: Run,
     new: Run,
-    changes: Sequence[Change],
+    judged: Sequence[Change],
+    boots: Boots,
+    lacks: Lacks,
     method: Method,
     base_name: str = "",
     new_name: str = "",
 ) -> Outcome:
     base_name, new_name = base_name or base.info.run, new_name or new.info.run
-    if not any(change.primary for change in changes):
+    changes = lacks.completed(judged, boots)
+    if not any(each.primary and (each.both or each.verdict == "not measured") for each in changes):
         raise ConfigError(f"{base_name} and {new_name} have no figure in common")
     counted = frames.exits(base), frames.exits(new)
     explained = tuple(_explained(change, *counted) for change in changes)
-    return Outcome(base, new, base_name, new_name, explained, method)
+    warned = (*warnings(lacks.base, lacks.new), *lacks.left_out(changes))
+    sides = lacks.base, lacks.new
+    return Outcome(
+        base, new, base_name, new_name, explained, method, sides, tuple(dict.fromkeys(warned))
+    )
 
 
 def _explained(change: Change, base: pd.DataFrame, new: pd.DataFrame) -> Change:

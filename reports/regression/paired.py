@@ -19,9 +19,9 @@ from reports.regression.verdict import (
     advice,
     badness,
     decide,
+    families,
     figures,
     gap_of,
-    parted,
 )
 from reports.shifts import Shift
 
@@ -36,8 +36,8 @@ def judge(
     """Every figure that both sides have, the worst first; the frames are frames.per_boot of them,
     with the same blocks. Each family, primary and others, is held to LEVEL; `deciding` as for
     verdict.figures."""
-    primary, rest = parted(figures(base, new, deciding))
-    changes = [*_decide(primary), *_decide(rest)]
+    split = families(figures(base, new, deciding))
+    changes = [change for family in split for change in _decide(family)]
     return tuple(sorted(changes, key=badness))
 
 
@@ -75,9 +75,10 @@ def _change(pairs: _Pairs, p: float, family: int) -> Change:
         high=pairs.paired.back(high),
         scale=float(np.std(differences, ddof=1)) if len(differences) > 1 else math.inf,
         boots=(len(differences),) * 2,
+        bounded=math.isfinite(low),
     )
-    verdict = decide(figure.metric, shift, p <= LEVEL)
-    why = advice(shift, needed(shift, figure.metric, family), "pair")
+    verdict = decide(figure, shift, p <= LEVEL)
+    why = advice(shift, needed(shift, figure, family), "pair")
     both = figure.base.keys() & figure.new.keys()
     sides = [
         float(np.median([side[block] for block in both])) for side in (figure.base, figure.new)
@@ -88,11 +89,11 @@ def _change(pairs: _Pairs, p: float, family: int) -> Change:
     )  # fmt: skip
 
 
-def needed(shift: Shift, metric: str, family: int) -> int:
+def needed(shift: Shift, figure: Figure, family: int) -> int:
     """Blocks with which a figure of a family would be decided, about.
 
     Wealth grows by log 2 a block at most, and by (effect / scale)^2 / 2 where that is less; what
     is needed is 2 / LEVEL for each figure, and what the shared stakes cost."""
     fewest = math.log(2 * family * len(sequential.STAKES) / LEVEL)
-    growth = min(math.log(2), (gap_of(metric, shift) / shift.scale) ** 2 / 2 if shift.scale else 1)
+    growth = min(math.log(2), (gap_of(figure, shift) / shift.scale) ** 2 / 2 if shift.scale else 1)
     return math.ceil(fewest / growth) if growth > 0 else 1_000_000

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from reports import shifts
-from reports.regression.verdict import Change, Figure, badness, decide, figures, parted
+from reports.regression.verdict import Change, Figure, badness, decide, families, figures
 from reports.shifts import Shift
 
 LEVEL = 0.05
@@ -29,12 +29,12 @@ FEWEST, LAST = 5, 20
 def judge(series: Sequence[pd.DataFrame], new: pd.DataFrame) -> tuple[Change, ...]:
     """Every figure of `new` that the series has, the worst first; the frames are frames.per_boot of
     the runs. Primary figures are decided together by Holm's procedure, and so are the others."""
-    primary, rest = parted(figures(_as_blocks(series), _as_blocks([new])))
-    changes = [*_decide(primary), *_decide(rest)]
+    split = families(figures(as_blocks(series), as_blocks([new])))
+    changes = [change for family in split for change in _decide(family)]
     return tuple(sorted(changes, key=badness))
 
 
-def _as_blocks(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
+def as_blocks(runs: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """A row a run and figure, the median of its boots; the run takes the place of the block."""
     keys = ["path", "workload", "metric"]
     medians = [run.groupby(keys, as_index=False)[["value"]].median() for run in runs]
@@ -52,7 +52,7 @@ def _decide(family: Sequence[Figure]) -> list[Change]:
 
 def _change(figure: Figure, shift: Shift, p: float) -> Change:
     runs = len(figure.base)
-    verdict = decide(figure.metric, shift, p < LEVEL) if runs >= FEWEST else "undecided"
+    verdict = decide(figure, shift, p < LEVEL) if runs >= FEWEST else "undecided"
     why = ""
     if runs < FEWEST:
         why = f"no baseline: {FEWEST} runs are needed, the series has {runs}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator
+import statistics
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import pandas as pd
 
@@ -13,13 +14,92 @@ from harness.measure.record import IDLE
 from reports.frames import metric_of
 from reports.shifts import Shift
 
-Verdict = Literal["regression", "improvement", "no change", "undecided"]
+Verdict = Literal[
+    "not measured",
+    "not asked for",
+    "regression",
+    "undecided",
+    "improvement",
+    "only in new",
+    "no change",
+]
 
-MARGINS = {"throughput": 0.03, "rtt_p50": 0.03, "exits_per_packet": 0.10}
-"""The primary metrics, with the relative change that is still none. Fewer than these are compared
-fairly: each further one costs power."""
+RANK: dict[Verdict, int] = {verdict: rank for rank, verdict in enumerate(get_args(Verdict))}
+"""What is told first: a side that gave no figure at all, since nothing can be said of that."""
 
-OTHER_MARGIN = 0.10
+LOST: tuple[Verdict, ...] = ("not measured", "not asked for")
+"""BASE has the figure and NEW has not: it failed to give it, or was not asked to."""
+
+WHOLE = "every figure"
+"""In the place of a metric: nothing is there of a path and workload, on neither side."""
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The change of a metric that is still none. One counts if it is beyond both."""
+
+    relative: float
+    absolute: float = 0.0  # in the metric's unit
+
+    def ratio(self, total: float) -> float:
+        """The change that is still none as a log ratio, of two values whose sum is `total`.
+
+        Values whose ratio is r differ by total (r - 1) / (r + 1) = total tanh(log(r) / 2), so the
+        absolute margin is a log ratio, too: one that also holds if one value is zero. Infinite
+        where the values are so small that no change is beyond the absolute margin.
+        """
+        relative = math.log1p(self.relative)
+        if self.absolute <= 0:
+            return relative
+        return (
+            max(relative, 2 * math.atanh(self.absolute / total))
+            if total > self.absolute
+            else math.inf
+        )
+
+    def told(self, unit: str) -> str:
+        """ "10 % and 0.001 exits/packet"."""
+        least = f" and {self.absolute:g} {'points' if unit == '%' else unit}"
+        return f"{100 * self.relative:.0f} %{least if self.absolute else ''}"
+
+
+_EXITS = Margin(0.10, 0.001)
+"""A full frame takes 1.23 us at 10 Gbit/s (1,538 bytes with preamble and gap, IEEE 802.3). A
+thousandth of an exit is 1 to 3 ns of that where an exit takes 1 to 3 us, and 27 ns for the dearest
+mean that we know published (MSR_WRITE, 26.8 us, `perf kvm stat` on the KVM list): 2 %, less than
+the margin of the throughput that it would cost. A feature is worth more (docs/ablations.md).
+"""
+
+_TIME = Margin(0.10, 0.010)
+"""10 ns a packet: less than 1 % of that frame's time."""
+
+MARGINS = {
+    "throughput": Margin(0.03),
+    "rtt_p50": Margin(0.03),
+    "exits_per_packet": _EXITS,
+    "loss": Margin(0.10, 0.1),
+}
+"""The primary metrics. Fewer than these are compared fairly: each further one costs power.
+
+Loss is in per cent, most often 0, and no ratio can be taken of that. 0.1 points are less than one
+datagram or probe of a usual trial (345 and 500 are sent), so no trial that lost anything hides
+below, and a mean over boots does only if most of them lost none.
+"""
+
+OTHER_MARGINS = {
+    "mmio_exits_per_packet": _EXITS,
+    "irqs_per_packet": _EXITS,  # each costs an exit or two
+    "exits_per_mib": Margin(0.10, 0.7),  # _EXITS, at 690 full frames a MiB
+    "exit_time_per_packet": _TIME,
+    "guest_time_per_packet": _TIME,
+    "vhost_time_per_packet": _TIME,
+    "qemu_time_per_packet": _TIME,
+    "exit_time_share": Margin(0.10, 0.1),
+    "retransmits": Margin(0.10, 1.0),  # of a whole trial: one segment more is none
+}
+"""Of metrics that decide nothing, where a relative margin alone would call a trifle a change."""
+
+_USUAL = Margin(0.10)
 
 MOST_BOOTS = 100
 """More than so many boots are no advice."""
@@ -28,7 +108,8 @@ MOST_BOOTS = 100
 @dataclass(frozen=True)
 class Change:
     """One metric of one path and workload in two configurations. `p` is adjusted for the
-    comparisons made."""
+    comparisons made. What is not there is NaN: a side without the figure, and all that is reckoned
+    from both."""
 
     path: str
     workload: str
@@ -39,7 +120,7 @@ class Change:
     shift: Shift
     p: float
     verdict: Verdict
-    why: str  # of an undecided one
+    why: str  # of an undecided one, and of one that a side lacks
     exits: tuple[str, ...] = ()  # what changed in the exits of this path, most first
     causes: tuple[str, ...] = ()  # what that points to
 
@@ -49,12 +130,20 @@ class Change:
         return f"{self.path}/{self.workload}/{self.metric}"
 
     @property
+    def both(self) -> bool:
+        """Could the two sides be compared?"""
+        return not math.isnan(self.shift.ratio)
+
+    @property
     def worse(self) -> float:
-        """The change in the bad direction, as a log ratio: above 0 is worse."""
-        return worsening(self.metric, self.shift.ratio)
+        """The change in the bad direction, as a log ratio: above 0 is worse, and nothing is worse
+        than no figure."""
+        return worsening(self.metric, self.shift.ratio) if self.both else math.inf
 
-
-RANK: dict[Verdict, int] = {"regression": 0, "undecided": 1, "improvement": 2, "no change": 3}
+    @property
+    def beyond(self) -> bool:
+        """Is it worse by more than its margin, chance or not?"""
+        return self.both and self.worse > margin_of(self.metric).ratio(self.base + self.new)
 
 
 def badness(change: Change) -> tuple[bool, int, float]:
@@ -68,24 +157,65 @@ def worsening(metric: str, ratio: float) -> float:
     return -log if metric_of(metric).better == "higher" else log
 
 
-def margin_of(metric: str) -> float:
-    """The change that is still none, as a log ratio."""
-    return math.log1p(MARGINS.get(metric, OTHER_MARGIN))
+def margin_of(metric: str) -> Margin:
+    """The change of a metric that is still none."""
+    return MARGINS.get(metric) or OTHER_MARGINS.get(metric, _USUAL)
 
 
-def decide(metric: str, shift: Shift, beyond_chance: bool) -> Verdict:
+@dataclass(frozen=True)
+class Figure:
+    """A metric of a path and workload, by block, on both sides; a side may lack it."""
+
+    path: str
+    workload: str
+    metric: str
+    base: Mapping[int, float]
+    new: Mapping[int, float]
+    primary: bool
+
+    @property
+    def name(self) -> str:
+        """ "sriov/tcp-tx/throughput"."""
+        return f"{self.path}/{self.workload}/{self.metric}"
+
+    @property
+    def still(self) -> bool:
+        """Is it zero in every block of both sides?"""
+        return not any(self.base.values()) and not any(self.new.values())
+
+    @property
+    def margin(self) -> float:
+        """The change that is still none, as a log ratio. Means, not medians: a loss in every third
+        boot is one."""
+        total = sum(statistics.fmean(side.values()) for side in (self.base, self.new) if side)
+        return margin_of(self.metric).ratio(total)
+
+    def lacking(self, verdict: Verdict, why: str) -> Change:
+        """What is said of a figure of which there is nothing to compare."""
+        base, new = (
+            statistics.median(side.values()) if side else math.nan for side in (self.base, self.new)
+        )
+        boots = len(self.base), len(self.new)
+        nothing = Shift(math.nan, math.nan, math.nan, math.nan, boots, bounded=False)
+        return Change(
+            self.path, self.workload, self.metric, self.primary, base, new, nothing, math.nan,
+            verdict, why,
+        )  # fmt: skip
+
+
+def decide(figure: Figure, shift: Shift, beyond_chance: bool) -> Verdict:
     """A change counts if it is beyond chance and beyond the margin; none is shown if the whole
-    interval lies within it."""
-    worse, margin = worsening(metric, shift.ratio), margin_of(metric)
+    interval lies within it, and there are boots enough for an interval."""
+    worse, margin = worsening(figure.metric, shift.ratio), figure.margin
     if beyond_chance and abs(worse) > margin:
         return "regression" if worse > 0 else "improvement"
-    ends = [abs(worsening(metric, end)) for end in (shift.low, shift.high)]
-    return "no change" if max(ends) <= margin else "undecided"
+    ends = [abs(worsening(figure.metric, end)) for end in (shift.low, shift.high)]
+    return "no change" if shift.bounded and max(ends) <= margin else "undecided"
 
 
-def gap_of(metric: str, shift: Shift) -> float:
+def gap_of(figure: Figure, shift: Shift) -> float:
     """How far the figure lies from its margin, as a log ratio: what more boots must tell apart."""
-    size, margin = abs(worsening(metric, shift.ratio)), margin_of(metric)
+    size, margin = abs(worsening(figure.metric, shift.ratio)), figure.margin
     return max(abs(size - margin), margin / 2) if math.isfinite(size) else margin
 
 
@@ -96,36 +226,31 @@ def advice(shift: Shift, needed: int, unit: str) -> str:
     if needed > MOST_BOOTS:
         return f"too noisy: {noise}"
     more = max(needed - have, 1)
-    return f"{have} {unit}s are too few where {noise}: {more} more of each would decide it"
+    few = f"{have} {unit} is" if have == 1 else f"{have} {unit}s are"
+    return f"{few} too few where {noise}: {more} more of each would decide it"
 
 
-@dataclass(frozen=True)
-class Figure:
-    """A metric of a path and workload, by block, on both sides."""
-
-    path: str
-    workload: str
-    metric: str
-    base: dict[int, float]
-    new: dict[int, float]
-    primary: bool
+def every(
+    base: pd.DataFrame, new: pd.DataFrame, deciding: Collection[str] = ()
+) -> Iterator[Figure]:
+    """The figures of direction that either side has; the frames are frames.per_boot of the two
+    sides. Those named in `deciding` are primary; if none is named, all of the metrics in
+    MARGINS."""
+    sides = [_by_figure(frame) for frame in (base, new)]
+    for key in {**sides[0], **sides[1]}:
+        path, workload, metric = key
+        if workload == IDLE or metric_of(metric).better == "none":
+            continue
+        primary = "/".join(key) in deciding if deciding else metric in MARGINS
+        values = [side.get(key, {}) for side in sides]
+        yield Figure(path, workload, metric, values[0], values[1], primary)
 
 
 def figures(
     base: pd.DataFrame, new: pd.DataFrame, deciding: Collection[str] = ()
 ) -> Iterator[Figure]:
-    """The figures of direction that both have, and that are more than zeros; the frames are
-    frames.per_boot of the two sides. Those named in `deciding` are primary; if none is named, all
-    of the metrics in MARGINS."""
-    sides = [_by_figure(frame) for frame in (base, new)]
-    for (path, workload, metric), values in sides[0].items():
-        other = sides[1].get((path, workload, metric))
-        if other is None or workload == IDLE or metric_of(metric).better == "none":
-            continue
-        if any(values.values()) or any(other.values()):
-            named = f"{path}/{workload}/{metric}" in deciding
-            primary = named if deciding else metric in MARGINS
-            yield Figure(path, workload, metric, values, other, primary)
+    """Those of `every` that both sides have."""
+    return (each for each in every(base, new, deciding) if each.base and each.new)
 
 
 def _by_figure(boots: pd.DataFrame) -> dict[tuple[str, str, str], dict[int, float]]:
@@ -136,7 +261,13 @@ def _by_figure(boots: pd.DataFrame) -> dict[tuple[str, str, str], dict[int, floa
     return found
 
 
-def parted(every: Iterable[Figure]) -> tuple[list[Figure], list[Figure]]:
-    """(those that decide, the others)."""
-    both = list(every)
-    return [f for f in both if f.primary], [f for f in both if not f.primary]
+def families(found: Iterable[Figure]) -> tuple[list[Figure], ...]:
+    """Figures that pay for their number together: those that decide, the others, and by itself
+    each that is zero throughout, since no labelling of its blocks could make a change of it."""
+    listed = list(found)
+    moving = [figure for figure in listed if not figure.still]
+    return (
+        [figure for figure in moving if figure.primary],
+        [figure for figure in moving if not figure.primary],
+        *([figure] for figure in listed if figure.still),
+    )
