@@ -73,21 +73,37 @@ METRICS = _table(
     Metric("mmio_exits_per_packet", "MMIO exits per packet", "exits/packet", "lower", EVERYWHERE),
     Metric("exits_per_mib", "Exits per MiB (HLT apart)", "exits/MiB", "lower", EVERYWHERE),
     Metric("exits_per_s", "Exits per second (HLT apart)", "exits/s", "lower", EVERYWHERE),
-    Metric("exit_time_per_packet", "Exit time per packet", "us/packet", "lower", HARDWARE),
+    Metric(
+        "exit_time_per_packet", "CPU time in exits per packet (HLT apart)", "us/packet", "lower",
+        HARDWARE,
+    ),
+    Metric("halt_time_per_packet", "CPU time in HLT per packet", "us/packet", "none", HARDWARE),
     Metric("guest_time_per_packet", "Guest's time per packet", "us/packet", "lower", HARDWARE),
     Metric("vhost_time_per_packet", "vhost's time per packet", "us/packet", "lower", HARDWARE),
     Metric("qemu_time_per_packet", "QEMU's time per packet", "us/packet", "lower", HARDWARE),
     Metric("rest_time_per_packet", "Remaining time per packet", "us/packet", "none", HARDWARE),
-    Metric("exit_time_share", "Exit time, share of window", "%", "lower", HARDWARE),
+    Metric(
+        "exit_time_share", "CPU time in exits (HLT apart), share of the vCPUs' time", "%", "lower",
+        HARDWARE,
+    ),
+    Metric(
+        "halt_time_share", "CPU time in HLT, share of the vCPUs' time", "%", "none", HARDWARE
+    ),
     Metric("cpu_per_gbit", "Host CPU time per Gbit", "s/Gbit", "lower", HARDWARE),
     Metric("guest_cpu", "Guest CPU use", "%", "lower", HARDWARE),
     Metric("partner_cpu", "Partner's iperf3 CPU use", "%", "none", HARDWARE),
     Metric("guest_iperf3_cpu", "Guest's iperf3 CPU use", "%", "none", HARDWARE),
-    Metric("irqs_per_packet", "Guest interrupts per packet", "irqs/packet", "lower", EVERYWHERE),
-)
+    Metric("irqs_per_packet", "NIC's interrupts per packet", "irqs/packet", "lower", EVERYWHERE),
+    Metric(
+        "timer_irqs_per_packet", "Guest's timer interrupts per packet", "irqs/packet", "none",
+        EVERYWHERE,
+    ),
+    Metric("ipis_per_packet", "Guest's IPIs per packet", "irqs/packet", "none", EVERYWHERE),
+)  # fmt: skip
 
 IDLE_REASONS = frozenset({"hlt", "mwait"})
-"""Exit reasons (lower case) whose time is the guest's idleness, not overhead."""
+"""Exit reasons (lower case) whose time is the guest's idleness, not overhead: of it, what is spent
+on a CPU is KVM's polling for the next wake-up (halt_poll_ns), and going to sleep and back."""
 
 MMIO_REASONS = frozenset({"npf", "ept_misconfig", "ept_violation"})
 """Exit reasons (lower case) of an access to a device register that is not mapped: nested page

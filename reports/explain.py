@@ -1,4 +1,4 @@
-"""Where the time of a packet goes: the guest, its exits, vhost, QEMU's other threads, the rest.
+"""Where the time of a packet goes: guest, its exits, its halting, vhost, QEMU's others, the rest.
 
 By the virtual clock of a lab with one CPU these add up to the whole window, an instruction a
 nanosecond. Elsewhere the rest is not known, since other CPUs work at the same time.
@@ -21,6 +21,7 @@ REST = "rest_time_per_packet"
 PARTS = {
     "guest_time_per_packet": "guest",
     "exit_time_per_packet": "exits",
+    "halt_time_per_packet": "halting",
     "vhost_time_per_packet": "vhost",
     "qemu_time_per_packet": "QEMU",
     REST: "rest",
@@ -28,7 +29,8 @@ PARTS = {
 """Metric -> what it is, in the order of a bar from left to right."""
 
 MEANS = (
-    "Guest: in no exit. Exits: KVM, and QEMU on the vCPU's thread. QEMU: its other threads. "
+    "Guest: in no exit. Exits: KVM, and QEMU on the vCPU's thread, but where that halts. Halting: "
+    "KVM's polling for the next interrupt, going to sleep, and back. QEMU: its other threads. "
     "Rest: the link partner's end, the host's own work, idleness."
 )
 

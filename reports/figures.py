@@ -30,6 +30,7 @@ from reports.frames import Run, is_idle, metric_of
 WIDTH = 4.6  # inches
 _PACED = ("udp", "latency")  # workloads that pause between packets
 _REASONS_SHOWN = 8
+_HALTING = "halting"
 _SUBTITLE_CHARACTERS = 64  # in one line
 _LEGEND_CHARACTERS = 66  # what a line of the legend holds, 6 of them for each entry's key
 _GROUNDS: dict[Grounds, str] = {
@@ -140,13 +141,14 @@ def exits_per_packet(data: Data) -> Made:
 
 
 def exit_time_share(data: Data) -> Made:
-    """Time spent in exits as a share of the window, stacked by reason."""
+    """CPU time spent in exits as a share of the vCPUs' time, stacked by reason; halting apart."""
     return _stacked(
         data,
         "exit-time-share",
-        "Time in VM exits by reason, % of the window",
+        "CPU time in VM exits by reason, % of the vCPUs' time",
         "exit_time_share",
         "share",
+        apart="halt_time_share",
     )
 
 
@@ -238,8 +240,11 @@ def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]
     return figure, Drawn(name, title, caption)
 
 
-def _stacked(data: Data, name: str, title: str, metric: str, column: str) -> Made:
-    """Bars as long as the path's figure, divided by the reasons' shares of all that was counted."""
+def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart: str = "") -> Made:
+    """Bars as long as the path's figure, divided by the reasons' shares of all that was counted.
+
+    Behind them, if there is a metric `apart`, what idle exits have of it.
+    """
     panels = [w for w in data.run.workloads if w != IDLE and _has(data.boots, w, metric)]
     if not panels:
         return None
@@ -247,7 +252,8 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str) -> Mad
     totals = busy.groupby("reason")[column].sum().sort_values(ascending=False)
     ranked = [str(reason) for reason in totals[totals > 0].index]
     shown = ranked if len(ranked) <= _REASONS_SHOWN else ranked[: _REASONS_SHOWN - 1]
-    colours = style.reason_colours(data_reasons(data)) | {"other": style.OTHER}
+    colours = style.reason_colours(data_reasons(data))
+    colours |= {"other": style.OTHER, _HALTING: style.HALTING}
     rows = [_paths_with(data, workload, metric) for workload in panels]
     figure = _figure(title, _subtitle(data, metric), [len(paths) for paths in rows], legend=2)
     for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
@@ -257,15 +263,27 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str) -> Mad
             sums = {str(r): float(v) for r, v in here.groupby("reason")[column].sum().items()}
             parts = {reason: sums.get(reason, 0.0) for reason in shown}
             parts["other"] = sum(sums.values()) - sum(parts.values())
-            _bar(axes, y, stats.estimate(values).value, parts, colours)
+            length = stats.estimate(values).value
+            _bar(axes, y, length, parts, colours)
+            if apart and (idle := _boots(data.boots, path, workload, apart)):
+                halted = stats.estimate(idle).value
+                axes.barh(y, halted, 0.62, length, color=style.HALTING, edgecolor="white")
             _dots(axes, values, y, style.INK)
         _rows(axes, workload, paths)
-    names = [*shown, "other"] if len(shown) < len(ranked) else shown
+    names = [*shown, "other"] if len(shown) < len(ranked) else list(shown)
+    if apart:
+        names.append(_HALTING)
     _legend(figure, ([Patch(color=colours[n]) for n in names], names))
+    idle_exits = (
+        "Yellow, behind that and not in it: what halting (HLT, MWAIT) takes on a CPU, i.e. polling "
+        "for the next interrupt, going to sleep, and back. Left out"
+        if apart
+        else "Idle exits (HLT, MWAIT) are left out, and so"
+    )
     caption = (
         "A bar is as long as the path's estimate over boots and divided by each reason's share; "
-        "dots: the boots' totals. Idle exits (HLT, MWAIT) are left out, and so are paths whose "
-        "exits were not counted, such as one without a guest."
+        f"dots: the boots' totals. {idle_exits} are paths whose exits were not counted, such as "
+        "one without a guest."
     )
     return figure, Drawn(name, title, caption)
 

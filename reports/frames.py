@@ -32,10 +32,18 @@ MEASUREMENT_COLUMNS = (
 )  # fmt: skip
 EXIT_COLUMNS = (
     "run", "path", "workload", "boot", "trial", "reason", "count", "time_ns", "window_ns",
-    "packets", "variant",
+    "packets", "variant", "cpu_ns", "vcpus_ns",
 )  # fmt: skip
 
 _CSV_ROWS = 50_000  # at a time
+
+_IRQS = {
+    "irqs_per_packet": "irq.device",
+    "timer_irqs_per_packet": "irq.timer",
+    "ipis_per_packet": "irq.ipi",
+}
+"""Metric -> counter."""
+
 _BITS_PER_GBIT = 8 / 1e9  # Gbit in a byte
 _NS_PER_US = 1000
 
@@ -111,6 +119,11 @@ def watched_ns(trial: TrialRecord) -> int:
     return trial.window_ns + trial.wider_ns
 
 
+def is_guest(trial: TrialRecord) -> bool:
+    """Does its traffic end in a guest, and not on the host itself?"""
+    return "cpu.vcpu_ns" in trial.counters
+
+
 def is_idle(reason: str) -> bool:
     """Does an exit of this reason mean that the guest had nothing to do?"""
     return reason.lower() in IDLE_REASONS
@@ -124,24 +137,26 @@ def values_of(trial: TrialRecord) -> dict[str, float]:
     return {**trial.metrics, **dict(_exit_ratios(trial)), **dict(_cpu_ratios(trial))}
 
 
-def exit_cpu_ns(trial: TrialRecord) -> int | None:
-    """CPU time of the vCPU threads outside of the guest: what KVM and QEMU did for them.
-
-    Less than the time from exit to entry, which also holds waiting for a CPU, and the host's
-    own interrupts.
+def exit_cpu_ns(trial: TrialRecord, *, idle: bool) -> int | None:
+    """CPU time of the vCPU threads in exits, i.e. what KVM, QEMU, and interrupts of the host that
+    came meanwhile, took: in those of a guest that had nothing to do, polling for an end of that
+    included, or in the others. None if it was not counted.
     """
-    if not {"cpu.vcpu_ns", "cpu.guest_ns"} <= trial.counters.keys():
+    found = [e.cpu_ns for e in trial.exits or () if is_idle(e.reason) == idle]
+    if trial.exits is None or "vcpus.window_ns" not in trial.counters or None in found:
         return None
-    return max(0, trial.counters["cpu.vcpu_ns"] - trial.counters["cpu.guest_ns"])
+    return sum(ns for ns in found if ns is not None)
 
 
 def _exit_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
     if trial.exits is None or trial.window_ns <= 0:
         return
     busy = [exit_ for exit_ in trial.exits if not is_idle(exit_.reason)]
-    count, time_ns = _counts(busy), exit_cpu_ns(trial)
-    if time_ns is not None:
-        yield "exit_time_share", 100 * time_ns / watched_ns(trial)
+    count = _counts(busy)
+    spent = {"exit": exit_cpu_ns(trial, idle=False), "halt": exit_cpu_ns(trial, idle=True)}
+    for name, time_ns in spent.items():
+        if time_ns is not None:
+            yield f"{name}_time_share", 100 * time_ns / trial.counters["vcpus.window_ns"]
     if trial.workload == IDLE:
         yield "exits_per_s", count * NS_PER_S / watched_ns(trial)
         return
@@ -149,15 +164,17 @@ def _exit_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
         mmio = _counts([e for e in busy if e.reason.lower() in MMIO_REASONS])
         yield "exits_per_packet", count / packets
         yield "mmio_exits_per_packet", mmio / packets
-        if time_ns is not None:
-            yield "exit_time_per_packet", time_ns / _NS_PER_US / packets
+        for name, time_ns in spent.items():
+            if time_ns is not None:
+                yield f"{name}_time_per_packet", time_ns / _NS_PER_US / packets
     if octets := _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes"):
         yield "exits_per_mib", count * MIB / octets
 
 
 def _cpu_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
     counters = trial.counters
-    if total := counters.get("guest.cpu_total_ns"):
+    total = counters.get("guest.cpu_total_ns")
+    if total and is_guest(trial) and trial.guest_wider_ns is not None:
         yield "guest_cpu", 100 * counters.get("guest.cpu_busy_ns", 0) / total
     if trial.workload == IDLE:
         return
@@ -168,14 +185,19 @@ def _cpu_ratios(trial: TrialRecord) -> Iterator[tuple[str, float]]:
     packets = packets_of(trial)
     if not packets:
         return
-    if "irq.guest" in counters:
-        yield "irqs_per_packet", counters["irq.guest"] / packets
+    for metric, kind in _IRQS.items():
+        # Timers and IPIs of a machine that is not a guest are not the path's.
+        if kind in counters and (metric == "irqs_per_packet" or is_guest(trial)):
+            yield metric, counters[kind] / packets
     for name in ("guest", "vhost", "qemu"):
         if (spent := counters.get(f"cpu.{name}_ns")) is not None:
             yield f"{name}_time_per_packet", spent / _NS_PER_US / packets
-    if trial.clock == "virtual" and busy is not None:  # such a lab has one CPU
-        rest = max(0, watched_ns(trial) - busy)
-        yield "rest_time_per_packet", rest / _NS_PER_US / packets
+    in_exits = [exit_cpu_ns(trial, idle=idle) for idle in (False, True)]
+    known = _sum_of(trial, "cpu.guest_ns", "cpu.vhost_ns", "cpu.qemu_ns")
+    if trial.clock == "virtual" and known is not None and None not in in_exits:
+        # Such a lab has one CPU, so nothing goes on beside the rest.
+        rest = watched_ns(trial) - known - sum(ns for ns in in_exits if ns is not None)
+        yield "rest_time_per_packet", max(0, rest) / _NS_PER_US / packets
 
 
 def measurements(run: Run) -> pd.DataFrame:
@@ -207,15 +229,22 @@ def exits(run: Run) -> pd.DataFrame:
     reasons = _union((), (e.reason for _, found in counted for e in found))
     rows = _Rows([trial for trial, _ in counted], [len(reasons)] * len(counted))
     totals = [total for _, found in counted for total in _by_reason(found, reasons).values()]
-    packets = pd.array([packets_of(trial) for trial in rows.trials], dtype="Int64")
+
+    def known(values: Sequence[int | None]) -> pd.api.extensions.ExtensionArray:
+        return pd.array(values, dtype="Int64")
+
+    packets = known([packets_of(trial) for trial in rows.trials])
+    vcpus = known([trial.counters.get("vcpus.window_ns") for trial in rows.trials])
     columns = {
         **rows.texts("run", "path", "workload", "variant"),
         **rows.numbers("boot", "trial"),
         "reason": _categories(reasons * len(counted)),
-        "count": np.array([count for count, _ in totals], dtype=np.int64),
-        "time_ns": np.array([time_ns for _, time_ns in totals], dtype=np.int64),
+        "count": np.array([count for count, _, _ in totals], dtype=np.int64),
+        "time_ns": np.array([time_ns for _, time_ns, _ in totals], dtype=np.int64),
         "window_ns": rows.repeated([watched_ns(trial) for trial in rows.trials]),
         "packets": packets.repeat(len(reasons)),
+        "cpu_ns": known([cpu_ns for _, _, cpu_ns in totals]),
+        "vcpus_ns": vcpus.repeat(len(reasons)),
     }
     return pd.DataFrame(columns, columns=list(EXIT_COLUMNS))
 
@@ -256,12 +285,14 @@ def per_boot(measured: pd.DataFrame) -> pd.DataFrame:
 
 def exits_per_boot(counted: pd.DataFrame) -> pd.DataFrame:
     """Per boot and reason, the median over trials. Columns: path, workload, reason, boot,
-    per_packet (exits), us_per_packet, share (per cent of the window)."""
+    per_packet (exits), and of their time on a CPU, NaN if that was not counted, us_per_packet and
+    share (per cent of the vCPUs' time)."""
     frame = counted[counted["workload"] != IDLE].copy()
     packets = frame["packets"].astype("float64").where(lambda n: n > 0)
     frame["per_packet"] = frame["count"] / packets
-    frame["us_per_packet"] = frame["time_ns"] / _NS_PER_US / packets
-    frame["share"] = 100 * frame["time_ns"] / frame["window_ns"]
+    spent = frame["cpu_ns"].astype("float64")
+    frame["us_per_packet"] = spent / _NS_PER_US / packets
+    frame["share"] = 100 * spent / frame["vcpus_ns"].astype("float64")
     keys = ["path", "workload", "reason", "boot"]
     columns = ["per_packet", "us_per_packet", "share"]
     return _medians(frame, keys, columns)
@@ -311,11 +342,16 @@ def _categories(words: Sequence[str]) -> pd.Categorical[str]:
     return pd.Categorical.from_codes(codes, pd.Index(known, dtype="str"))
 
 
-def _by_reason(found: Sequence[ExitCount], reasons: Sequence[str]) -> dict[str, tuple[int, int]]:
-    totals = dict.fromkeys(reasons, (0, 0))
+def _by_reason(
+    found: Sequence[ExitCount], reasons: Sequence[str]
+) -> dict[str, tuple[int, int, int | None]]:
+    """Count, time and CPU time; the last is None where the trial's exits do not have it."""
+    zero = 0 if all(exit_.cpu_ns is not None for exit_ in found) else None
+    totals: dict[str, tuple[int, int, int | None]] = dict.fromkeys(reasons, (0, 0, zero))
     for exit_ in found:
-        count, time_ns = totals[exit_.reason]
-        totals[exit_.reason] = (count + exit_.count, time_ns + exit_.time_ns)
+        count, time_ns, cpu_ns = totals[exit_.reason]
+        more = None if cpu_ns is None or exit_.cpu_ns is None else cpu_ns + exit_.cpu_ns
+        totals[exit_.reason] = (count + exit_.count, time_ns + exit_.time_ns, more)
     return totals
 
 

@@ -42,8 +42,9 @@ _SPARE = (
     "#332288", "#117733", "#aa4499", "#999933", "#882255", "#44aa99", "#e69f00", "#cc79a7",
     "#0072b2", "#d55e00", "#009e73", "#56b4e9",
 )  # fmt: skip
-PARTS = ("#009e73", "#d55e00", "#0072b2", "#e69f00", "#d5d5d5")
-"""Guest, exits, vhost, QEMU, the rest."""
+HALTING = "#f0e442"
+PARTS = ("#009e73", "#d55e00", HALTING, "#0072b2", "#e69f00", "#d5d5d5")
+"""Guest, exits, halting, vhost, QEMU, the rest."""
 OTHER = "#b8b8b8"
 _MARKERS = "oDsv^PX*<>"
 

@@ -106,7 +106,7 @@ def by_workload(run: Run, found: Estimates) -> list[Table]:
 
 
 def exits_by_reason(run: Run, exits: pd.DataFrame) -> list[Table]:
-    """Per workload, a row a reason: exits per packet, and below it their time per packet."""
+    """Per workload, a row a reason: exits per packet, and below it their CPU time per packet."""
     tables = []
     for workload in (w for w in run.workloads if w != IDLE):
         here = exits[(exits["workload"] == workload) & exits["per_packet"].notna()]
@@ -263,8 +263,9 @@ def _reason_cell(exits: pd.DataFrame, path: str, reason: str) -> Cell:
     if rows.empty:
         return Cell(_ABSENT, kind="absent")
     count = stats.hodges_lehmann([float(v) for v in rows["per_packet"]])
-    time = stats.hodges_lehmann([float(v) for v in rows["us_per_packet"]])
-    return Cell(style.number(count), f"{style.number(time)} {style.unit('us')}")
+    times = [float(v) for v in rows["us_per_packet"].dropna()]
+    spent = f"{style.number(stats.hodges_lehmann(times))} {style.unit('us')}" if times else ""
+    return Cell(style.number(count), spent)
 
 
 def _held(results: Sequence[bool] | None) -> Cell:

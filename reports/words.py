@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.units import METRICS, Fidelity, Grounds
 from reports import stats, style
 from reports.compare import is_vf
-from reports.frames import Run
+from reports.frames import Run, is_guest
 from reports.stats import Estimate
 from reports.tables import Estimates
 
@@ -86,7 +86,7 @@ def headline(run: Run, found: Estimates) -> str:
 
 def lead(run: Run, found: Estimates) -> list[str]:
     """What qualifies the headline: device accesses, the number of boots, gaps."""
-    notes = [*_mmio_notes(run, found), *_boots_note(found), *_apart_note(run)]
+    notes = [*_mmio_notes(run, found), *_boots_note(found), *_apart_note(run), *_guest_note(run)]
     if run.info.missing:
         names = ", ".join(m.path for m in run.info.missing)
         notes.append(f"Not available on this host: {names}.")
@@ -186,6 +186,24 @@ def _apart_note(run: Run) -> list[str]:
         "interrupts were counted from just before the traffic until just after it, "
         f"{statistics.median(wider):.0f} ms longer than it took (median, at most {wider[-1]:.0f} "
         "ms): they hold what the guest does idle in that time, which its idle baseline tells."
+    ]
+
+
+def _guest_note(run: Run) -> list[str]:
+    """By how much what the guest counts itself is wider than the traffic."""
+    guests = [t for t in run.counted if is_guest(t)]
+    if not guests:
+        return []
+    wider = sorted(t.guest_wider_ns / 1e6 for t in guests if t.guest_wider_ns is not None)
+    if len(wider) < len(guests):
+        return [
+            "The guest's CPU use and interrupts are left out: the version that measured read them "
+            "before and after the window, by how much is not known."
+        ]
+    unit = "virtual ms" if run.info.clock == "virtual" else "ms"
+    return [
+        "The guest's own counters (CPU use, interrupts) were read at the window's edges, together "
+        f"at most {statistics.median(wider):.2g} {unit} wider (median; at most {wider[-1]:.2g})."
     ]
 
 

@@ -1,10 +1,11 @@
 """Exits per reason with their handling time, counted in the kernel for one guest's vCPU threads.
 
-Two BPF programs time every exit, from kvm_exit to the next kvm_entry of the same thread
-(`loader.py` holds them and puts them in). Their counts only grow, and read as text like any other
-counter: a window reads them at its edges, and nothing is switched while it is open. So those exits
-count that ended inside the window; of one that was going on at an edge, the time inside counts. No
-reader runs meanwhile; `make bench-accounting` measures what it costs.
+Three BPF programs time every exit, from kvm_exit to the next kvm_entry of the same thread, and how
+much of that the thread was on a CPU (`loader.py` holds them and puts them in). Their counts only
+grow, and read as text like any other counter: a window reads them at its edges, and nothing is
+switched while it is open. So those exits count that ended inside the window; of one that was going
+on at an edge, the time inside counts. No reader runs meanwhile; `make bench-accounting` measures
+what it costs.
 """
 
 from __future__ import annotations
@@ -144,9 +145,10 @@ def _probe(accounting: Accounting, isa: Isa, reasons: Reasons) -> Probe:
         opening = edge(result.before, result.opened_ns)
         closing = edge(result.after, result.opened_ns + result.window_ns)
         exits = exits_between(opening, closing, isa, reasons)
-        vcpu_time = len(opening.vcpus) * result.window_ns
-        in_guest = vcpu_time - sum(each.time_ns for each in exits)
-        return Reading({"cpu.guest_ns": in_guest}, exits)
+        vcpus_ns = len(opening.vcpus) * result.window_ns
+        away = closing.away_in_guest - opening.away_in_guest
+        in_guest = vcpus_ns - sum(each.time_ns for each in exits) - away
+        return Reading({"vcpus.window_ns": vcpus_ns, "cpu.guest_ns": in_guest}, exits)
 
     return Probe("exits", parse, read=(accounting.counts,))
 

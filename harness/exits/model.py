@@ -27,8 +27,8 @@ VMX_REASON = 0xFFFF
 _WORD = 0xFFFFFFFF
 _PRINT = re.compile(r"__print_(symbolic|flags)\(")
 _PAIR = re.compile(r'\{\s*([^,{}]+?)\s*,\s*"([^"]*)"\s*\}')
-_BUCKET = re.compile(r"(-?\d+): \{(\d+),(\d+),?\}")
-_VCPU = re.compile(r"(\d+),(\d+),(\d+),")
+_BUCKET = re.compile(r"(\d+): \{(\d+),(\d+),(\d+),?\}")
+_VCPU = re.compile(r"(\d+),(\d+),(\d+),(\d+),(\d+),(\d+),")
 _VCPUS = re.compile(rf"0: \{{((?:{_VCPU.pattern})+)\}}")
 _ID = re.compile(r"^ID: (\d+)$", re.MULTILINE)
 _REASON_FIELD = re.compile(r"\sexit_reason;\s*offset:(\d+);\s*size:4;")
@@ -83,20 +83,41 @@ def parse_event(text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Bucket:
-    """Exits of one code and their summed handling time."""
+    """Exits of one code by one vCPU; their summed time, and how much of it on a CPU (ns)."""
 
-    count: int
-    time_ns: int
+    count: int = 0
+    time_ns: int = 0
+    cpu_ns: int = 0
 
 
 @dataclass(frozen=True)
 class Vcpu:
-    """What a vCPU thread is at: an exit of code `reason` since `since` (ns), or, with 0, the
-    guest; and how many of its exits have ended."""
+    """What a vCPU thread is at, as loader.py notes it (VCPU there), times in ns."""
 
-    since: int
+    since: int  # an exit of code `reason` began then; 0: it is in the guest
     reason: int
-    ended: int
+    ended: int  # exits so far
+    out: int = 0  # it left its CPU then; 0: it is known to be back
+    away: int = 0  # off its CPU before that, in this exit
+    guest_away: int = 0  # off its CPU while in no exit, in sum
+
+    def going_on(self, at_ns: int) -> Bucket:
+        """The exit that goes on, as far as it had come by then."""
+        time = max(at_ns - self.since, 0)
+        return Bucket(0, time, min(max(time - self._away(at_ns), 0), time))
+
+    def away_in_guest(self, at_ns: int) -> int:
+        """Time off its CPU in no exit, by then."""
+        return self.guest_away + (0 if self.since else self._away(at_ns))
+
+    def _away(self, at_ns: int) -> int:
+        """Whether it came back since it left is only seen at its next entry or switch. So if it is
+        back at that moment, what it did since then counts as away."""
+        return self.away + (max(at_ns - self.out, 0) if self.out else 0)
+
+
+Exits = Mapping[tuple[int, int], Bucket]
+"""By vCPU, counted from 0, and code."""
 
 
 def parse_vcpus(text: str) -> tuple[Vcpu, ...]:
@@ -108,8 +129,8 @@ def parse_vcpus(text: str) -> tuple[Vcpu, ...]:
     return tuple(Vcpu(*map(int, each.groups())) for each in _VCPU.finditer(found[1]))
 
 
-def parse_counts(text: str) -> dict[int, Bucket]:
-    """Buckets by exit code, from the kernel's print of the map that loader.py pins.
+def parse_counts(text: str) -> dict[tuple[int, int], Bucket]:
+    """Buckets by vCPU and exit code, from the kernel's print of the map that loader.py pins.
 
     Raises LabError if a line is not understood: the kernel does not promise this format.
     """
@@ -118,8 +139,8 @@ def parse_counts(text: str) -> dict[int, Bucket]:
         found = _BUCKET.fullmatch(line)
         if found is None:
             raise LabError(f"not a line of exit counts: {line!r}")
-        code, count, time_ns = (int(value) for value in found.groups())
-        buckets[code & _WORD] = Bucket(count, time_ns)
+        key, *values = (int(value) for value in found.groups())
+        buckets[divmod(key, 1 << 32)] = Bucket(*values)
     return buckets
 
 
@@ -147,40 +168,59 @@ class Edge:
 
     at_ns: int  # of the edge, on the host's monotonic clock
     vcpus: tuple[Vcpu, ...]
-    exits: Mapping[int, Bucket]
+    exits: Exits
 
     @property
     def going_on(self) -> dict[int, Vcpu]:
         """vCPUs, by number, with an exit that had not ended at this edge.
 
         If an exit ended between the two readings, it stands in `exits` already and still in
-        `vcpus`; the numbers then differ. What goes on since is some microseconds old.
+        `vcpus`; the vCPU's numbers then differ. What goes on since is some microseconds old.
         """
-        if sum(vcpu.ended for vcpu in self.vcpus) != sum(b.count for b in self.exits.values()):
-            return {}
-        return {number: vcpu for number, vcpu in enumerate(self.vcpus) if vcpu.since}
+        counted: Counter[int] = Counter()
+        for (number, _), bucket in self.exits.items():
+            counted[number] += bucket.count
+        return {
+            number: vcpu
+            for number, vcpu in enumerate(self.vcpus)
+            if vcpu.since and vcpu.ended == counted[number]
+        }
+
+    @property
+    def away_in_guest(self) -> int:
+        """Time of all vCPUs off their CPUs while in no exit."""
+        return sum(vcpu.away_in_guest(self.at_ns) for vcpu in self.vcpus)
 
 
 def exits_between(
     opening: Edge, closing: Edge, isa: Isa, reasons: Reasons
 ) -> tuple[ExitCount, ...]:
     """The exits that ended between two edges, and the time of all exits that lies between them;
-    by reason, sorted by name."""
-    counts: Counter[str] = Counter()
-    times: Counter[str] = Counter()
-    for code, bucket in closing.exits.items():
-        start = opening.exits.get(code, Bucket(0, 0))
+    by reason, sorted by name.
+
+    An exit that went on at the opening counts whole once it has ended, and what it had come to by
+    then is taken off again; of one that goes on at the closing what it has come to is added.
+    """
+    counts, times, spent = Counter[str](), Counter[str](), Counter[str]()
+
+    def count(code: int, bucket: Bucket, sign: int) -> None:
         name = name_of(code, isa, reasons)
-        counts[name] += bucket.count - start.count
-        times[name] += bucket.time_ns - start.time_ns
-    for number, vcpu in opening.going_on.items():
-        if closing.vcpus[number].since != vcpu.since:  # it ended, and counts whole so far
-            times[name_of(vcpu.reason, isa, reasons)] -= opening.at_ns - vcpu.since
-    for vcpu in closing.going_on.values():
-        inside = closing.at_ns - max(vcpu.since, opening.at_ns)
-        times[name_of(vcpu.reason, isa, reasons)] += max(inside, 0)
+        counts[name] += sign * bucket.count
+        times[name] += sign * bucket.time_ns
+        spent[name] += sign * bucket.cpu_ns
+
+    for edge, sign in ((closing, 1), (opening, -1)):
+        for (_, code), bucket in edge.exits.items():
+            count(code, bucket, sign)
+        for vcpu in edge.going_on.values():
+            count(vcpu.reason, vcpu.going_on(edge.at_ns), sign)
     return tuple(
-        ExitCount(reason=name, count=counts[name], time_ns=max(times[name], 0))
+        ExitCount(
+            reason=name,
+            count=counts[name],
+            time_ns=max(times[name], 0),
+            cpu_ns=max(spent[name], 0),
+        )
         for name in sorted(times)
         if counts[name] or times[name] > 0
     )

@@ -7,7 +7,9 @@ something else than proc(5) says.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import takewhile
 
 from harness.errors import LabError
 
@@ -16,6 +18,13 @@ NET_DEV = {"rx_bytes": 0, "rx_packets": 1, "tx_bytes": 8, "tx_packets": 9}
 
 STATISTICS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes")
 """Files in /sys/class/net/<interface>/statistics."""
+
+TIMER_LINES, IPI_LINES = ("LOC", "HVS"), ("RES", "CAL", "TLB")
+"""Lines of /proc/interrupts without a number: local APIC timer, Hyper-V's; rescheduling, function
+call and TLB shootdown interrupts (arch_show_interrupts in arch/x86/kernel/irq.c)."""
+
+TIMERS = ("timer", "hpet", "rtc")
+"""What the names of timers with a number begin with: the PIT's, a HPET's, the CMOS clock's."""
 
 
 def parse_net_dev(text: str, interface: str) -> dict[str, int]:
@@ -71,24 +80,55 @@ def cpu_times(texts: Mapping[str, str]) -> dict[str, tuple[str, int]]:
     return times
 
 
-def parse_interrupts(text: str, label: str = "") -> int:
-    """Sum over all CPUs of the lines of /proc/interrupts whose description has `label`.
+@dataclass(frozen=True)
+class Line:
+    """A line of /proc/interrupts: how often, by CPU, and whose. `chip` begins with what raises
+    it, such as "IR-PCI-MSIX-0000:01:00.0"; "IR-" means remapped."""
+
+    counts: tuple[int, ...]
+    chip: str
+    users: str
+
+
+def parse_interrupts(text: str) -> dict[str, Line]:
+    """All lines by what they begin with: an IRQ's number, or a word such as "LOC".
 
     The lines ERR and MIS count errors, not interrupts of a CPU, but have one column and are 0 on
-    a sane machine. With no label every line counts.
+    a sane machine.
     """
-    head, *lines = text.splitlines() or [""]
-    cpus = len(head.split())
-    total = 0
+    header, *lines = text.splitlines() or [""]
+    cpus = len(header.split())
+    found = {}
     for line in lines:
-        columns = line.split()[1:]
-        if label not in " ".join(columns[cpus:]):
-            continue
-        for column in columns[:cpus]:
-            if not column.isdecimal():
-                break
-            total += int(column)
-    return total
+        name, colon, rest = line.partition(":")
+        columns = rest.split(None, cpus + 2)
+        counts = tuple(map(int, takewhile(_counts, columns[:cpus])))
+        chip = columns[cpus] if len(columns) > cpus else ""
+        users = columns[cpus + 2] if len(columns) > cpus + 2 else ""
+        if colon and counts:
+            found[name.strip()] = Line(counts, chip, users)
+    return found
+
+
+def _counts(word: str) -> bool:
+    return word.isascii() and word.isdecimal()
+
+
+def interrupt_counts(text: str, device: Collection[str] = ()) -> dict[str, int]:
+    """/proc/interrupts summed over all CPUs, by kind: "device" for the lines of these numbers,
+    "timer" for the CPUs' own and the platform's, "ipi" for what CPUs send one another, "other" for
+    the rest. Without a number there is no "device", for a device without interrupts is unknown.
+    """
+    found = dict.fromkeys((*(("device",) if device else ()), "timer", "ipi", "other"), 0)
+    for name, line in parse_interrupts(text).items():
+        if name in device:
+            kind = "device"
+        elif name in TIMER_LINES or (name.isdecimal() and line.users.startswith(TIMERS)):
+            kind = "timer"
+        else:
+            kind = "ipi" if name in IPI_LINES else "other"
+        found[kind] += sum(line.counts)
+    return found
 
 
 def number(word: str, line: str) -> int:

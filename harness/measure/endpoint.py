@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -12,13 +12,118 @@ from harness.errors import ConfigError, LabError
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.inventory import LinkPlan
-from harness.measure.counters import parse_interrupts, parse_net_dev, parse_retransmitted
+from harness.measure.counters import interrupt_counts, parse_net_dev, parse_retransmitted
+from harness.measure.window import Probe, Reading, WindowResult
 from harness.netdev import interface_with, parse_links, parse_offloads
 from harness.paths.base import NicAttachment
+from harness.qemu.argv import EDGES_PORT
 
-FILES = ("/proc/net/dev", "/proc/net/snmp", "/proc/stat", "/proc/interrupts")
+PROC = ("/proc/1/net/dev", "/proc/1/net/snmp", "/proc/stat", "/proc/interrupts")
+"""What init sees, since a window's program may run in the partner's network namespace."""
+
+NET_DEV, SNMP, STAT, INTERRUPTS = PROC
 USER_HZ = 100  # ticks per second of /proc/stat on every x86 Linux (include/asm-generic/param.h)
 _TICK_NS = 1_000_000_000 // USER_HZ
+
+READ = r"""
+for port in /sys/class/virtio-ports/*; do
+    read -r name <"$port/name" && [ "$name" = "$1" ] && exec 3<>"/dev/${port##*/}" && break
+done
+shift
+: >&3 || exit 1
+for edge in 0 1 2; do
+    # An end of file: the window's program is not there yet.
+    until read -r told <&3; do sleep 0.02; done
+    texts="$texts$edge
+$(grep -H '' $* 2>/dev/null)
+"
+    echo >&3
+done
+echo "$texts"
+"""
+"""In the guest: each time that a line comes through the port named $1, read the files $2..., which
+may be patterns, and answer with a line. Nothing is told of them before the third, and the first
+reading, before the window, is only there to have all that is needed in memory."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """The interface whose counters are read, and those of the machine it is in.
+
+    `device` is the directory in sysfs of its PCI function.
+    """
+
+    interface: str
+    device: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """What is read at each edge; one component of a path may be "*"."""
+        return (*PROC, f"{self.device}/irq", f"{self.device}/msi_irqs/*")
+
+    def between(self, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int]:
+        """By how much each counter grew; LabError if a file was not there at both edges."""
+        opening, closing = self.absolute(before), self.absolute(after)
+        return {key: closing[key] - opening[key] for key in closing if key in opening}
+
+    def absolute(self, texts: Mapping[str, str]) -> dict[str, int]:
+        """Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.cpu_busy_ns,
+        guest.cpu_total_ns, irq.{device,timer,ipi,other}; LabError if a file is not there."""
+        if lacking := [name for name in PROC if name not in texts]:
+            raise LabError(f"{', '.join(lacking)} could not be read at both edges of the window")
+        net = parse_net_dev(texts[NET_DEV], self.interface)
+        irqs = interrupt_counts(texts[INTERRUPTS], self._numbers(texts))
+        return {
+            **{f"guest.{key}": value for key, value in net.items()},
+            **_cpu_counters(texts[STAT].splitlines()),
+            "guest.retransmitted": parse_retransmitted(texts[SNMP]),
+            **{f"irq.{kind}": count for kind, count in irqs.items()},
+        }
+
+    def _numbers(self, texts: Mapping[str, str]) -> set[str]:
+        """The device's interrupts: MSI-X or MSI, else INTx, whose line others may share
+        (Documentation/ABI/testing/sysfs-bus-pci)."""
+        vectors = f"{self.device}/msi_irqs/"
+        numbers = {path.removeprefix(vectors) for path in texts if path.startswith(vectors)}
+        line = texts.get(f"{self.device}/irq", "0").strip()
+        return numbers or ({line} if line != "0" else set())
+
+    def probe(self) -> Probe:
+        """Reads the counters at a window's edges, on the machine itself."""
+
+        def parse(result: WindowResult) -> Reading:
+            return Reading(self.between(result.before, result.after))
+
+        return Probe("endpoint", parse, read=self.files)
+
+
+@dataclass(frozen=True)
+class GuestReader:
+    """Reads a guest's counters when a window's edges come, as its program tells through a port of
+    the guest: no frame and no command is needed for it, and nothing of ours is at work between.
+
+    It is told before all else at the opening and after all else at the closing.
+    """
+
+    guest: Guest
+    counted: Counted
+
+    @property
+    def socket(self) -> str:
+        """On the host, for WindowSpec.tell."""
+        return self.guest.process.files.edges
+
+    @contextmanager
+    def ready(self) -> Iterator[Callable[[], dict[str, int]]]:
+        """While the context lasts one window may tell it of its edges; after that the function
+        gives what the counters grew by. It raises LabError if they were not read twice."""
+        argv = ("sh", "-c", READ, "sh", EDGES_PORT, *self.counted.files)
+        with self.guest.host.spawn(argv) as reader:
+            yield lambda: self.counted.between(*_parse_read(reader.wait(ANSWER).checked().text))
+
+
+ANSWER = 20.0
+"""Seconds for the end of the guest's reader, once it has answered twice."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +151,12 @@ class Endpoint:
                 remedy="choose paths whose driver has interrupt moderation, such as sriov",
             )
 
-    def snapshot(self) -> dict[str, int]:
-        """Counters of the endpoint, absolute; see `parse_snapshot`. One command."""
-        text = self.host.run(("grep", "", *FILES)).text
-        return parse_snapshot(text, self.interface)
+    def counted(self) -> Counted:
+        """What is to be read of it at the edges of a window."""
+        link = f"/sys/class/net/{self.interface}/device"
+        device = self.host.run(("readlink", "-f", link)).text.strip()
+        above, name = posixpath.split(device)
+        return Counted(self.interface, above if name.startswith("virtio") else device)
 
 
 @contextmanager
@@ -77,25 +184,21 @@ def endpoint(
         yield Endpoint(host, interface, attachment, posixpath.basename(link), offloads, guest)
 
 
-def parse_snapshot(text: str, interface: str) -> dict[str, int]:
-    """Absolute counters from `grep "" FILES`, which puts "FILE:" before every line.
-
-    Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.cpu_busy_ns,
-    guest.cpu_total_ns, irq.guest.
-    """
-    files: dict[str, list[str]] = {name: [] for name in FILES}
+def _parse_read(text: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """What was read at the first and at the second edge, by file, from the output of READ."""
+    edges: dict[str, dict[str, list[str]]] = {"1": {}, "2": {}}
+    files: dict[str, list[str]] = {}
     for line in text.splitlines():
-        for name in FILES:
-            if line.startswith(f"{name}:"):
-                files[name].append(line.removeprefix(f"{name}:"))
-    texts = {name: "\n".join(lines) for name, lines in files.items()}
-    net = parse_net_dev(texts["/proc/net/dev"], interface)
-    return {
-        **{f"guest.{key}": value for key, value in net.items()},
-        **_cpu_counters(files["/proc/stat"]),
-        "guest.retransmitted": parse_retransmitted(texts["/proc/net/snmp"]),
-        "irq.guest": parse_interrupts(texts["/proc/interrupts"]),
-    }
+        # Other paths, those of devices, have colons of their own, and their texts have none.
+        name = next((name for name in PROC if line.startswith(f"{name}:")), line.rpartition(":")[0])
+        if name:
+            files.setdefault(name, []).append(line.removeprefix(f"{name}:"))
+        else:
+            files = edges.get(line, {})
+    before, after = (
+        {name: "\n".join(lines) for name, lines in edge.items()} for edge in edges.values()
+    )
+    return before, after
 
 
 def _cpu_counters(lines: list[str]) -> dict[str, int]:

@@ -19,6 +19,10 @@ from harness.qemu.config import GuestConfig
 
 Section = dict[str, str]
 
+HALT_POLL = "/sys/module/kvm/parameters/halt_poll_ns"
+"""How long KVM waits on the CPU for a halted vCPU's next interrupt before it sleeps, at most
+(Documentation/virt/kvm/halt-polling.rst). QEMU sets no limit of its own for a VM."""
+
 _OFFLOADS = (
     "rx-checksumming",
     "tx-checksumming",
@@ -51,7 +55,10 @@ def _masked(command: str) -> str:
 def describe_host(host: Host) -> Section:
     """The host that carries the guests."""
     version = _command(host, ("qemu-system-x86_64", "--version")).partition("\n")[0]
-    return {**describe_machine(host), "QEMU": version}
+    polling = _text(host, HALT_POLL)
+    if polling.isdecimal():
+        polling += " ns" if int(polling) else " ns: none"
+    return {**describe_machine(host), "QEMU": version, "KVM's halt polling, at most": polling}
 
 
 def describe_machine(host: Host) -> Section:

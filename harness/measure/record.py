@@ -29,6 +29,7 @@ class ExitCount(msgspec.Struct, frozen=True, kw_only=True):
     reason: str  # as the host's kernel names it, e.g. "npf", "EPT_MISCONFIG", "hlt"
     count: int
     time_ns: int  # from kvm_exit to the next kvm_entry, summed
+    cpu_ns: int | None = None  # of that, on a CPU; None: not counted by the version that wrote it
 
 
 class WireSample(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -68,6 +69,10 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     wider_ns: int = 0
     """How much longer than the traffic's window the host under test was watched, whose exits, CPU
     time, interrupts and interface then hold that too: its link partner is on another host."""
+    guest_wider_ns: int | None = None
+    """At most how much longer than the traffic's window the counters guest.* and irq.device,
+    irq.timer, irq.ipi, irq.other were watched; None: by how much is not known, for the version
+    that wrote it read them by commands, before the window and after it."""
     valid: bool
     reasons: tuple[str, ...] = ()  # why it is not valid, in words
     metrics: dict[str, float] = {}  # by names of harness.units.METRICS, in their units
@@ -79,8 +84,12 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     guest.retransmitted partner.retransmitted: TCP segments that either sent again
     host.{rx,tx}_{packets,bytes}: the PF's interface on the host
     cpu.vcpu_ns cpu.vhost_ns cpu.qemu_ns: CPU time of the threads on the host
-    cpu.guest_ns: the vCPUs' time in the guest, i.e. in no exit
-    guest.cpu_busy_ns guest.cpu_total_ns; irq.guest irq.host: interrupts"""
+    vcpus.window_ns: the vCPUs' number times the time that they were watched
+    cpu.guest_ns: of that, their time in the guest, i.e. in no exit
+    guest.cpu_busy_ns guest.cpu_total_ns: of all CPUs where the traffic ends
+    irq.device irq.timer irq.ipi irq.other: interrupts there: the interface's own, timers, what
+    CPUs send one another, the rest. irq.guest: all of them, in records of before
+    irq.host: all of the host"""
     rtt_ns: tuple[int, ...] = ()  # every round trip, in order of sending; latency only
     wire: tuple[WireSample, ...] = ()  # of workloads of a fixed size
     lost: int = 0  # probes without an answer; latency only

@@ -18,7 +18,7 @@ from harness.guest.boot import Guest, boot
 from harness.host.base import Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal
-from harness.measure.endpoint import Endpoint, endpoint
+from harness.measure.endpoint import Endpoint, GuestReader, endpoint
 from harness.measure.plan import Visit
 from harness.measure.proof import prove
 from harness.measure.record import IDLE, TUNING, Proof, RunInfo, TrialRecord
@@ -33,7 +33,7 @@ from harness.measure.window import (
 from harness.measure.wire import rates
 from harness.partner import Partner
 from harness.paths import select
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.qemu.config import GuestConfig
 from harness.store import RunStore
 from harness.tuning.run import Tuning
@@ -115,12 +115,10 @@ class Station:
 
     def _measure(self, workload: Workload) -> _Measured:
         command = workload.command(self._target())
-        before = self.endpoint.snapshot()
         watched = self.watch.over(command)
-        after = self.endpoint.snapshot()
         window, reading = watched.window, watched.reading
         outcome = workload.parse(window.stdout, window.stderr, window.returncode)
-        counters = {key: after[key] - before[key] for key in after} | reading.counters
+        counters = reading.counters
         steady = rates(reading.wire, outcome, counters)
         if command.sample_s and not steady and not outcome.error:
             few = f"no rate: {len(reading.wire)} samples of the wire, {command.sample_s:g} s apart"
@@ -156,6 +154,7 @@ class Station:
             draft,
             window_ns=measured.watched.window.window_ns,
             wider_ns=measured.watched.wider_ns,
+            guest_wider_ns=measured.watched.guest_wider_ns,
             valid=not reasons,
             reasons=tuple(reasons),
             metrics=outcome.metrics | measured.rates,
@@ -239,7 +238,7 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
             _remember(bench, bench.tuning.settle(visit.place, setup.guest.cpus))
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
-        watch = stack.enter_context(_watch(bench, attachment, guest))
+        watch = stack.enter_context(_watch(bench, end))
         yield Station(bench, visit, end, watch)
 
 
@@ -259,16 +258,20 @@ def _remember(bench: Bench, seen: Mapping[str, str]) -> None:
 
 
 @contextmanager
-def _watch(bench: Bench, attachment: NicAttachment, guest: Guest | None) -> Iterator[Watch]:
+def _watch(bench: Bench, end: Endpoint) -> Iterator[Watch]:
     """What is read at the edges of every window of this boot."""
+    guest, counted = end.guest, end.counted()
     far = (partner_probe(bench.partner.interface), retransmits_probe())
     near = [interrupts_probe()]
-    if attachment.host_interface:
-        near.append(host_interface_probe(attachment.host_interface))
+    if end.attachment.host_interface:
+        near.append(host_interface_probe(end.attachment.host_interface))
+    if guest is None:
+        near.append(counted.probe())
     with ExitStack() as stack:
         if guest is not None:
             vhost = guest.process.vhost_threads()
             near.append(threads_probe(guest.qemu_pid, vhost_threads=vhost))
             if bench.accounting:
                 near.append(stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)))
-        yield Watch(bench.host, bench.partner, tuple(near), far)
+        reader = None if guest is None else GuestReader(guest, counted)
+        yield Watch(bench.host, bench.partner, tuple(near), far, reader)

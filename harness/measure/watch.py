@@ -7,9 +7,11 @@ under test opens just before that and closes just after.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from harness.errors import LabError
 from harness.host.base import Host
+from harness.measure.endpoint import GuestReader
 from harness.measure.window import (
     OVERHEAD_S,
     Command,
@@ -24,6 +26,9 @@ from harness.measure.window import (
 )
 from harness.partner import Partner
 
+Told = tuple[tuple[int, int], ...]
+"""As in WindowResult."""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -33,38 +38,51 @@ class Watched:
     reading: Reading
     wider_ns: int = 0
     """How much longer the host under test was watched than the traffic's window lasted."""
+    guest_wider_ns: int = 0
+    """At most how much longer the counters were that are read where the traffic ends."""
 
 
 @dataclass(frozen=True)
 class Watch:
     """What is read at the edges of every window: by `near` of the host under test, by `far` in the
-    partner's namespace."""
+    partner's namespace, by `reader` in the guest."""
 
     host: Host
     partner: Partner
     near: tuple[Probe, ...]
     far: tuple[Probe, ...]
+    reader: GuestReader | None = None
 
     def over(self, command: Command) -> Watched:
-        """Run a workload's command beside the partner's port. Raises as `run_window` does."""
-        if self.partner.host is self.host:
-            return self._one_window(command)
-        return self._two_windows(command)
+        """Run a workload's command beside the partner's port. Raises as `run_window` does, and
+        LabError if the guest did not read its counters."""
+        run = self._one_window if self.partner.host is self.host else self._two_windows
+        if self.reader is None:
+            watched, _ = run(command, "")
+            return watched
+        with self.reader.ready() as grown:
+            watched, told = run(command, self.reader.socket)
+            reading = merge((watched.reading, Reading(grown())))
+        if len(told) != 2:
+            raise LabError(f"{self.reader.guest.name} did not read its counters at both edges")
+        wider = told[1][1] - told[0][0] - watched.window.window_ns
+        return replace(watched, reading=reading, guest_wider_ns=wider)
 
-    def _one_window(self, command: Command) -> Watched:
+    def _one_window(self, command: Command, tell: str) -> tuple[Watched, Told]:
         probe = combine((*self.far, *self.near))
-        window = self._traffic(command, probe)
-        return Watched(window, probe.parse(window))
+        window = self._traffic(command, probe, tell)
+        return Watched(window, probe.parse(window)), window.told
 
-    def _two_windows(self, command: Command) -> Watched:
+    def _two_windows(self, command: Command, tell: str) -> tuple[Watched, Told]:
         near, far = combine(self.near), combine(self.far)
         limit = command.timeout + 2 * OVERHEAD_S  # longer than the window within may take
-        with held_window(self.host, near.read, limit=limit) as close:
-            window = self._traffic(command, far)
+        with held_window(self.host, near.read, limit=limit, tell=tell) as close:
+            window = self._traffic(command, far, "")
             around = close()
         reading = merge((far.parse(window), near.parse(around)))
-        return Watched(window, reading, around.window_ns - window.window_ns)
+        wider = around.window_ns - window.window_ns
+        return Watched(window, reading, wider, guest_wider_ns=wider), around.told
 
-    def _traffic(self, command: Command, probe: Probe) -> WindowResult:
-        spec = WindowSpec.of(command, (probe,))
+    def _traffic(self, command: Command, probe: Probe, tell: str) -> WindowResult:
+        spec = WindowSpec.of(command, (probe,), tell)
         return run_window(self.partner.host, spec, netns=self.partner.netns)

@@ -25,8 +25,8 @@ from harness.host.program import PYTHON, last_words
 from harness.measure.counters import (
     STATISTICS,
     cpu_times,
+    interrupt_counts,
     number,
-    parse_interrupts,
     parse_net_dev,
     parse_retransmitted,
 )
@@ -79,6 +79,9 @@ class WindowResult:
     process that died."""
     samples: tuple[tuple[int, Mapping[str, str]], ...] = ()
     """Nanoseconds since the opening, and the texts of `WindowSpec.watch` at that moment."""
+    told: tuple[tuple[int, int], ...] = ()
+    """When `WindowSpec.tell` was told of the opening and of the closing, and when it had answered,
+    on the host's monotonic clock; of the closing there is nothing if it did not answer."""
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,12 @@ class WindowSpec:
     read: tuple[str, ...] = ()
     watch: tuple[str, ...] = ()
     every: float = 0.0
+    tell: str = ""
+    """A unix socket on the host behind which somebody reads counters when told of an edge."""
 
     @classmethod
-    def of(cls, command: Command, probes: Iterable[Probe] = ()) -> WindowSpec:
-        """A workload's command, watched by `probes`."""
+    def of(cls, command: Command, probes: Iterable[Probe] = (), tell: str = "") -> WindowSpec:
+        """A workload's command, watched by `probes`, and by who is at `tell`."""
         probe = combine(probes)
         return cls(
             argv=command.argv,
@@ -125,6 +130,7 @@ class WindowSpec:
             read=probe.read,
             watch=probe.watch,
             every=command.sample_s,
+            tell=tell,
         )
 
 
@@ -132,8 +138,9 @@ def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> Win
     """Run one window on `host`, in the network namespace `netns` of it (None: its own).
 
     Returns even if the command failed or had to be killed: that is the workload's to judge.
-    Raises LabError if the window could not be opened, be it that the command did not start or
-    that it ended before its handshake; HostUnreachable and DeadlineExpired as Host.run does.
+    Raises LabError if the window could not be opened, be it that the command did not start, that
+    it ended before its handshake, or that who was told to read did not; HostUnreachable and
+    DeadlineExpired as Host.run does.
     """
     # nsenter, for `ip netns exec` would mount another /sys: no bpffs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
@@ -144,7 +151,7 @@ def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> Win
 
 @contextmanager
 def held_window(
-    host: Host, read: tuple[str, ...], *, limit: float
+    host: Host, read: tuple[str, ...], *, limit: float, tell: str = ""
 ) -> Iterator[Callable[[], WindowResult]]:
     """A window on `host` beside something elsewhere: open when the context begins, closed by the
     function that it gives, which returns the result.
@@ -153,7 +160,7 @@ def held_window(
     also ends with the connection, and after `limit` seconds anyhow. Raises LabError if it does not
     open, and the function if it was closed before; both raise as Host.spawn and Process.wait do.
     """
-    spec = WindowSpec((), timeout=limit, read=read)
+    spec = WindowSpec((), timeout=limit, read=read, tell=tell)
     with host.spawn((*PYTHON, "-c", _program(spec))) as agent:
 
         def opened() -> bool:
@@ -196,6 +203,7 @@ class _Answer(msgspec.Struct):
     opened_ns: int
     window_ns: int
     started_ns: int
+    told: tuple[tuple[int, int], ...]
     rc: int | None
     stdout: str
     stderr: str
@@ -227,6 +235,7 @@ def _decode(host: str, text: bytes) -> WindowResult:
         timed_out=answer.timed_out,
         vanished=answer.vanished,
         samples=answer.samples,
+        told=answer.told,
     )
 
 
@@ -341,20 +350,16 @@ def threads_probe(qemu_pid: int, *, vhost_threads: tuple[int, ...] = ()) -> Prob
     return Probe("threads", parse, read=files)
 
 
-def interrupts_probe(*labels: str) -> Probe:
-    """irq.host: interrupts of all kinds on all CPUs of the host; and irq.<label> for each of
-    `labels`: the lines of /proc/interrupts that mention it (a BDF, a driver's queue)."""
+def interrupts_probe() -> Probe:
+    """irq.host: interrupts of all kinds on all CPUs of the host."""
     path = "/proc/interrupts"
 
     def parse(result: WindowResult) -> Reading:
-        before, after = _text(result.before, path), _text(result.after, path)
-        keys = {"irq.host": "", **{f"irq.{label}": label for label in labels}}
-        return Reading(
-            {
-                key: parse_interrupts(after, label) - parse_interrupts(before, label)
-                for key, label in keys.items()
-            }
+        before, after = (
+            sum(interrupt_counts(_text(texts, path)).values())
+            for texts in (result.before, result.after)
         )
+        return Reading({"irq.host": after - before})
 
     return Probe("interrupts", parse, read=(path,))
 

@@ -13,6 +13,9 @@ the specification, a dict:
     timeout    seconds the command may take, start-up included
     watch      paths, read again and again while the window is open
     every      seconds between two such readings; 0: none
+    tell       a unix socket with somebody behind it who reads counters elsewhere: told by an empty
+               line at the start, before anything is read at the opening, and after everything at
+               the closing; each time it is waited for until one comes back. "": nobody
 
 The answer is one Python literal, the last line on stdout, a dict; `Answer` lists its keys.
 
@@ -30,10 +33,12 @@ import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from _socket import socket as _Socket
     from collections.abc import Callable
 
 FOREVER = 3600.0  # seconds, longer than any window
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL for the command
+ANSWER = 20.0  # seconds for who is told of an edge; a guest that is emulated may take some
 OPEN = "open\n"
 READY = b"ready\n"
 GO = b"go\n"
@@ -42,6 +47,10 @@ ENDING = {_signal.SIGTERM: "SIGTERM", _signal.SIGHUP: "SIGHUP", _signal.SIGINT: 
 
 class Stopped(Exception):
     """A signal asked this program to end."""
+
+
+class Deaf(Exception):
+    """Who is told of the edges does not hear."""
 
 
 class Answer:
@@ -59,6 +68,7 @@ class Answer:
         self.opened_ns = 0  # by the monotonic clock
         self.window_ns = 0
         self.started_ns = 0  # of the opening, since 1970-01-01 UTC
+        self.told: list[tuple[int, int]] = []  # when `tell` was told of each edge, and answered
         self.rc: int | None = None
         self.stdout = ""
         self.stderr = ""
@@ -202,9 +212,40 @@ class Window:
         self.spec = spec
         self.answer = Answer()
         self.next_sample = 0.0
+        self.listener: _Socket | None = None
+
+    def connect(self) -> None:
+        """Reach who is to be told of the edges, and see that they answer."""
+        if not self.spec["tell"]:
+            return
+        import _socket  # what `socket` wraps, which costs as much as the rest of the start-up
+
+        listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
+        listener.settimeout(ANSWER)
+        try:
+            listener.connect(self.spec["tell"])
+        except OSError as error:
+            raise Deaf(error) from None
+        self.listener = listener
+        self.tell()
+        self.answer.told.clear()
+
+    def tell(self) -> None:
+        """Have those read who read elsewhere, and wait until they say that they have."""
+        if self.listener is None:
+            return
+        asked = time.monotonic_ns()
+        try:
+            self.listener.sendall(b"\n")
+            if not self.listener.recv(16):
+                raise Deaf("its end is closed")
+        except OSError as error:
+            raise Deaf(error) from None
+        self.answer.told.append((asked, time.monotonic_ns()))
 
     def open(self) -> None:
         answer = self.answer
+        self.tell()
         answer.before = read_all(self.spec["read"], answer.vanished)
         answer.opened = True
         answer.started_ns = time.time_ns()
@@ -230,6 +271,10 @@ class Window:
             answer.window_ns = time.monotonic_ns() - self.answer.opened_ns
         answer.after = read_all(self.spec["read"][::-1], [])
         answer.vanished += [path for path in answer.before if path not in answer.after]
+        try:  # noqa: SIM105 - contextlib is one more import
+            self.tell()
+        except Deaf:  # it died in the window, of which the rest is told
+            pass
 
     def hold(self) -> None:
         """Open the window and keep it open until a signal comes, at most until the time is up."""
@@ -282,6 +327,7 @@ def main(spec: dict) -> None:  # type: ignore[type-arg]
     window = Window(spec)
     try:
         try:
+            window.connect()
             if spec["argv"]:
                 window.run()
             else:
@@ -290,6 +336,8 @@ def main(spec: dict) -> None:  # type: ignore[type-arg]
             ignore_signals()
     except Stopped as reason:
         window.answer.errors.append(f"stopped by {reason}")
+    except Deaf as why:
+        window.answer.errors.append(f"{spec['tell']} was told to read, and did not: {why}")
     finally:
         window.close()
     print(ascii(vars(window.answer)), flush=True)

@@ -16,6 +16,9 @@ MEMORY = "ram0"
 """The id of a guest's memory where it is not QEMU's own choice."""
 
 AGENT_PORT = "org.qemu.guest_agent.0"
+EDGES_PORT = "nicproof.edges.0"
+"""By what goes through it a guest learns of the edges of a window (harness.measure.endpoint)."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,47}")
 
 
@@ -42,6 +45,10 @@ class GuestFiles:
     @property
     def agent(self) -> str:
         return f"{self.directory}/agent.sock"
+
+    @property
+    def edges(self) -> str:
+        return f"{self.directory}/edges.sock"
 
     @property
     def serial(self) -> str:
@@ -127,6 +134,8 @@ def _channels(files: GuestFiles) -> Iterator[str]:
     yield from ("-chardev", f"socket,id=qmp,path={files.qmp},server=on,wait=off")
     yield from ("-mon", "chardev=qmp,mode=control")
     yield from ("-chardev", f"socket,id=agent,path={files.agent},server=on,wait=off")
-    # Each port is two queues that the guest must set up; 0 is taken by consoles, 1 is ours.
-    yield from ("-device", "virtio-serial-pci,max_ports=2")
+    yield from ("-chardev", f"socket,id=edges,path={files.edges},server=on,wait=off")
+    # Each port is two queues that the guest must set up; 0 is taken by consoles, 1 and 2 are ours.
+    yield from ("-device", "virtio-serial-pci,max_ports=3")
     yield from ("-device", f"virtserialport,chardev=agent,name={AGENT_PORT}")
+    yield from ("-device", f"virtserialport,chardev=edges,name={EDGES_PORT}")

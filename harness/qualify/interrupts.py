@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
 from harness.host.base import Host
+from harness.measure.counters import Line, parse_interrupts
 from harness.pci.device import ROOT
 
 Kind = Literal["MSI-X", "MSI", "INTx"]
@@ -21,34 +21,15 @@ exit 0
 """irq and msi_irqs: Documentation/ABI/testing/sysfs-bus-pci. With MSI the first is MSI's too."""
 
 
-@dataclass(frozen=True)
-class Line:
-    """A line of /proc/interrupts: how often, by CPU, and whose. `chip` begins with what raises
-    it, such as "IR-PCI-MSIX-0000:01:00.0"; "IR-" means remapped."""
-
-    counts: tuple[int, ...]
-    chip: str
-    users: str
-
-
-def parse_interrupts(text: str) -> dict[int, Line]:
+def numbered(text: str) -> dict[int, Line]:
     """IRQ number -> its line; the lines of no number (NMI, LOC, ...) are passed over."""
-    header, *lines = text.splitlines()
-    cpus = len(header.split())
-    found = {}
-    for line in lines:
-        number, _, rest = line.partition(":")
-        fields = rest.split(None, cpus + 2)
-        if number.strip().isdigit() and len(fields) > cpus:
-            counts = tuple(map(int, fields[:cpus]))
-            chip, users = fields[cpus], fields[-1] if len(fields) > cpus + 2 else ""
-            found[int(number)] = Line(counts, chip, users)
-    return found
+    lines = parse_interrupts(text)
+    return {int(name): line for name, line in lines.items() if name.isdecimal() and line.chip}
 
 
 def interrupts(host: Host) -> dict[int, Line]:
     """All of a machine's interrupts, as they are counted now."""
-    return parse_interrupts(host.read("/proc/interrupts").decode())
+    return numbered(host.read("/proc/interrupts").decode())
 
 
 def vectors(host: Host, bdf: str) -> dict[int, Kind]:

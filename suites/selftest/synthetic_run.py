@@ -160,7 +160,8 @@ def _trial(
     return TrialRecord(
         run="synthetic-test-data", index=0, fidelity=fidelity, host="lab",
         nic="82576 0000:01:00.0", path=path, workload=workload, block=block, boot=block,
-        trial=trial, warmup=warmup, started=_STARTED, window_ns=window_ns, valid=True,
+        trial=trial, warmup=warmup, started=_STARTED, window_ns=window_ns, guest_wider_ns=4_000_000,
+        valid=True,
         metrics=metrics, rtt_ns=rtts,
         exits=exits,
         counters={
@@ -211,8 +212,8 @@ def _exits(
         count = int(random.poisson(per_packet * packets * rate * busy[reason]))
         time_ns = int(count * _EXIT_NS[reason] * random.lognormal(0, 0.05))
         if count:  # the kernel's histogram has no line for what did not happen
-            found.append(ExitCount(reason=reason, count=count, time_ns=time_ns))
-    return (*found, ExitCount(reason="hlt", count=1500, time_ns=900_000_000))
+            found.append(ExitCount(reason=reason, count=count, time_ns=time_ns, cpu_ns=time_ns))
+    return (*found, ExitCount(reason="hlt", count=1500, time_ns=900_000_000, cpu_ns=30_000_000))
 
 
 def _cpu(
@@ -223,11 +224,12 @@ def _cpu(
     exits: tuple[ExitCount, ...],
 ) -> dict[str, int]:
     used = int(window_ns * character.cpu * random.uniform(0.9, 1.0))
-    handling = sum(exit_.time_ns for exit_ in exits if exit_.reason != "hlt")
+    handling = sum(exit_.cpu_ns or 0 for exit_ in exits)
     return {
-        "cpu.vcpu_ns": used + handling, "cpu.guest_ns": used,
+        "vcpus.window_ns": window_ns, "cpu.vcpu_ns": used + handling, "cpu.guest_ns": used,
         "cpu.vhost_ns": used // 4, "cpu.qemu_ns": used // 6,
-        "guest.cpu_busy_ns": used, "guest.cpu_total_ns": window_ns, "irq.guest": packets // 7,
+        "guest.cpu_busy_ns": used, "guest.cpu_total_ns": window_ns,
+        "irq.device": packets // 7, "irq.timer": 300, "irq.ipi": 0, "irq.other": 2,
     }  # fmt: skip
 
 

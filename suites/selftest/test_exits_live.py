@@ -21,11 +21,13 @@ from harness.measure.window import (
     Probe,
     Reading,
     WindowSpec,
+    combine,
     interrupts_probe,
     run_window,
     threads_probe,
 )
 from harness.qemu.config import GuestConfig
+from harness.units import NS_PER_S
 from harness.workloads.latency import Latency, measure_floor
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -109,6 +111,50 @@ def test_several_vcpus_are_counted_together(lab: Lab, quiet: Guest, busy: Guest)
     reading = exits.parse(result)
     assert io_exits(reading.exits) > 20
     assert 0 < reading.counters["cpu.guest_ns"] < 2 * result.window_ns
+
+
+SWITCH_NS = 4_000
+"""What the scheduler charges a thread for each time it comes and goes, before or after the trace
+event of the switch; in virtual time some 2 us."""
+
+TICK_NS = 4_000_000
+"""A running thread's schedstat is as old as its last tick, at most 1 s / CONFIG_HZ (250)."""
+
+
+def test_time_on_a_cpu_by_reason_is_what_the_scheduler_charges(
+    lab: Lab, quiet: Guest, busy: Guest
+) -> None:
+    """Asleep nearly all the time, or busy beside a process that wants the CPU as well: then the
+    vCPU is preempted, in exits, and what it waits is in their time and not in their CPU time."""
+    spin = "timeout 0.6 taskset -c 0 sh -c 'while :; do :; done'; sleep 0.2"
+    rival = Command(("sh", "-c", spin))
+    for guest in (quiet, busy):
+        for tid in guest.vcpu_tids:
+            lab.host.run(("taskset", "-p", "-c", "0", str(tid)))
+        threads = threads_probe(guest.qemu_pid)
+        with exit_accounting(lab.host, guest.vcpu_tids) as exits:
+            both = combine((threads, exits))
+            reading = both.parse(run_window(lab.host, WindowSpec.of(rival, (both,))))
+        counters, found = reading.counters, reading.exits or ()
+        spent = [each.cpu_ns for each in found if each.cpu_ns is not None]
+        assert len(spent) == len(found)
+        assert all(0 <= cpu <= each.time_ns for cpu, each in zip(spent, found, strict=True))
+        total = sum(spent) + counters["cpu.guest_ns"]
+        bound = SWITCH_NS * sum(each.count for each in found) + 2 * TICK_NS
+        assert abs(total - counters["cpu.vcpu_ns"]) <= 0.02 * counters["cpu.vcpu_ns"] + bound
+        elapsed = sum(each.time_ns for each in found) + counters["cpu.guest_ns"]
+        assert elapsed <= counters["vcpus.window_ns"]
+    # Of the CPU both had their part.
+    assert elapsed - total > NS_PER_S / 10
+
+
+def test_a_guest_that_halts_spends_next_to_nothing_on_it(lab: Lab, quiet: Guest) -> None:
+    """What was painted as exits of other reasons, though nearly all of it is sleep."""
+    with exit_accounting(lab.host, quiet.vcpu_tids) as exits:
+        reading = exits.parse(run_window(lab.host, wait(2.0, exits)))
+    (halt,) = (each for each in reading.exits or () if each.reason.lower() == "hlt")
+    assert halt.cpu_ns is not None
+    assert halt.cpu_ns < 0.3 * halt.time_ns
 
 
 def test_a_kernel_that_refuses_is_quoted(lab: Lab, quiet: Guest) -> None:

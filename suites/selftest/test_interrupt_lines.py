@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from harness.qualify.interrupts import Line, parse_interrupts
+from harness.measure.counters import Line
+from harness.qualify.interrupts import numbered
 
 HOST = """\
            CPU0       
@@ -18,7 +19,7 @@ ERR:          0
 
 
 def test_lines_by_number_with_chip_and_users() -> None:
-    found = parse_interrupts(HOST)
+    found = numbered(HOST)
     assert sorted(found) == [0, 24, 25, 32, 33]
     assert found[33] == Line((32,), "IR-PCI-MSIX-0000:01:00.0", "eth1-rx-0")
     assert found[25].users == "PCIe PME, aerdrv"

@@ -17,6 +17,7 @@ from harness.journal import Journal, restore
 from harness.lab.base import Lab
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
+from harness.measure.window import Command
 from harness.netdev import Rings, rings
 from harness.partner import partner
 from harness.paths.base import NetworkPath, PathOptions
@@ -99,6 +100,33 @@ def test_a_guest_killed_in_mid_trial_is_an_error_and_its_trial_is_kept(bench: Be
     last = bench.store.trials()[-1]
     assert (last.path, last.workload, last.valid) == ("sriov", "tcp-tx", False)
     assert "the rig failed" in last.reasons[0]
+
+
+AROUND = """
+ping -q -c 20 -i 0.01 "$1" >/dev/null
+echo ready
+read -r go
+ping -q -c 5 -i 0.01 "$1"
+"""
+"""Twenty round trips before the window, five in it."""
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("path", ["sriov", "native"])
+def test_the_endpoints_own_counters_cover_the_window(path: str, bench: Bench) -> None:
+    """Also its interrupts: those of the NIC, and of nothing else."""
+    with station(bench, Visit(0, path, 0)) as place:
+        argv = ("sh", "-c", AROUND, "sh", bench.link.guest_ip)
+        found = place.watch.over(Command(argv, handshake=True))
+        again = place.watch.over(Command(argv, handshake=True))
+    for each in (found, again):
+        seen = each.reading.counters
+        assert each.window.returncode == 0
+        # Beside the round trips there is an address that is asked for, at most.
+        assert 5 <= seen["guest.rx_packets"] <= 10
+        assert seen["partner.tx_packets"] == seen["guest.rx_packets"]
+        assert 1 <= seen["irq.device"] <= 40
+        assert (path == "native") == (each.guest_wider_ns == 0)
 
 
 def test_a_path_there_is_not_is_refused_with_the_names_there_are() -> None:

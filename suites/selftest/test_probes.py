@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harness.errors import LabError
 from harness.measure.counters import (
+    interrupt_counts,
     parse_cpu_time,
-    parse_interrupts,
     parse_net_dev,
     thread_role,
 )
@@ -142,18 +142,18 @@ def test_schedstat_is_a_number_or_a_laberror(text: str) -> None:
         assert parse_cpu_time(text) >= 0
 
 
-def test_interrupts_are_summed_over_cpus_and_lines() -> None:
-    text = (
-        "           CPU0       CPU1\n"
-        "  0:        120          1  IR-IO-APIC   2-edge      timer\n"
-        " 28:        652          3  IR-PCI-MSIX-0000:00:01.0   1-edge      virtio0-req.0\n"
-        "LOC:      10000      20000   Local timer interrupts\n"
-        "ERR:          0\n"
-    )
-    assert parse_interrupts(text) == 120 + 1 + 652 + 3 + 30000
-    assert parse_interrupts(text, "virtio0") == 655
-    assert parse_interrupts(text, "0000:00:01.0") == 655
-    assert parse_interrupts(text, "ixgbe") == 0
+def test_interrupts_are_told_by_kind_and_summed_over_cpus() -> None:
+    device = {"30", "31", "32"}
+    assert interrupt_counts(INTERRUPTS, device) == {
+        "device": 873 + 957,
+        "timer": 120 + 1 + 549244 + 540753,  # the PIT, the CMOS clock, the local APICs
+        "ipi": 3693 + 3950 + 26525 + 24341 + 16 + 22,
+        "other": 9 + 5 + 144 + 709 + 556 + 6 + 6,
+    }
+
+
+def test_without_its_numbers_nothing_is_said_of_a_device() -> None:
+    assert interrupt_counts(INTERRUPTS).keys() == {"timer", "ipi", "other"}
 
 
 def test_the_captured_interrupts_add_up() -> None:
@@ -161,23 +161,22 @@ def test_the_captured_interrupts_add_up() -> None:
     for line in INTERRUPTS.splitlines()[1:]:
         for word in line.split(":", 1)[1].split()[:2]:
             numbers += int(word) if word.isdigit() else 0
-    assert parse_interrupts(INTERRUPTS) == numbers > 10_000
+    assert sum(interrupt_counts(INTERRUPTS).values()) == numbers > 10_000
 
 
 @given(st.text(), st.text())
-def test_any_text_has_a_sum(text: str, label: str) -> None:
-    assert parse_interrupts(text, label) >= 0
+def test_any_text_has_a_sum(text: str, number: str) -> None:
+    assert all(count >= 0 for count in interrupt_counts(text, {number}).values())
 
 
-def test_a_device_line_gets_a_counter_of_its_own() -> None:
+def test_all_of_a_hosts_interrupts_are_one_counter() -> None:
     path = "/proc/interrupts"
     head = "      CPU0\n"
     result = window(
         {path: f"{head} 28:  5  virtio0-req.0\n 29:  7  nvme\n"},
         {path: f"{head} 28:  9  virtio0-req.0\n 29:  8  nvme\n"},
     )
-    counters = interrupts_probe("virtio0").parse(result).counters
-    assert counters == {"irq.host": 5, "irq.virtio0": 4}
+    assert interrupts_probe().parse(result).counters == {"irq.host": 5}
 
 
 def test_a_file_that_is_gone_is_named() -> None:

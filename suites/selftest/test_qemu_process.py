@@ -52,8 +52,10 @@ qemu-system-x86_64
 -chardev socket,id=qmp,path=/run/nicproof/b1-virtio/qmp.sock,server=on,wait=off
 -mon chardev=qmp,mode=control
 -chardev socket,id=agent,path=/run/nicproof/b1-virtio/agent.sock,server=on,wait=off
--device virtio-serial-pci,max_ports=2
+-chardev socket,id=edges,path=/run/nicproof/b1-virtio/edges.sock,server=on,wait=off
+-device virtio-serial-pci,max_ports=3
 -device virtserialport,chardev=agent,name=org.qemu.guest_agent.0
+-device virtserialport,chardev=edges,name=nicproof.edges.0
 -netdev tap,id=n0,fd=3,vhost=on
 -device virtio-net-pci,netdev=n0
 -daemonize

@@ -17,24 +17,27 @@ from suites.selftest.synthetic_run import make_run, write_run
 
 
 def trial(**changes: object) -> TrialRecord:
-    """A window of one second: 1000 frames, 2 MiB on the wire, 500 exits and some HLT."""
+    """A window of one second of two vCPUs: 1000 frames, 2 MiB on the wire, 500 exits and HLT."""
     base = TrialRecord(
         run="r", index=0, fidelity="nested-tcg", host="lab", nic="82576", path="e1000e",
         workload="tcp-tx", block=0, boot=0, trial=0, started="2026-01-01T00:00:00Z",
         window_ns=1_000_000_000, valid=True,
         exits=(
-            ExitCount(reason="npf", count=300, time_ns=30_000_000),
-            ExitCount(reason="EPT_MISCONFIG", count=100, time_ns=10_000_000),
-            ExitCount(reason="msr", count=100, time_ns=10_000_000),
-            ExitCount(reason="HLT", count=7_000, time_ns=900_000_000),
+            ExitCount(reason="npf", count=300, time_ns=80_000_000, cpu_ns=30_000_000),
+            ExitCount(reason="EPT_MISCONFIG", count=100, time_ns=10_000_000, cpu_ns=10_000_000),
+            ExitCount(reason="msr", count=100, time_ns=10_000_000, cpu_ns=10_000_000),
+            ExitCount(reason="HLT", count=7_000, time_ns=1_150_000_000, cpu_ns=80_000_000),
         ),
         counters={
             "partner.rx_packets": 900, "partner.tx_packets": 100,
             "partner.rx_bytes": 2 << 20, "partner.tx_bytes": 0,
-            "cpu.vcpu_ns": 600_000_000, "cpu.guest_ns": 550_000_000,
+            "vcpus.window_ns": 2_000_000_000,
+            "cpu.vcpu_ns": 680_000_000, "cpu.guest_ns": 550_000_000,
             "cpu.vhost_ns": 200_000_000, "cpu.qemu_ns": 100_000_000,
-            "guest.cpu_busy_ns": 250, "guest.cpu_total_ns": 1000, "irq.guest": 50,
+            "guest.cpu_busy_ns": 250, "guest.cpu_total_ns": 1000,
+            "irq.device": 50, "irq.timer": 400, "irq.ipi": 30, "irq.other": 7,
         },
+        guest_wider_ns=1_000_000,
     )  # fmt: skip
     return msgspec.structs.replace(base, **changes)
 
@@ -52,10 +55,14 @@ def test_ratios_of_a_trial() -> None:
             "mmio_exits_per_packet": 0.4,
             "exits_per_mib": 250.0,
             "exit_time_per_packet": 50.0,  # us
-            "exit_time_share": 5.0,  # %
-            "cpu_per_gbit": 0.9 / (2 * 2**20 * 8 / 1e9),
+            "exit_time_share": 2.5,  # % of both vCPUs
+            "halt_time_per_packet": 80.0,  # polling
+            "halt_time_share": 4.0,
+            "cpu_per_gbit": 0.98 / (2 * 2**20 * 8 / 1e9),
             "guest_cpu": 25.0,
             "irqs_per_packet": 0.05,
+            "timer_irqs_per_packet": 0.4,
+            "ipis_per_packet": 0.03,
             "guest_time_per_packet": 550.0,
             "vhost_time_per_packet": 200.0,
             "qemu_time_per_packet": 100.0,
@@ -75,7 +82,34 @@ def test_by_the_virtual_clock_the_parts_of_a_packets_time_are_the_window() -> No
 
 def test_idle_exits_are_no_overhead() -> None:
     busy = tuple(e for e in trial().exits or () if e.reason != "HLT")
-    assert frames.values_of(trial()) == frames.values_of(trial(exits=busy))
+    halting = {"halt_time_per_packet": 80.0, "halt_time_share": 4.0}
+    without = frames.values_of(trial(exits=busy)) | halting
+    assert frames.values_of(trial()) == pytest.approx(without)
+
+
+def test_a_record_of_before_has_no_time_in_exits_and_no_interrupts_of_the_device() -> None:
+    """It knew the time of HLT only in sum with the others', interrupts of all devices, and read
+    the guest's counters at some moment before the window and some after."""
+    old = tuple(msgspec.structs.replace(e, cpu_ns=None) for e in trial().exits or ())
+    gone = ("vcpus.window_ns", "irq.device", "irq.timer", "irq.ipi", "irq.other")
+    counters = {k: v for k, v in trial().counters.items() if k not in gone} | {"irq.guest": 487}
+    changes = {"exits": old, "counters": counters, "guest_wider_ns": None, "clock": "virtual"}
+    record = trial(**changes)
+    values = frames.values_of(record)
+    kept = {"exits_per_packet", "mmio_exits_per_packet", "exits_per_mib", "cpu_per_gbit"}
+    parts = {f"{name}_time_per_packet" for name in ("guest", "vhost", "qemu")}
+    assert values.keys() == kept | parts
+    frame = frames.exits(run_of(record))
+    assert frame["cpu_ns"].isna().all() and frame["time_ns"].sum() == 1_250_000_000
+    boots = frames.exits_per_boot(frame)
+    assert boots["share"].isna().all() and (boots["per_packet"] > 0).all()
+
+
+def test_cpu_use_timers_and_ipis_of_a_host_are_not_the_paths() -> None:
+    """With native the counters are the host's, with all that runs there."""
+    counters = {k: v for k, v in trial().counters.items() if not k.startswith(("cpu.", "vcpus."))}
+    values = frames.values_of(trial(path="native", exits=None, counters=counters))
+    assert values == {"irqs_per_packet": 0.05}
 
 
 def test_an_idle_window_has_exits_per_second_and_nothing_per_packet() -> None:
@@ -131,10 +165,10 @@ def test_warm_ups_and_invalid_trials_stay_out_of_a_boots_value() -> None:
 
 
 def test_a_reason_of_one_trial_is_a_zero_row_in_the_others() -> None:
-    other = trial(path="sriov", exits=(ExitCount(reason="io", count=2, time_ns=5),))
+    other = trial(path="sriov", exits=(ExitCount(reason="io", count=2, time_ns=5, cpu_ns=4),))
     counted = frames.exits(run_of(trial(), other))
     zero = counted[(counted["path"] == "sriov") & (counted["reason"] == "npf")]
-    assert zero["count"].tolist() == [0]
+    assert (zero["count"].tolist(), zero["cpu_ns"].tolist()) == ([0], [0])
     assert zero["packets"].tolist() == [1000]
 
 
@@ -153,7 +187,10 @@ def test_exported_files_have_the_agreed_columns(tmp_path: Path) -> None:
     assert invalid and all("differ by 14 %" in row["reason"] for row in invalid)
     with (tmp_path / "exits.csv").open() as file:
         head = file.readline().strip()
-    assert head == "run,path,workload,boot,trial,reason,count,time_ns,window_ns,packets,variant"
+    assert head == (
+        "run,path,workload,boot,trial,reason,count,time_ns,window_ns,packets,variant,cpu_ns,"
+        "vcpus_ns"
+    )
     lines = (tmp_path / "trials.jsonl").read_text().splitlines()
     assert [msgspec.json.decode(line, type=TrialRecord) for line in lines] == list(records)
     assert json.loads(lines[0])["index"] == 0

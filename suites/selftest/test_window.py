@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -252,3 +256,77 @@ def test_in_a_namespace_its_interfaces_are_seen_and_the_hosts_sysfs_stays() -> N
     dev = inside.before["/proc/self/net/dev"]
     assert [line.split(":")[0].strip() for line in dev.splitlines()[2:]] == ["lo"]
     assert inside.stdout == outside.stdout
+
+
+@contextmanager
+def reader(answers: int, log: Path) -> Iterator[str]:
+    """Somebody at a socket who writes into `log` that it was told, and answers so many times."""
+
+    def serve() -> None:
+        connection, _ = server.accept()
+        with connection:
+            for _ in range(answers):
+                if not connection.recv(1):
+                    return
+                with log.open("a") as file:
+                    file.write("told ")
+                connection.sendall(b"\n")
+
+    # The kernel's limit for the path of a socket is short.
+    with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX) as server:
+        path = f"{short}/tell"
+        server.bind(path)
+        server.listen()
+        with ThreadPoolExecutor() as pool:
+            served = pool.submit(serve)
+            yield path
+            served.result(timeout=30)
+
+
+def test_who_reads_elsewhere_is_told_first_at_the_opening_and_last_at_the_closing(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    log.touch()
+    with reader(3, log) as tell:
+        spec = WindowSpec(
+            python(SHAKING, log), stdin="", handshake=True, read=(str(log),), tell=tell
+        )
+        result = run_window(HOST, spec)
+    assert result.before[str(log)].split() == ["told", "up", "told"]
+    assert result.after[str(log)].split() == ["told", "up", "told", "go"]
+    assert log.read_text().split() == ["told", "up", "told", "go", "told"]
+    (asked, answered), (asked_again, answered_again) = result.told
+    closed = result.opened_ns + result.window_ns
+    assert asked < answered <= result.opened_ns < closed <= asked_again < answered_again
+
+
+def test_a_held_window_tells_of_its_edges_too(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with reader(3, log) as tell, held_window(HOST, (), limit=30, tell=tell) as close:
+        assert log.read_text().split() == ["told", "told"]
+        result = close()
+        assert log.read_text().split() == ["told", "told", "told"]
+    assert len(result.told) == 2
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+def test_without_an_answer_at_the_opening_there_is_no_window(tmp_path: Path, answers: int) -> None:
+    with (
+        reader(answers, tmp_path / "log") as tell,
+        pytest.raises(LabError, match="was told to read, and did not"),
+    ):
+        run_window(HOST, WindowSpec(("true",), tell=tell))
+
+
+def test_where_nobody_listens_there_is_no_window(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match=r"did not: .*No such file"):
+        run_window(HOST, WindowSpec(("true",), tell=str(tmp_path / "none")))
+
+
+def test_a_reader_that_dies_in_the_window_leaves_the_rest_to_be_told(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with reader(2, log) as tell:
+        result = run_window(HOST, WindowSpec(("echo", "traffic"), read=(str(log),), tell=tell))
+    assert (result.stdout, len(result.told)) == ("traffic\n", 1)
+    assert result.after
