@@ -12,9 +12,15 @@ from harness.errors import ConfigError, LabError
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.inventory import LinkPlan
-from harness.measure.counters import parse_interrupts, parse_net_dev, parse_retransmitted
+from harness.measure.counters import (
+    parse_interrupts,
+    parse_net_dev,
+    parse_retransmitted,
+    parse_udp_dropped,
+)
 from harness.netdev import interface_with, parse_links, parse_offloads
 from harness.paths.base import NicAttachment
+from harness.workloads.iperf3_version import Version, require
 
 FILES = ("/proc/net/dev", "/proc/net/snmp", "/proc/stat", "/proc/interrupts")
 USER_HZ = 100  # ticks per second of /proc/stat on every x86 Linux (include/asm-generic/param.h)
@@ -31,6 +37,7 @@ class Endpoint:
     driver: str  # what is really bound
     offloads: dict[str, bool]
     guest: Guest | None = None
+    iperf3: Version = ()  # the server's
 
     def moderate(self, usecs: int) -> None:
         """Set the interface's interrupt moderation; it ends with the guest, or with native's VF.
@@ -57,6 +64,7 @@ def endpoint(
     host: Host, attachment: NicAttachment, plan: LinkPlan, guest: Guest | None
 ) -> Iterator[Endpoint]:
     """Address the interface, wait for its carrier, start iperf3's server; all ends with it.
+    ConfigError if the machine's iperf3 is too old.
 
     A guest's configuration dies with the guest, native's with its VF.
     """
@@ -68,20 +76,22 @@ def endpoint(
     deadline.poll(lambda: parse_links(host.run(show).text)[0].carrier)
     link = host.run(("readlink", "-f", f"/sys/class/net/{interface}/device/driver")).text.strip()
     offloads = parse_offloads(host.run(("ethtool", "-k", interface)).text)
+    version = require(host.run(("iperf3", "--version")).text, host.name)
     serve = ("iperf3", "--server", "--bind", plan.guest_ip)
     with ExitStack() as stack:
         if guest is not None:
             host.run((*serve, "--daemon"))
         else:
             stack.enter_context(host.spawn(serve))
-        yield Endpoint(host, interface, attachment, posixpath.basename(link), offloads, guest)
+        driver = posixpath.basename(link)
+        yield Endpoint(host, interface, attachment, driver, offloads, guest, version)
 
 
 def parse_snapshot(text: str, interface: str) -> dict[str, int]:
     """Absolute counters from `grep "" FILES`, which puts "FILE:" before every line.
 
-    Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.cpu_busy_ns,
-    guest.cpu_total_ns, irq.guest.
+    Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.udp_dropped,
+    guest.cpu_busy_ns, guest.cpu_total_ns, irq.guest.
     """
     files: dict[str, list[str]] = {name: [] for name in FILES}
     for line in text.splitlines():
@@ -94,6 +104,7 @@ def parse_snapshot(text: str, interface: str) -> dict[str, int]:
         **{f"guest.{key}": value for key, value in net.items()},
         **_cpu_counters(files["/proc/stat"]),
         "guest.retransmitted": parse_retransmitted(texts["/proc/net/snmp"]),
+        "guest.udp_dropped": parse_udp_dropped(texts["/proc/net/snmp"]),
         "irq.guest": parse_interrupts(texts["/proc/interrupts"]),
     }
 

@@ -39,6 +39,7 @@ def test_a_snapshot_holds_the_interface_the_cpu_and_the_interrupts() -> None:
         "guest.tx_bytes": columns[8],
         "guest.tx_packets": columns[9],
         "guest.retransmitted": retransmitted(),
+        "guest.udp_dropped": 0,
         "guest.cpu_busy_ns": (user + nice + system + irq + softirq) * 10_000_000,
         "guest.cpu_total_ns": sum(ticks) * 10_000_000,
         "irq.guest": expected_interrupts(),
