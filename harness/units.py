@@ -68,6 +68,7 @@ METRICS = _table(
     Metric("rtt_p99", "RTT, p99", "us", "lower", HARDWARE),
     Metric("rtt_p999", "RTT, p99.9", "us", "lower", HARDWARE),
     Metric("rtt_max", "RTT, maximum", "us", "lower", HARDWARE),
+    Metric("behind_schedule", "Probes sent behind schedule", "%", "none", HARDWARE),
     # Derived by the report from the integers of a trial.
     Metric("exits_per_packet", "Exits per packet (HLT apart)", "exits/packet", "lower", EVERYWHERE),
     Metric("mmio_exits_per_packet", "MMIO exits per packet", "exits/packet", "lower", EVERYWHERE),

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from harness.errors import LabError
+from harness.percentiles import summarise
 from reports import figures, frames, stats, style, tables, words
 from reports.compare import Claim, judge_claims
 
@@ -132,12 +132,13 @@ def _markdown_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _round_trips(run: frames.Run) -> dict[str, dict[int, list[int]]]:
+def _round_trips(run: frames.Run) -> dict[str, dict[int, list[float]]]:
     """Path -> boot -> round trips in ns, of the trials that count."""
-    found: dict[str, dict[int, list[int]]] = {}
+    found: dict[str, dict[int, list[float]]] = {}
     for trial in run.counted:
         if trial.rtt_ns:
-            found.setdefault(trial.path, {}).setdefault(trial.boot, []).extend(trial.rtt_ns)
+            rtts = found.setdefault(trial.path, {}).setdefault(trial.boot, [])
+            rtts.extend(frames.round_trips(trial))
     return found
 
 
@@ -148,16 +149,18 @@ def _facts(run: frames.Run) -> tables.Table:
         "Blocks": f"{info.boots} asked for, {len({t.block for t in run.trials})} with trials; "
         "each path boots once in a block",
         "Paths": ", ".join(info.paths),
-        "Prober's floor": _floor(info.floor_ns),
+        "Prober's floor": _floor(info.floor_ns, info.floor_stamps),
     }
     facts |= {f"Option {name}": value for name, value in info.options.items()}
     rows = tuple((tables.Cell(name), tables.Cell(value)) for name, value in facts.items())
     return tables.Table((), rows, text=True)
 
 
-def _floor(floor_ns: Sequence[int]) -> str:
+def _floor(floor_ns: Sequence[int], stamps: str) -> str:
     if not floor_ns:
         return "not measured"
-    median, p99 = (style.number(float(v) / 1000) for v in np.percentile(floor_ns, [50, 99]))
-    us = style.unit("us")
-    return f"median {median} {us}, p99 {p99} {us}, {len(floor_ns):,} round trips over a veth pair"
+    names, us = {"rtt_p50": "median", "rtt_p99": "p99"}, style.unit("us")
+    found = summarise(floor_ns)
+    said = [f"{names[m]} {style.number(found[m])} {us}" for m in names if m in found]
+    count = f"{len(floor_ns):,} round trips over a veth pair"
+    return ", ".join((*said, f"{count} (time stamps: {stamps})" if stamps else count))

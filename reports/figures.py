@@ -23,6 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from harness.measure.record import IDLE
+from harness.percentiles import BEYOND
 from harness.units import Grounds
 from reports import explain, stats, style
 from reports.frames import Run, is_idle, metric_of
@@ -66,7 +67,7 @@ class Data:
     run: Run
     boots: pd.DataFrame  # frames.per_boot
     exits: pd.DataFrame  # frames.exits_per_boot
-    rtts: Mapping[str, Mapping[int, Sequence[int]]]  # path -> boot -> round trips, ns
+    rtts: Mapping[str, Mapping[int, Sequence[float]]]  # path -> boot -> frames.round_trips
 
 
 def draw_all(data: Data, directory: Path) -> list[Drawn]:
@@ -214,7 +215,8 @@ def latency(data: Data) -> Made:
     _legend(figure, axes.get_legend_handles_labels())
     caption = (
         "Each line gives, for a time x, the share of round trips that took at least that long. "
-        "Thick: all counted trials of a path; thin: its boots."
+        f"Thick: all counted trials of a path; thin: its boots. A line ends where {BEYOND} are "
+        "left; a probe without an answer counts as slower than the longest wait."
     )
     return figure, Drawn("latency", title, caption)
 
@@ -313,11 +315,12 @@ def _dots(axes: Axes, values: Sequence[float], y: float, colour: str) -> None:
               zorder=5)  # fmt: skip
 
 
-def _tail(axes: Axes, rtts: Sequence[int], points: int = 200, **look: Any) -> None:
-    """Share of `rtts` (ns) that are at least x, thinned to what the eye can tell apart."""
+def _tail(axes: Axes, rtts: Sequence[float], points: int = 200, **look: Any) -> None:
+    """Share of `rtts` (ns) that are at least x, thinned to what the eye can tell apart; down to the
+    share of BEYOND of them, below which it is chance."""
     data = np.sort(np.asarray(rtts, dtype=np.float64)) / 1000
     count = len(data)
-    ranks = np.unique(count - np.geomspace(count, 1, points).round().astype(int))
+    ranks = np.unique(count - np.geomspace(count, min(BEYOND, count), points).round().astype(int))
     shares = (count - ranks) / count
     marked = [int(np.abs(shares - share).argmin()) for share in (0.5, 0.1, 0.01, 0.001)]
     axes.step(data[ranks], shares, where="pre", markevery=sorted(set(marked)), **look)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,6 +16,7 @@ import pandas as pd
 
 from harness.errors import ConfigError
 from harness.measure.record import IDLE, ExitCount, RunInfo, TrialRecord
+from harness.percentiles import summarise
 from harness.store import open_run
 from harness.units import (
     IDLE_REASONS,
@@ -134,7 +136,29 @@ def values_of(trial: TrialRecord) -> dict[str, float]:
 
     A ratio whose parts were not recorded is absent, never zero.
     """
-    return {**trial.metrics, **dict(_exit_ratios(trial)), **dict(_cpu_ratios(trial))}
+    return {**measured_of(trial), **dict(_exit_ratios(trial)), **dict(_cpu_ratios(trial))}
+
+
+def measured_of(trial: TrialRecord) -> dict[str, float]:
+    """What the workload measured. Records of a prober that waited for each answer (they name an
+    interval and no schedule) hold percentiles of too few probes, without those that were lost;
+    these are made anew."""
+    if not trial.rtt_ns or "interval" not in trial.parameters:
+        return trial.metrics
+    others = {name: v for name, v in trial.metrics.items() if not name.startswith("rtt_")}
+    return others | summarise(trial.rtt_ns, trial.lost, round(timeout_us(trial) * _NS_PER_US))
+
+
+def round_trips(trial: TrialRecord) -> list[float]:
+    """Of a trial, in ns; a probe without an answer took as long as it waited, at least."""
+    waited = timeout_us(trial) * _NS_PER_US
+    return [*map(float, trial.rtt_ns), *[waited] * (trial.lost if waited < math.inf else 0)]
+
+
+def timeout_us(trial: TrialRecord) -> float:
+    """How long a probe waits for its answer, in us: what a lost one counts as; else infinity."""
+    seconds = trial.parameters.get("timeout", "") if trial.workload == "latency" else ""
+    return float(seconds) * 1e6 if seconds else math.inf
 
 
 def exit_cpu_ns(trial: TrialRecord, *, idle: bool) -> int | None:

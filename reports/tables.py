@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.measure.record import IDLE
+from harness.measure.record import IDLE, STAMPS, USER
 from harness.units import METRICS, Grounds
 from reports import stats, style
 from reports.compare import Claim, Comparison
-from reports.frames import Run, is_idle, metric_of
+from reports.frames import Run, is_idle, metric_of, timeout_us
 from reports.stats import Estimate
 
 MARKS: dict[Grounds, str] = {"silicon": "", "software": "‡", "lab": "†"}
@@ -69,9 +70,13 @@ def summary(run: Run, found: Estimates) -> Table | None:
     columns.sort(key=lambda key: run.grounds(key[1]) != "silicon")
     if not columns:
         return None
+    most = longest_wait(run)
     head = [("Path",), *(_metric_head(run, metric, workload) for workload, metric in columns)]
     rows = [
-        (Cell(path, _state(run, path)), *(_figure(found.get((path, w, m))) for w, m in columns))
+        (
+            Cell(path, _state(run, path)),
+            *(_figure(found.get((path, w, m)), m, most) for w, m in columns),
+        )
         for path in run.paths
     ]
     return Table(tuple(head), tuple(rows), note=figures_note(run, found))
@@ -88,14 +93,14 @@ def _state(run: Run, path: str) -> str:
 
 def by_workload(run: Run, found: Estimates) -> list[Table]:
     """For each workload everything that was measured: metrics down, paths across."""
-    tables = []
+    tables, most = [], longest_wait(run)
     for workload in run.workloads:
         metrics = _ordered_metrics(m for _, w, m in found if w == workload)
         paths = [p for p in run.paths if any((p, workload, m) in found for m in metrics)]
         rows = [
             (
                 Cell(_marked(run, metric), style.unit(run.unit(metric))),
-                *(_figure(found.get((path, workload, metric))) for path in paths),
+                *(_figure(found.get((path, workload, metric)), metric, most) for path in paths),
             )
             for metric in metrics
         ]
@@ -226,11 +231,24 @@ def offloads(run: Run) -> Table:
 
 
 def environment(run: Run) -> list[Table]:
+    sections = {**run.info.environment, "instruments": instruments(run)}
     return [
         Table((), tuple((Cell(k), Cell(v)) for k, v in entries.items()), title=section, text=True)
-        for section, entries in run.info.environment.items()
+        for section, entries in sections.items()
         if entries
     ]
+
+
+def instruments(run: Run) -> dict[str, str]:
+    """What measured, over all trials that count."""
+    seen: dict[str, dict[str, None]] = {}
+    for trial in run.counted:
+        for what, which in trial.instruments.items():
+            seen.setdefault(what, {})[which] = None
+    found = {what: " or ".join(each) for what, each in seen.items()}
+    if USER in seen.get(STAMPS, {}):
+        found[STAMPS] += " (the prober's own clock: 25 to 61 us more than the kernel's stamps)"
+    return found
 
 
 def figures_note(run: Run, found: Estimates) -> str:
@@ -247,14 +265,24 @@ def figures_note(run: Run, found: Estimates) -> str:
         )
     grounds = {run.grounds(metric) for _, _, metric in found}
     parts += [f"{MARKS[g]} {means}" for g, means in _MARK_MEANS.items() if g in grounds]
+    if (most := longest_wait(run)) < math.inf:
+        wait = f"{style.number(most)} {style.unit('us')}"
+        parts.append(f"A probe without an answer counts as {wait}, as long as it waited (≥).")
     parts.append(f"{_ABSENT} not measured; without a guest there are no exits to count.")
     return " ".join(parts)
 
 
-def _figure(found: Estimate | None) -> Cell:
+def longest_wait(run: Run) -> float:
+    """The shortest time in us after which a probe of this run was given up."""
+    return min((timeout_us(trial) for trial in run.counted if trial.lost), default=math.inf)
+
+
+def _figure(found: Estimate | None, metric: str, most: float) -> Cell:
     if found is None:
         return Cell(_ABSENT, kind="absent")
     value, brackets = style.spread(found)
+    if metric.startswith("rtt_") and found.value >= most:
+        value = f"≥\N{NO-BREAK SPACE}{value}"
     return Cell(value, brackets + ("*" if found.indicative else ""))
 
 

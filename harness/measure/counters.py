@@ -41,10 +41,20 @@ def parse_net_dev(text: str, interface: str) -> dict[str, int]:
 
 def parse_retransmitted(text: str) -> int:
     """TCP segments sent again, from /proc/net/snmp (proc_pid_net(5), RFC 4022 tcpRetransSegs)."""
-    rows = [line.split() for line in text.splitlines() if line.startswith("Tcp:")]
-    if len(rows) != 2 or "RetransSegs" not in rows[0]:
-        raise LabError("/proc/net/snmp has no Tcp: RetransSegs")
-    return number(rows[1][rows[0].index("RetransSegs")], rows[1][0])
+    return _snmp(text, "Tcp", "RetransSegs")
+
+
+def parse_udp_dropped(text: str) -> int:
+    """UDP datagrams that arrived and could not be handed on, from /proc/net/snmp: those for a full
+    socket among them (proc_pid_net(5), RFC 4113 udpInErrors)."""
+    return _snmp(text, "Udp", "InErrors")
+
+
+def _snmp(text: str, group: str, name: str) -> int:
+    rows = [line.split() for line in text.splitlines() if line.startswith(f"{group}:")]
+    if len(rows) != 2 or name not in rows[0]:
+        raise LabError(f"/proc/net/snmp has no {group}: {name}")
+    return number(rows[1][rows[0].index(name)], rows[1][0])
 
 
 def parse_cpu_time(text: str) -> int:

@@ -12,11 +12,17 @@ from harness.errors import ConfigError, LabError
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.inventory import LinkPlan
-from harness.measure.counters import interrupt_counts, parse_net_dev, parse_retransmitted
+from harness.measure.counters import (
+    interrupt_counts,
+    parse_net_dev,
+    parse_retransmitted,
+    parse_udp_dropped,
+)
 from harness.measure.window import Probe, Reading, WindowResult
 from harness.netdev import interface_with, parse_links, parse_offloads
 from harness.paths.base import NicAttachment
 from harness.qemu.argv import EDGES_PORT
+from harness.workloads.iperf3_version import Version, require
 
 PROC = ("/proc/1/net/dev", "/proc/1/net/snmp", "/proc/stat", "/proc/interrupts")
 """What init sees, since a window's program may run in the partner's network namespace."""
@@ -67,8 +73,9 @@ class Counted:
         return {key: closing[key] - opening[key] for key in closing if key in opening}
 
     def absolute(self, texts: Mapping[str, str]) -> dict[str, int]:
-        """Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.cpu_busy_ns,
-        guest.cpu_total_ns, irq.{device,timer,ipi,other}; LabError if a file is not there."""
+        """Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.udp_dropped,
+        guest.cpu_busy_ns, guest.cpu_total_ns, irq.{device,timer,ipi,other}; LabError if a file is
+        not there."""
         if lacking := [name for name in PROC if name not in texts]:
             raise LabError(f"{', '.join(lacking)} could not be read at both edges of the window")
         net = parse_net_dev(texts[NET_DEV], self.interface)
@@ -77,6 +84,7 @@ class Counted:
             **{f"guest.{key}": value for key, value in net.items()},
             **_cpu_counters(texts[STAT].splitlines()),
             "guest.retransmitted": parse_retransmitted(texts[SNMP]),
+            "guest.udp_dropped": parse_udp_dropped(texts[SNMP]),
             **{f"irq.{kind}": count for kind, count in irqs.items()},
         }
 
@@ -136,6 +144,7 @@ class Endpoint:
     driver: str  # what is really bound
     offloads: dict[str, bool]
     guest: Guest | None = None
+    iperf3: Version = ()  # the server's
 
     def moderate(self, usecs: int) -> None:
         """Set the interface's interrupt moderation; it ends with the guest, or with native's VF.
@@ -164,6 +173,7 @@ def endpoint(
     host: Host, attachment: NicAttachment, plan: LinkPlan, guest: Guest | None
 ) -> Iterator[Endpoint]:
     """Address the interface, wait for its carrier, start iperf3's server; all ends with it.
+    ConfigError if the machine's iperf3 is too old.
 
     A guest's configuration dies with the guest, native's with its VF.
     """
@@ -175,13 +185,15 @@ def endpoint(
     deadline.poll(lambda: parse_links(host.run(show).text)[0].carrier)
     link = host.run(("readlink", "-f", f"/sys/class/net/{interface}/device/driver")).text.strip()
     offloads = parse_offloads(host.run(("ethtool", "-k", interface)).text)
+    version = require(host.run(("iperf3", "--version")).text, host.name)
     serve = ("iperf3", "--server", "--bind", plan.guest_ip)
     with ExitStack() as stack:
         if guest is not None:
             host.run((*serve, "--daemon"))
         else:
             stack.enter_context(host.spawn(serve))
-        yield Endpoint(host, interface, attachment, posixpath.basename(link), offloads, guest)
+        driver = posixpath.basename(link)
+        yield Endpoint(host, interface, attachment, driver, offloads, guest, version)
 
 
 def _parse_read(text: str) -> tuple[Mapping[str, str], Mapping[str, str]]:

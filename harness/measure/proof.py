@@ -50,12 +50,15 @@ def prove(
     driver: str,
     neighbour: str,
     counters: Mapping[str, int],
+    lost_bytes: int = 0,
 ) -> tuple[Proof, ...]:
     """Every piece of evidence for one trial; the trial is valid only if all hold.
 
     `driver` is bound where the traffic ends, `neighbour` the address that the partner saw
-    answering, `counters` as in TrialRecord.
+    answering, `counters` as in TrialRecord, `lost_bytes` what the workload itself missed of what it
+    sent, on the wire.
     """
+    lost = _on_the_way(workload, counters, lost_bytes)
     return (
         Proof(
             name="driver",
@@ -67,8 +70,21 @@ def prove(
             holds=neighbour.lower() == attachment.mac.lower(),
             detail=f"partner saw {neighbour or 'nobody'}, expected {attachment.mac}",
         ),
-        _agree(workload, counters, sent="guest.tx", received="partner.rx"),
-        _agree(workload, _with_headers(driver, counters), sent="partner.tx", received="guest.rx"),
+        # Only answers to probes can be missed on this way: datagrams go the other one.
+        _agree(
+            workload,
+            counters,
+            sent="guest.tx",
+            received="partner.rx",
+            lost=lost if workload == "latency" else 0,
+        ),
+        _agree(
+            workload,
+            _with_headers(driver, counters),
+            sent="partner.tx",
+            received="guest.rx",
+            lost=lost,
+        ),
         *_host(attachment, counters),
     )
 
@@ -79,8 +95,21 @@ def _with_headers(driver: str, counters: Mapping[str, int]) -> Mapping[str, int]
     return {**counters, "guest.rx_bytes": counters["guest.rx_bytes"] + missing}
 
 
-def _agree(workload: str, counters: Mapping[str, int], *, sent: str, received: str) -> Proof:
-    """Bytes that one side sent and the other received, both as on the wire.
+def _on_the_way(workload: str, counters: Mapping[str, int], lost_bytes: int) -> int:
+    """Bytes that may be missing on the wire, of those that the workload missed at its end: what a
+    full socket of the guest's dropped had come as far as its interface (RFC 4113 udpInErrors)."""
+    if workload != "udp" or not lost_bytes:
+        return lost_bytes
+    frames = max(1, counters["partner.tx_packets"])
+    dropped = counters.get("guest.udp_dropped", 0) * counters["partner.tx_bytes"] // frames
+    return max(0, lost_bytes - dropped)
+
+
+def _agree(
+    workload: str, counters: Mapping[str, int], *, sent: str, received: str, lost: int
+) -> Proof:
+    """Bytes that one side sent and the other received, both as on the wire; of them `lost` may be
+    missing.
 
     The guest may count super-frames: the headers that its counter lacks are those of the frames
     that the partner counted above the guest's number.
@@ -93,18 +122,19 @@ def _agree(workload: str, counters: Mapping[str, int], *, sent: str, received: s
         (guest_wire, partner_bytes) if sent.startswith("guest") else (partner_bytes, guest_wire)
     )
     # Sent is received plus what was lost on the way. TCP sends again what was lost, and counts it;
-    # of datagrams the workload's own `loss` tells. What arrives without having been sent is a
-    # detour in every case.
+    # of datagrams and probes the workload tells. What arrives without having been sent is a detour
+    # in every case.
     resent = counters[f"{sent.partition('.')[0]}.retransmitted"]
     slack = SUPER_FRAME if hidden and workload.startswith("tcp") else SLACK_BYTES
     allowed = max(TOLERANCE * partner_bytes, slack) + FCS * counters[f"{guest}_packets"]
-    lost = left if workload == "udp" and arrived else resent * FULL_FRAME
+    missing = f"{lost} B missed by {workload} itself, " if lost else ""
     return Proof(
         name=f"bytes {sent} -> {received}",
-        holds=-allowed <= left - arrived <= allowed + lost,
+        holds=-allowed <= left - arrived <= allowed + lost + resent * FULL_FRAME,
         detail=(
             f"sent {left} B, received {arrived} B on the wire (the guest's own counter: "
-            f"{guest_bytes} B), {resent} segments sent again, allowed gap {allowed:.0f} B"
+            f"{guest_bytes} B), {missing}{resent} segments sent again, "
+            f"allowed gap {allowed:.0f} B"
         ),
     )
 

@@ -23,6 +23,14 @@ DECIDING = "deciding"
 """RunInfo.options: the figures that decide a comparison, "path/workload/metric" with commas."""
 
 
+STAMPS, CLIENT, SERVER = "time stamps", "iperf3 of the partner", "iperf3 of the guest"
+"""TrialRecord.instruments: whose time stamps round trips have ("kernel software", or USER), and
+which iperf3 either end has."""
+
+USER = "user"
+"""The prober's own clock, system calls and wake-up included."""
+
+
 class ExitCount(msgspec.Struct, frozen=True, kw_only=True):
     """Exits of one reason, by one guest's vCPU threads, inside one window."""
 
@@ -82,6 +90,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     partner.rx_packets partner.tx_packets partner.rx_bytes partner.tx_bytes: frames on the wire
     guest.{rx,tx}_{packets,bytes}: the guest interface's own counters
     guest.retransmitted partner.retransmitted: TCP segments that either sent again
+    guest.udp_dropped: UDP datagrams that arrived, but found their socket full
     host.{rx,tx}_{packets,bytes}: the PF's interface on the host
     cpu.vcpu_ns cpu.vhost_ns cpu.qemu_ns: CPU time of the threads on the host
     vcpus.window_ns: the vCPUs' number times the time that they were watched
@@ -96,6 +105,8 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     proofs: tuple[Proof, ...] = ()
     offloads: dict[str, bool] = {}  # of the guest's interface, by ethtool's names
     parameters: dict[str, str] = {}  # of the workload, e.g. {"seconds": "2", "omit": "1"}
+    instruments: dict[str, str] = {}
+    """What measured, by STAMPS, CLIENT and SERVER; {} of older records."""
     raw: dict[str, str] = {}  # tool output, as it came
 
 
@@ -137,6 +148,7 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     variants: dict[str, dict[str, str]] = {}  # name -> its own options, of `nicproof ab`
     environment: dict[str, dict[str, str]] = {}  # section -> key -> value
     floor_ns: tuple[int, ...] = ()  # the prober's own round trips over a veth pair
+    floor_stamps: str = ""  # whose, as TrialRecord.instruments has it; "" of older records
     missing: tuple[MissingPath, ...] = ()
     failures: tuple[Failure, ...] = ()
     finished: bool = False  # False: interrupted; what is there is still good

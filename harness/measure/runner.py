@@ -21,7 +21,15 @@ from harness.journal import Journal
 from harness.measure.endpoint import Endpoint, GuestReader, endpoint
 from harness.measure.plan import Visit
 from harness.measure.proof import prove
-from harness.measure.record import IDLE, TUNING, Proof, RunInfo, TrialRecord
+from harness.measure.record import (
+    CLIENT,
+    IDLE,
+    SERVER,
+    TUNING,
+    Proof,
+    RunInfo,
+    TrialRecord,
+)
 from harness.measure.watch import Watch, Watched
 from harness.measure.window import (
     host_interface_probe,
@@ -38,6 +46,8 @@ from harness.qemu.config import GuestConfig
 from harness.store import RunStore
 from harness.tuning.run import Tuning
 from harness.workloads.base import Outcome, Target, Workload
+from harness.workloads.iperf3 import Iperf3
+from harness.workloads.iperf3_version import Version, at_odds, require, written
 
 
 @dataclass(frozen=True)
@@ -77,6 +87,7 @@ class Station:
     visit: Visit
     endpoint: Endpoint
     watch: Watch
+    client: Version  # the partner's iperf3
     broken: str = ""
     cold: bool = True  # nothing has crossed this path since the boot
 
@@ -84,12 +95,17 @@ class Station:
         """Run `workload` in one window, prove its path, store the record and return it.
 
         A trial that lacks proof, whose tool failed, or that holds what is no value is stored as
-        invalid with the reasons.
+        invalid with the reasons; one whose tools are known to tell a wrong figure is not made, and
+        stored likewise.
         Raises LabError when the rig failed, after storing what can be said.
         """
         if self.broken:
             raise LabError(f"{self.visit.path}: no trial after an earlier failure: {self.broken}")
         draft = self._draft(workload, trial, warmup)
+        if workload.name == "udp" and (why := at_odds(self.client, self.endpoint.iperf3)):
+            refused = replace(draft, reasons=(why,))
+            self.bench.store.append(refused)
+            return refused
         try:
             record = self._record(draft, self._measure(workload))
         except RunOver as error:
@@ -122,7 +138,8 @@ class Station:
         steady = rates(reading.wire, outcome, counters)
         if command.sample_s and not steady and not outcome.error:
             few = f"no rate: {len(reading.wire)} samples of the wire, {command.sample_s:g} s apart"
-            outcome = replace_plain(outcome, error=f"{few}, are too few for this transfer")
+            why = "are too few for this transfer, or for the time in which it flowed both ways"
+            outcome = replace_plain(outcome, error=f"{few}, {why}")
         return _Measured(watched, outcome, counters, steady)
 
     def _target(self) -> Target:
@@ -146,6 +163,7 @@ class Station:
                 driver=self.endpoint.driver,
                 neighbour=self.bench.partner.neighbour(self.bench.link.guest_ip),
                 counters=measured.counters,
+                lost_bytes=outcome.lost_bytes,
             )
         reasons = [f"{proof.name}: {proof.detail}" for proof in proofs if not proof.holds]
         if outcome.error:
@@ -164,12 +182,14 @@ class Station:
             wire=measured.watched.reading.wire,
             lost=outcome.lost,
             proofs=proofs,
+            instruments=draft.instruments | outcome.instruments,
             raw=outcome.raw,
         )
 
     def _draft(self, workload: Workload, trial: int, warmup: bool) -> TrialRecord:
         """All that is known of a trial before it is made; invalid until it is measured."""
         info = self.bench.info
+        ends = {CLIENT: written(self.client), SERVER: written(self.endpoint.iperf3)}
         return TrialRecord(
             run=info.run,
             index=next(self.bench.numbers),
@@ -189,6 +209,7 @@ class Station:
             valid=False,
             offloads=self.endpoint.offloads,
             parameters=dict(workload.parameters),
+            instruments=ends if isinstance(workload, Iperf3) else {},
         )
 
 
@@ -239,7 +260,9 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
         watch = stack.enter_context(_watch(bench, end))
-        yield Station(bench, visit, end, watch)
+        far = bench.partner.host
+        client = require(far.run(("iperf3", "--version")).text, far.name)
+        yield Station(bench, visit, end, watch, client)
 
 
 THEN = "; in another boot "

@@ -3,17 +3,16 @@ or in a guest; and the kinds of traffic between two of them."""
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.base import CommandResult, Host
 from harness.qualify.frames import Place
+from harness.workloads.iperf3_output import End, Unusable, read_document
 
 PREFIX, PREFIX6 = 24, 64
 
@@ -121,19 +120,15 @@ def iperf3_server(node: Node, address: str, *options: str, port: int = 5201) -> 
         yield
 
 
-def iperf3(source: Node, address: str, *options: str, timeout: float = 120.0) -> dict[str, Any]:
+def iperf3(source: Node, address: str, *options: str, timeout: float = 120.0) -> End:
     """The `end` of an iperf3 client's JSON: transfers between `source` and a server.
 
-    Raises LabError if it does not come to its end.
+    Raises LabError if it does not come to its end, or its output is no complete result.
     """
     argv = ("iperf3", "--json", "--client", address, *options)
     result = source.run(argv, timeout=timeout, check=False)
     try:
-        report = json.loads(result.stdout)
-    except json.JSONDecodeError as error:
-        said = (result.error or result.text).strip()
+        return read_document(result.text).end
+    except Unusable as error:
+        said = str(error) if result.text.strip() else (result.error or result.text).strip()
         raise LabError(f"{source.host.name}: {' '.join(argv)}: {said}") from error
-    if "error" in report:
-        raise LabError(f"{source.host.name}: {' '.join(argv)}: {report['error']}")
-    end: dict[str, Any] = report["end"]
-    return end

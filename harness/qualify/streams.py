@@ -10,7 +10,14 @@ from itertools import groupby
 from harness.errors import LabError
 from harness.host.base import CommandResult, Process
 from harness.qualify.node import Node, iperf3_server
-from harness.workloads.iperf3 import Document, Unusable, read_document
+from harness.workloads.iperf3_output import (
+    UNREAD,
+    Document,
+    End,
+    Unusable,
+    needed,
+    read_document,
+)
 
 FIRST_PORT = 5201
 """iperf3's own; the servers of further streams take the next ones."""
@@ -61,6 +68,18 @@ def carried(report: Document) -> int:
     """Bytes of payload that arrived, both ways."""
     ways = (report.end.sum_received, report.end.sum_received_bidir_reverse)
     return sum(way.bytes for way in ways if way is not None)
+
+
+def datagrams(end: End, size: int) -> tuple[int, int]:
+    """UDP datagrams of `size` bytes that were sent, and how many of them were lost.
+
+    Lost are those that the receiver counted; but more than UNREAD that neither arrived nor were
+    counted, by the bytes at both ends, were lost as well: a client beside an older server says 0.
+    """
+    sent, received = needed(end.sum_sent, "sum_sent"), needed(end.sum_received, "sum_received")
+    missing = (sent.bytes - received.bytes) // size
+    counted = needed(received.lost_packets, "lost_packets")
+    return sent.bytes // size, counted if missing - counted <= UNREAD else missing
 
 
 def longest_silence(report: Document) -> int:

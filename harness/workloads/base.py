@@ -14,6 +14,9 @@ from harness.errors import ConfigError
 from harness.measure.record import IDLE
 from harness.measure.window import Command
 
+UDP_HEADERS = ICMP_HEADERS = 42
+"""Bytes in front of a payload: Ethernet 14, IPv4 20, UDP or ICMP echo 8."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -39,6 +42,11 @@ class Outcome:
     None if the tool does not tell."""
     received_bytes: int | None = None
     """Payload that the guest received, likewise."""
+    lost_bytes: int = 0
+    """Bytes on the wire, FCS apart, of the frames that the tool itself missed at their end, in the
+    whole window."""
+    instruments: dict[str, str] = field(default_factory=dict)
+    """What measured, as TrialRecord.instruments has it."""
     raw: dict[str, str] = field(default_factory=dict)
     error: str | None = None
 

@@ -1,29 +1,28 @@
-"""iperf3 between partner (client) and guest (server), and its JSON.
+"""iperf3 between partner (client) and guest (server), as a workload.
 
-The client's `-J` output is decoded here and nowhere else. An exit status of 0 proves nothing (a
-killed server gave 0 and `"end": {}`), so a result counts only if there is no `error` key and
-`end` holds the sums of the direction that was asked for.
-
-Facts of iperf3 3.18 that the code relies on, all seen in real output:
-- `sum_sent` and `sum_received` belong to the client's direction, which with -R is the reverse one;
-  with --bidir the reverse direction has `sum_sent_bidir_reverse` and `sum_received_bidir_reverse`;
-- the sums leave out the seconds of --omit, the intervals hold them, marked `omitted`;
-- an interval counts what the client saw: bytes given to the socket when it sends, bytes that
-  arrived when it receives.
+What the client's `-J` output says is in `iperf3_output`, which two versions go together in
+`iperf3_version`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
-
-import msgspec
+from typing import Literal
 
 from harness.errors import ConfigError
 from harness.measure.window import Command
-from harness.workloads.base import Outcome, Target, describe, require_positive
+from harness.workloads.base import UDP_HEADERS, Outcome, Target, describe, require_positive
+from harness.workloads.iperf3_output import (
+    Document,
+    Sum,
+    Unusable,
+    missing_datagrams,
+    needed,
+    read_document,
+    retransmits,
+    udp_loss,
+)
 
-T = TypeVar("T")
 Kind = Literal["tcp-tx", "tcp-rx", "tcp-bidir", "udp"]
 
 PORT = 5201
@@ -48,48 +47,6 @@ UDP_RATE = 2_000_000
 longer than a guest under nested emulation ever sleeps; at 10 Mbit/s it overflowed there."""
 
 
-class Sum(msgspec.Struct, frozen=True):
-    """`bytes`, rate and what else iperf3 counts for one direction; UDP has the last three."""
-
-    bytes: int
-    bits_per_second: float
-    retransmits: int | None = None
-    jitter_ms: float | None = None
-    lost_percent: float | None = None
-    packets: int | None = None
-    omitted: bool = False
-
-
-class Interval(msgspec.Struct, frozen=True):
-    sum: Sum
-    sum_bidir_reverse: Sum | None = None
-
-
-class Cpu(msgspec.Struct, frozen=True):
-    host_total: float
-    remote_total: float
-
-
-class End(msgspec.Struct, frozen=True):
-    sum_sent: Sum | None = None
-    sum_received: Sum | None = None
-    sum_sent_bidir_reverse: Sum | None = None
-    sum_received_bidir_reverse: Sum | None = None
-    cpu_utilization_percent: Cpu | None = None
-
-
-class Document(msgspec.Struct, frozen=True):
-    """The part of `iperf3 -J` that is used."""
-
-    end: End
-    intervals: tuple[Interval, ...] = ()
-    error: str | None = None
-
-
-class Unusable(ValueError):
-    """The output is no complete result; the message says why."""
-
-
 @dataclass(frozen=True)
 class Direction:
     """One direction's figures: what its sender and what its receiver counted."""
@@ -108,7 +65,8 @@ class Iperf3:
 
     `seconds` is the measured part, `omit` the warm-up before it (both whole seconds: iperf3 takes
     no fractions of --omit), `parallel` the number of streams. With `size` the test is that many
-    bytes of payload instead, whatever time they take, all of them measured.
+    bytes of payload instead, whatever time they take, all of them measured. `udp` has no warm-up:
+    iperf3 does not tell how much of one was lost, and the proof needs to know of all datagrams.
     """
 
     name: Kind
@@ -128,13 +86,12 @@ class Iperf3:
 
     @property
     def parameters(self) -> dict[str, str]:
-        length = (
-            {"bytes": str(self.size)}
-            if self.size
-            else {"seconds": str(self.seconds), "omit": str(self.omit)}
-        )
+        length = {"bytes": str(self.size)} if self.size else {"seconds": str(self.seconds)}
+        warmup = {} if self.size or self.name == "udp" else {"omit": str(self.omit)}
         rate = {"rate": str(self.rate)} if self.name == "udp" else {}
-        return {**length, "parallel": str(self.parallel), **rate}
+        if self.size and self.name == "tcp-bidir":
+            rate = {"rates": "while both directions flow"}
+        return {**length, **warmup, "parallel": str(self.parallel), **rate}
 
     def command(self, target: Target) -> Command:
         argv = (
@@ -152,7 +109,8 @@ class Iperf3:
     def _length(self) -> tuple[str, ...]:
         if self.size:
             return ("--bytes", str(self.size), "--interval", INTERVAL_S)
-        return ("--time", str(self.seconds), "--omit", str(self.omit))
+        warmup = () if self.name == "udp" else ("--omit", str(self.omit))
+        return ("--time", str(self.seconds), *warmup)
 
     @staticmethod
     def _rates_apart(found: Outcome) -> Outcome:
@@ -182,23 +140,12 @@ class Iperf3:
             return Outcome(raw=raw, error=why)
 
 
-def read_document(text: str) -> Document:
-    """`iperf3 -J` output; Unusable if it is no JSON of that shape or reports an error."""
-    try:
-        document = msgspec.json.decode(text, type=Document)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Unusable(f"iperf3's output is not a complete result: {error}") from error
-    if document.error is not None:
-        raise Unusable(f"iperf3: {document.error}")
-    return document
-
-
 def _outcome(kind: Kind, document: Document, raw: dict[str, str]) -> Outcome:
     end = document.end
-    cpu = _needed(end.cpu_utilization_percent, "cpu_utilization_percent")
+    cpu = needed(end.cpu_utilization_percent, "cpu_utilization_percent")
     forward = Direction(
-        _needed(end.sum_sent, "sum_sent"),
-        _needed(end.sum_received, "sum_received"),
+        needed(end.sum_sent, "sum_sent"),
+        needed(end.sum_received, "sum_received"),
         _carried(document, reverse=kind == "tcp-tx"),
     )
     metrics = {
@@ -208,14 +155,12 @@ def _outcome(kind: Kind, document: Document, raw: dict[str, str]) -> Outcome:
         "guest_iperf3_cpu": cpu.remote_total,
     }
     if kind == "udp":
-        metrics["loss"] = _needed(forward.received.lost_percent, "lost_percent")
-        if not 0 <= metrics["loss"] <= 100:
-            # Seen with --omit when the receiver is far behind: datagrams of the warm-up arrive in
-            # the measured part and the two counts no longer belong together.
-            raise Unusable(f"iperf3 reports a loss of {metrics['loss']:g} %, which cannot be")
-        metrics["jitter"] = _needed(forward.received.jitter_ms, "jitter_ms") * 1000
-        return Outcome(metrics, raw=raw, received_bytes=forward.total_bytes)
-    metrics["retransmits"] = _needed(forward.sent.retransmits, "retransmits")
+        metrics["loss"] = udp_loss(forward.sent, forward.received)
+        metrics["jitter"] = needed(forward.received.jitter_ms, "jitter_ms") * 1000
+        return Outcome(
+            metrics, raw=raw, received_bytes=forward.total_bytes, lost_bytes=_lost(forward)
+        )
+    metrics["retransmits"] = retransmits(forward.sent)
     if kind == "tcp-tx":
         return Outcome(metrics, raw=raw, sent_bytes=forward.total_bytes)
     if kind == "tcp-rx":
@@ -231,12 +176,12 @@ def _backward(document: Document) -> Direction:
     """The direction that --bidir adds: from the server, the guest."""
     end = document.end
     sums = [
-        _needed(interval.sum_bidir_reverse, "an interval's sum_bidir_reverse").bytes
+        needed(interval.sum_bidir_reverse, "an interval's sum_bidir_reverse").bytes
         for interval in document.intervals
     ]
     return Direction(
-        _needed(end.sum_sent_bidir_reverse, "sum_sent_bidir_reverse"),
-        _needed(end.sum_received_bidir_reverse, "sum_received_bidir_reverse"),
+        needed(end.sum_sent_bidir_reverse, "sum_sent_bidir_reverse"),
+        needed(end.sum_received_bidir_reverse, "sum_received_bidir_reverse"),
         sum(sums),
     )
 
@@ -246,8 +191,8 @@ def _both(*, to_guest: Direction, from_guest: Direction) -> dict[str, float]:
     tx = from_guest.received.bits_per_second / MBIT
     rx = to_guest.received.bits_per_second / MBIT
     sent = (from_guest.sent.bits_per_second + to_guest.sent.bits_per_second) / MBIT
-    again = _needed(from_guest.sent.retransmits, "retransmits of the reverse direction") + _needed(
-        to_guest.sent.retransmits, "retransmits"
+    again = retransmits(to_guest.sent) + retransmits(
+        from_guest.sent, "retransmits of the reverse direction"
     )
     return {
         "throughput": tx + rx,
@@ -258,15 +203,16 @@ def _both(*, to_guest: Direction, from_guest: Direction) -> dict[str, float]:
     }
 
 
+def _lost(way: Direction) -> int:
+    """Bytes on the wire of the datagrams that did not arrive; each has headers of its own."""
+    missing = max(0, missing_datagrams(way.sent, way.received))
+    payload = max(0, way.sent.bytes - way.received.bytes)
+    return payload + missing * UDP_HEADERS
+
+
 def _carried(document: Document, *, reverse: bool) -> int:
     """Payload of the `sum` direction, warm-up included; see Direction.total_bytes."""
     if reverse:
         return sum(interval.sum.bytes for interval in document.intervals)
     warmup = sum(interval.sum.bytes for interval in document.intervals if interval.sum.omitted)
-    return warmup + _needed(document.end.sum_received, "sum_received").bytes
-
-
-def _needed(value: T | None, what: str) -> T:
-    if value is None:
-        raise Unusable(f"iperf3's result is incomplete: {what} is missing")
-    return value
+    return warmup + needed(document.end.sum_received, "sum_received").bytes

@@ -7,8 +7,7 @@ scapy's own send-and-receive loop takes a thousand times longer than the round t
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -19,14 +18,17 @@ import msgspec
 from harness.errors import ConfigError, LabError
 from harness.host.base import Host
 from harness.host.program import PYTHON
+from harness.measure.record import STAMPS
 from harness.measure.window import Command, WindowSpec, run_window
-from harness.workloads.base import Outcome, Target, describe, require_positive
+from harness.percentiles import summarise
+from harness.units import NS_PER_S
+from harness.workloads.base import ICMP_HEADERS, Outcome, Target, describe, require_positive
 
-QUANTILES = {"rtt_p50": 0.5, "rtt_p90": 0.9, "rtt_p99": 0.99, "rtt_p999": 0.999}
-NS_PER_US = 1000
 MARGIN_S = 30.0
 MAX_PAYLOAD = 1472
 """What fits a 1500-byte MTU: 20 bytes of IPv4 and 8 of ICMP are not payload."""
+
+SEQUENCES = 1 << 16
 
 IDENT = 0x6E70
 """ICMP identifier of our requests; the filter lets only its answers in."""
@@ -39,30 +41,41 @@ class Probed(msgspec.Struct, frozen=True):
     user_ns: tuple[int, ...]
     sent: int
     lost: int
+    late: int
+    missed: int
     unstamped: int
+    behind: int
     source: str
 
 
 @dataclass(frozen=True)
 class Latency:
-    """`count` round trips one after the other, after `warmup` ones that are not recorded.
+    """`count` probes, one every `interval` whatever becomes of the others, after `warmup` ones that
+    are not recorded.
 
     `payload` is in bytes behind the ICMP header; `interval`, `timeout` and `limit` in seconds:
-    between the starts of two probes (0: at once), for one answer, and for all probes together.
+    between two probes, for one answer, and for all probes together.
     """
 
     count: int = 1000
     warmup: int = 20
     payload: int = 56
-    interval: float = 0.0
+    interval: float = 0.001
     timeout: float = 1.0
-    limit: float = 4.0
+    limit: float = 10.0
     name: str = "latency"
 
     def __post_init__(self) -> None:
-        require_positive(self.name, count=self.count, timeout=self.timeout, limit=self.limit)
-        if self.warmup < 0 or self.interval < 0:
-            raise ConfigError(f"{self.name}: warmup and interval must not be negative")
+        times = {"interval": self.interval, "timeout": self.timeout, "limit": self.limit}
+        require_positive(self.name, count=self.count, **times)
+        if self.warmup < 0:
+            raise ConfigError(f"{self.name}: warmup must not be negative")
+        if self.timeout / self.interval >= SEQUENCES:
+            raise ConfigError(
+                f"{self.name}: with an interval of {self.interval:g} s and a timeout of "
+                f"{self.timeout:g} s more than {SEQUENCES} probes may be under way, which their "
+                "sequence numbers cannot tell apart"
+            )
         if not 0 <= self.payload <= MAX_PAYLOAD:
             raise ConfigError(
                 f"{self.name}: payload must be within 0 and {MAX_PAYLOAD} bytes, "
@@ -75,7 +88,7 @@ class Latency:
             "count": str(self.count),
             "warmup": str(self.warmup),
             "payload": str(self.payload),
-            "interval": f"{self.interval:g}",
+            "schedule": f"fixed, every {self.interval * 1e6:g} us",
             "timeout": f"{self.timeout:g}",
         }
 
@@ -103,27 +116,20 @@ class Latency:
             return Outcome(
                 lost=probed.lost, raw=raw, error=f"none of {probed.sent} probes was answered"
             )
-        metrics = {**summarise(probed.rtt_ns), "loss": 100 * probed.lost / probed.sent}
-        raw["rtt_source"] = probed.source
-        return Outcome(metrics, rtt_ns=probed.rtt_ns, lost=probed.lost, raw=raw)
-
-
-def nearest_rank(ordered: Sequence[int], q: float) -> int:
-    """The quantile `q` (0 < q <= 1) of sorted values: the value at rank ceil(q * n), counted from
-    1. It is always a value that was measured; of fewer than 1 / (1 - q) values it is the largest.
-    """
-    # Rounded first: 0.999 * 1000 is 999.0000000000001 at worst, and that is rank 999.
-    return ordered[max(1, math.ceil(round(q * len(ordered), 9))) - 1]
-
-
-def summarise(rtt_ns: Sequence[int]) -> dict[str, float]:
-    """rtt_min, rtt_p50, rtt_p90, rtt_p99, rtt_p999 and rtt_max in us; at least one value."""
-    ordered = sorted(rtt_ns)
-    return {
-        "rtt_min": ordered[0] / NS_PER_US,
-        **{name: nearest_rank(ordered, q) / NS_PER_US for name, q in QUANTILES.items()},
-        "rtt_max": ordered[-1] / NS_PER_US,
-    }
+        timeout_ns = round(self.timeout * NS_PER_S)
+        metrics = {
+            **summarise(probed.rtt_ns, probed.lost, timeout_ns),
+            "loss": 100 * probed.lost / probed.sent,
+            "behind_schedule": 100 * probed.behind / probed.sent,
+        }
+        return Outcome(
+            metrics,
+            rtt_ns=probed.rtt_ns,
+            lost=probed.lost,
+            lost_bytes=probed.missed * (self.payload + ICMP_HEADERS),
+            instruments={STAMPS: probed.source.replace("-", " ")},
+            raw=raw,
+        )
 
 
 def echo_request(target: Target, payload: int) -> bytes:
@@ -159,11 +165,11 @@ FLOOR = Target(
     partner_mac="02:00:00:00:00:01",
     partner_interface="floor0",
 )
-FLOOR_LATENCY = Latency(count=1000, warmup=50, limit=5.0)
+FLOOR_LATENCY = Latency(count=1000, warmup=50)
 
 
-def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> tuple[int, ...]:
-    """Round trips in ns over a veth pair of `host`: what the prober itself costs, with no NIC.
+def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> Outcome:
+    """Round trips over a veth pair of `host`: what the prober itself costs, with no NIC.
 
     Everything lives in one network namespace that is made and removed here; one that a killed run
     left behind is replaced. Raises LabError if the host cannot do it.
@@ -173,7 +179,7 @@ def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> tuple[int, ..
     outcome = latency.parse(result.stdout, result.stderr, result.returncode)
     if outcome.error:
         raise LabError(f"{host.name}: the prober's floor over a veth pair: {outcome.error}")
-    return outcome.rtt_ns
+    return outcome
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Round trips to a machine that answers ICMP echo, one at a time, timed by the kernel.
+"""Round trips to a machine that answers ICMP echo, sent on a fixed schedule, timed by the kernel.
 
 A program of its own, which knows nothing of nicproof and needs python3 >= 3.9, CAP_NET_RAW and
 nothing else: `python3 -I -S -c <this text> <specification as JSON>`. The specification:
@@ -8,20 +8,30 @@ nothing else: `python3 -I -S -c <this text> <specification as JSON>`. The specif
                 sequence number and checksum of ICMP are filled in here
     ident       the ICMP identifier to use
     count       probes to record, after `warmup` ones that are not
-    timeout     seconds to wait for one answer
-    interval    seconds between the starts of two probes; 0: as soon as the answer is there
+    timeout     seconds within which an answer counts
+    interval    seconds between two probes
     limit       seconds after which no further probe is sent
+
+Probe n is due n intervals after the first, whatever has become of the others: a prober that waits
+for each answer asks least often while answers are slow, and so leaves out most of what it is
+looking for ("coordinated omission", Tene 2013). Answers are matched by their sequence number.
 
 It says "ready\\n", waits for a line, probes, and prints one JSON object:
 
-    rtt_ns      round trips by the kernel's software stamps, both taken next to the driver
+    rtt_ns      round trips in order of sending, by the kernel's software stamps, both taken next to
+                the driver; of a probe that lacks one, by the user's clock, which says more
     user_ns     the same by this program's clock, system calls and wake-up included
     sent, lost  probes sent, and how many of them had no answer in time
+    late        of the lost ones, those that were answered too late
+    missed      answers that did not come in time, warm-up included
     unstamped   answered probes for which one of the stamps is missing
-    source      whose stamps `rtt_ns` has: "kernel-software", or "user" if the kernel gave none
+    behind      probes that left more than an interval after they were due
+    source      whose stamps `rtt_ns` has: "kernel-software"; or "user" if more than one answer in a
+                hundred lacks one: then all are by the user's clock
 
 SO_TIMESTAMPING: Documentation/networking/timestamping.rst. The transmit stamp comes back on the
-socket's error queue, marked with the number of the send call (OPT_ID).
+socket's error queue, marked with the number of the send call (OPT_ID). Sending has a socket of its
+own, so that these stamps wake nobody who waits for answers.
 """
 
 from __future__ import annotations
@@ -29,6 +39,7 @@ from __future__ import annotations
 import array
 import gc
 import json
+import select
 import socket
 import struct
 import sys
@@ -46,6 +57,8 @@ STAMPS = TX_SOFTWARE | RX_SOFTWARE | SOFTWARE | OPT_ID | OPT_CMSG | OPT_TSONLY
 ETHERNET = 14
 ECHO_REPLY, ICMP = 0, 1
 ANCILLARY = 256  # bytes for the control messages of one stamp
+NS = 1_000_000_000
+UNSTAMPED = 0.01  # share of the answers that may lack a stamp
 
 
 def echo_reply_filter(ident: int) -> bytes:
@@ -64,7 +77,8 @@ def echo_reply_filter(ident: int) -> bytes:
     return b"".join(struct.pack("HBBI", *instruction) for instruction in program)
 
 
-def open_socket(interface: str, ident: int, timeout: float) -> socket.socket:
+def open_socket(interface: str, protocol: int, ident: int) -> socket.socket:
+    """A packet socket with time stamps; with ETH_P_IP it receives our answers, with 0 nothing."""
     # Protocol 0 receives nothing until bind names ETH_P_IP: no foreign frame gets past the filter.
     port = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     code = array.array("B", echo_reply_filter(ident))
@@ -73,11 +87,7 @@ def open_socket(interface: str, ident: int, timeout: float) -> socket.socket:
         socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HxxxxxxP", size // 8, address)
     )
     port.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPING, STAMPS)
-    seconds, fraction = divmod(timeout, 1)
-    port.setsockopt(
-        socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(seconds), int(fraction * 1e6))
-    )
-    port.bind((interface, ETH_P_IP))
+    port.bind((interface, protocol))
     return port
 
 
@@ -137,77 +147,127 @@ def drain(port: socket.socket, stamps: dict[int, int]) -> None:
                 stamps[struct.unpack_from("IBBBBII", data)[6]] = stamp
 
 
-def await_answer(port: socket.socket, sequence: int, end: float) -> int | bool | None:
-    """The answer's receive stamp (None: it has none), or False if no answer came in time."""
-    while True:
-        try:
-            frame, ancillary, _, _ = port.recvmsg(64, ANCILLARY)
-        except BlockingIOError:
-            return False
-        if sequence_of(frame) == sequence:
-            return software_stamp(ancillary)
-        if time.monotonic() > end:  # only late answers to earlier probes
-            return False
+class Probes:
+    """What became of each probe, by its number."""
+
+    def __init__(self, timeout_ns: int) -> None:
+        self.timeout_ns = timeout_ns
+        self.left: list[int] = []  # when it was handed to the kernel
+        self.behind: list[bool] = []
+        self.answered: list[int] = []  # how long that took by the same clock; 0: not yet
+        self.received: list[int | None] = []  # the answer's stamp
+        self.late = 0
+        self.open = 0  # all before this number have their answer
+
+    def send(self, due: int, now: int, interval_ns: int) -> None:
+        self.left.append(now)
+        self.behind.append(now - due > interval_ns)
+        self.answered.append(0)
+        self.received.append(None)
+
+    def answer(self, sequence: int, now: int, stamp: int | None) -> None:
+        """An answer that arrived; one to a probe of long ago is late, a second one is none."""
+        last = len(self.left) - 1
+        number = last - ((last - sequence) & 0xFFFF)
+        if number < 0 or self.answered[number]:
+            return
+        took = now - self.left[number]
+        if took > self.timeout_ns:
+            self.late += 1
+            self.answered[number] = -1
+        else:
+            self.answered[number] = max(1, took)
+            self.received[number] = stamp
+
+    def deadline(self) -> int:
+        """Until when an answer may come that counts; 0 if none is wanted any more."""
+        while self.open < len(self.left) and self.answered[self.open]:
+            self.open += 1
+        if self.open == len(self.left):
+            return 0
+        number = len(self.left) - 1
+        while self.answered[number]:
+            number -= 1
+        return self.left[number] + self.timeout_ns
 
 
-def probe(port: socket.socket, spec: dict[str, Any]) -> dict[str, Any]:
+def receive(port: socket.socket, probes: Probes) -> None:
+    """Take one answer, if there is one."""
+    try:
+        frame, ancillary, _, _ = port.recvmsg(64, ANCILLARY, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return
+    probes.answer(sequence_of(frame), time.monotonic_ns(), software_stamp(ancillary))
+
+
+def probe(sender: socket.socket, receiver: socket.socket, spec: dict[str, Any]) -> dict[str, Any]:
     template = Template(bytes.fromhex(spec["frame"]), spec["ident"])
     clock = time.monotonic_ns
+    interval, limit = round(spec["interval"] * NS), round(spec["limit"] * NS)
+    total = spec["warmup"] + spec["count"]
+    probes = Probes(round(spec["timeout"] * NS))
     sent_stamps: dict[int, int] = {}
-    answers: list[tuple[int, int | None, int]] = []  # number, receive stamp, user's ns
-    begin = time.monotonic()
-    number = 0
-    for number in range(spec["warmup"] + spec["count"]):
-        started = time.monotonic()
-        if started - begin > spec["limit"]:
-            break
-        sequence = number & 0xFFFF
-        frame = template.numbered(sequence)
-        t0 = clock()
-        port.send(frame)
-        stamp = await_answer(port, sequence, started + spec["timeout"])
-        t1 = clock()
-        if stamp is not False:
-            answers.append((number, stamp, t1 - t0))
-        drain(port, sent_stamps)
-        pause = started + spec["interval"] - time.monotonic()
-        if pause > 0:
-            time.sleep(pause)
-    else:
-        number += 1
-    return summary(spec["warmup"], number, answers, sent_stamps)
+    number, begin = 0, clock()
+    while True:
+        now, due = clock(), begin + number * interval
+        if number < total and now - begin > limit:
+            total = number
+        if number < total and now >= due:
+            frame = template.numbered(number & 0xFFFF)
+            probes.send(due, clock(), interval)
+            sender.send(frame)
+            number += 1
+            if probes.behind[-1]:  # or answers would fill their socket meanwhile
+                receive(receiver, probes)
+        else:
+            until = due if number < total else probes.deadline()
+            if now >= until and number >= total:
+                break
+            if not select.select([receiver], [], [], (until - now) / NS)[0]:
+                continue
+            receive(receiver, probes)
+            # While nothing is under way: what is read here keeps no answer waiting.
+            drain(sender, sent_stamps)
+    drain(sender, sent_stamps)
+    return summary(spec["warmup"], probes, sent_stamps)
 
 
-def summary(
-    warmup: int, sent: int, answers: list[tuple[int, int | None, int]], stamps: dict[int, int]
-) -> dict[str, Any]:
-    recorded = [answer for answer in answers if answer[0] >= warmup]
-    stamped = [
-        received - stamps[number]
-        for number, received, _ in recorded
-        if received is not None and number in stamps
-    ]
-    # The stamps are of the wall clock: if it was set back in between, they say nothing.
-    round_trips = [ns for ns in stamped if ns > 0]
-    user = [ns for _, _, ns in recorded]
+def summary(warmup: int, probes: Probes, stamps: dict[int, int]) -> dict[str, Any]:
+    """The answer of this program; see above."""
+    recorded = range(warmup, len(probes.left))
+    answered = [number for number in recorded if probes.answered[number] > 0]
+    user = [probes.answered[number] for number in answered]
+    unstamped, stamped = 0, []
+    for number in answered:
+        received, sent, most = probes.received[number], stamps.get(number), probes.answered[number]
+        took = received - sent if received is not None and sent is not None else 0
+        # The stamps are of the wall clock: if it was set in between, they say nothing.
+        good = 0 < took <= most
+        stamped.append(took if good else most)
+        unstamped += not good
+    kernel = unstamped <= UNSTAMPED * len(answered)
     return {
-        "rtt_ns": round_trips or user,
+        "rtt_ns": stamped if kernel else user,
         "user_ns": user,
-        "sent": max(0, sent - warmup),
-        "lost": max(0, sent - warmup) - len(recorded),
-        "unstamped": len(recorded) - len(round_trips),
-        "source": "kernel-software" if round_trips else "user",
+        "sent": len(recorded),
+        "lost": len(recorded) - len(answered),
+        "late": sum(probes.answered[number] < 0 for number in recorded),
+        "missed": sum(took <= 0 for took in probes.answered),
+        "unstamped": unstamped,
+        "behind": sum(probes.behind[number] for number in recorded),
+        "source": "kernel-software" if kernel else "user",
     }
 
 
 def main() -> None:
     spec = json.loads(sys.argv[1])
     try:
-        port = open_socket(spec["interface"], spec["ident"], spec["timeout"])
+        sender = open_socket(spec["interface"], 0, spec["ident"])
+        receiver = open_socket(spec["interface"], ETH_P_IP, spec["ident"])
         gc.disable()
         print("ready", flush=True)
         sys.stdin.readline()
-        print(json.dumps(probe(port, spec)))
+        print(json.dumps(probe(sender, receiver, spec)))
     except OSError as error:
         sys.exit(f"probing from {spec['interface']}: {error.strerror}")
 

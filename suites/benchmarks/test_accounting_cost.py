@@ -31,7 +31,7 @@ def test_throughput_with_and_without_accounting(
     path: str, kind: str, bench: Bench, progress: Progress
 ) -> None:
     """Prints throughput with accounting as a ratio of throughput without."""
-    workload = fitted(kind, bench.info.clock)
+    workload = fitted(kind, bench.info.clock, fidelity=bench.info.fidelity)
     draw = random.Random(bench.info.seed)
     found: dict[bool, dict[int, float]] = {True: {}, False: {}}
     with station(replace(bench, accounting=False), Visit(0, path, 0)) as place:

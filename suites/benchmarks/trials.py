@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from fixtures.progress import Progress
@@ -32,10 +33,11 @@ def measure(
     """
     records: list[TrialRecord] = []
     try:
+        fit = partial(fitted, clock=bench.info.clock, fidelity=bench.info.fidelity)
         with station(bench, visit) as place, during or nullcontext():
-            place.trial(fitted(WORKLOADS[0], bench.info.clock), warmup=True)
+            place.trial(fit(WORKLOADS[0]), warmup=True)
             for name in workloads:
-                records.append(place.trial(fitted(name, bench.info.clock)))
+                records.append(place.trial(fit(name)))
                 progress.trial(records[-1])
     except RunOver:
         raise

@@ -16,6 +16,7 @@ from harness.qualify.legs import GUEST_LEGS, HOST_LEGS, LEGS, Leg
 from harness.qualify.node import Node, iperf3, iperf3_server, ping
 from harness.qualify.rig import Rig
 from harness.qualify.settings import answers, mtu
+from harness.qualify.streams import datagrams
 from harness.qualify.transfer import round_trip
 
 NEEDS = ("SR-IOV",)
@@ -41,6 +42,9 @@ PACE = "1M"
 """bit/s of UDP: 104 datagrams of 1200 bytes a second. A socket has room for some 90 (208 KiB by
 net.core.rmem_default, 2304 bytes each): a reader that a busy host keeps waiting for most of a
 second loses none, and what a socket loses is not the port's doing."""
+
+DATAGRAM = 1200
+"""Bytes of payload in each of them."""
 
 JUMBO = 9000
 GROUP = "239.192.7.7"
@@ -89,13 +93,13 @@ def test_tcp_of_a_guest(rig: Rig, leg: Leg, version: str, evidence: Evidence) ->
 def test_udp_of_a_guest(leg: Leg, version: str, evidence: Evidence) -> None:
     """At a moderate pace every UDP datagram from and to the guest arrives."""
     there = address(leg.far, version)
-    options = ("--udp", "--bitrate", PACE, "--length", "1200", "--bytes", "240K")
+    options = ("--udp", "--bitrate", PACE, "--length", str(DATAGRAM), "--bytes", "240K")
     with iperf3_server(leg.far, there):
         for way in ((), ("--reverse",)):
-            total = iperf3(leg.near, there, *options, *way)["sum"]
-            assert total["lost_packets"] == 0, f"{total['lost_packets']} of {total['packets']} lost"
-            assert total["packets"] >= 200
-            evidence(f"{total['packets']} datagrams of 1200 bytes {'back' if way else 'there'}")
+            sent, lost = datagrams(iperf3(leg.near, there, *options, *way), DATAGRAM)
+            assert lost == 0, f"{lost} of {sent} lost"
+            assert sent >= 200
+            evidence(f"{sent} datagrams of {DATAGRAM} bytes {'back' if way else 'there'}")
 
 
 @IP

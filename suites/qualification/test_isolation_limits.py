@@ -18,6 +18,7 @@ from harness.qualify.isolation import (
 from harness.qualify.node import Node, iperf3, iperf3_server, ping, reaches
 from harness.qualify.rig import Rig
 from harness.qualify.sharing import SharedPort, flood_mailbox, shared_port
+from harness.workloads.iperf3_output import needed
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_rate_limit(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
 def rate(source: Node, address: str) -> float:
     """Mbit/s of TCP payload as received in a second, of OFFERED."""
     end = iperf3(source, address, "--time", "1", "--bitrate", f"{OFFERED}M")
-    return float(end["sum_received"]["bits_per_second"]) / 1e6
+    return needed(end.sum_received, "sum_received").bits_per_second / 1e6
 
 
 @pytest.mark.case("driver", needs=("SR-IOV",))

@@ -47,6 +47,7 @@ def test_counters_grow_by_what_the_files_do() -> None:
         "guest.tx_bytes": grown(net, "eth0:", 9),
         "guest.tx_packets": grown(net, "eth0:", 10),
         "guest.retransmitted": 0,
+        "guest.udp_dropped": 0,
         "guest.cpu_busy_ns": busy * 10_000_000,
         "guest.cpu_total_ns": (busy + grown(STAT, "cpu ", 4) + grown(STAT, "cpu ", 8)) * 10_000_000,
         "irq.device": sum(grown(irqs, f"{number}:", 1) for number in (26, 27, 28)),

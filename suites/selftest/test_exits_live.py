@@ -212,5 +212,5 @@ def test_a_guest_that_dies_in_the_window_is_reported_and_leaves_nothing(
 
 
 def test_the_probers_floor_in_the_lab(lab: Lab) -> None:
-    round_trips = measure_floor(lab.host, Latency(count=100, warmup=10))
+    round_trips = measure_floor(lab.host, Latency(count=100, warmup=10)).rtt_ns
     assert len(round_trips) == 100 and min(round_trips) > 0

@@ -14,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import ConfigError
+from harness.qualify.streams import datagrams
 from harness.units import METRICS
 from harness.workloads.base import Idle, Outcome, Target
-from harness.workloads.iperf3 import Iperf3, Kind, Unusable, read_document
+from harness.workloads.iperf3 import Iperf3, Kind
+from harness.workloads.iperf3_output import End, Sum, Unusable, read_document
+from harness.workloads.iperf3_version import at_odds, parse_version, require
 
 DATA = Path(__file__).parent / "data" / "iperf3"
 TARGET = Target("10.9.0.2", "52:54:00:00:02:01", "10.9.0.1", "52:54:00:00:01:02", "enp2s0")
@@ -81,6 +84,141 @@ def test_udp_loss_and_jitter_are_the_receivers() -> None:
     assert outcome.metrics["throughput"] == pytest.approx(9.489094593377266)
     assert outcome.metrics["throughput_sent"] == pytest.approx(9.91409221117642)
     assert "retransmits" not in outcome.metrics
+
+
+def test_no_loss_beside_bytes_that_did_not_arrive_is_no_result() -> None:
+    """Client 3.18, server 3.12, which had counted 47,545 of 69,521 lost (68.4 %)."""
+    outcome = parse("udp", "iperf3-318-client-312-server-udp")
+    assert outcome.metrics == {}
+    assert "reports 0 of 69521 datagrams lost (0 %)" in (outcome.error or "")
+    assert "47545 did not arrive (68.4 %)" in (outcome.error or "")
+
+
+def udp(sent: int, arrived: int, lost: int, *, size: int = 1200) -> Outcome:
+    """The outcome of a document with these counts of datagrams."""
+    document = json.loads(captured("udp_loss"))
+    end = document["end"]
+    end["sum_sent"] |= {"bytes": sent * size, "packets": sent}
+    end["sum_received"] |= {"bytes": arrived * size, "packets": sent}
+    end["sum_received"] |= {"lost_packets": lost, "lost_percent": 100 * lost / sent}
+    return Iperf3("udp").parse(json.dumps(document), "", 0)
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrived", "lost"),
+    [(200, 200, 0), (200, 190, 10), (200, 195, 0), (50_000, 20_000, 29_200), (50_000, 49_100, 0)],
+)
+def test_what_is_unread_when_a_test_ends_is_no_contradiction(
+    sent: int, arrived: int, lost: int
+) -> None:
+    outcome = udp(sent, arrived, lost)
+    assert outcome.error is None
+    assert outcome.metrics["loss"] == pytest.approx(100 * lost / sent)
+    assert outcome.lost_bytes == (sent - arrived) * (1200 + 42)
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrived", "lost"), [(200, 180, 0), (50_000, 48_500, 0), (200, 200, 50), (200, 18, 9)]
+)
+def test_more_than_that_is(sent: int, arrived: int, lost: int) -> None:
+    outcome = udp(sent, arrived, lost)
+    assert outcome.error is not None and f"{lost} of {sent} datagrams" in outcome.error
+
+
+@pytest.mark.parametrize("count", [-1, 4294967294, 2**31])
+def test_retransmits_that_cannot_be_are_no_result(count: int) -> None:
+    """iperf3 3.1 printed -1, and 4294967294 (esnet/iperf issue 725)."""
+    document = json.loads(captured("iperf3-31-retransmits"))
+    document["end"]["sum_sent"]["retransmits"] = count
+    outcome = Iperf3("tcp-rx").parse(json.dumps(document), "", 0)
+    assert outcome.metrics == {}
+    assert f"reports {count} retransmits, which cannot be" in (outcome.error or "")
+
+
+@pytest.mark.parametrize("way", ["sum_sent", "sum_sent_bidir_reverse"])
+def test_nor_are_they_of_either_of_two_directions(way: str) -> None:
+    document = json.loads(captured("tcp_bidir"))
+    document["end"][way]["retransmits"] = -1
+    outcome = Iperf3("tcp-bidir").parse(json.dumps(document), "", 0)
+    assert "which cannot be" in (outcome.error or "")
+
+
+def test_a_direction_that_is_overwritten_by_the_other_is_no_result() -> None:
+    """3.7 to 3.10.1 print both directions of --bidir under the same keys."""
+    for kind in KINDS:
+        outcome = parse(kind, "iperf3-39-bidir")
+        assert "'sum' twice" in (outcome.error or "")
+    with pytest.raises(Unusable, match="twice"):
+        read_document(captured("iperf3-39-bidir"))
+
+
+def test_a_key_that_nobody_reads_may_be_there_twice() -> None:
+    """3.11 to 3.13 repeat the sizes of the sockets with --bidir; captured from 3.12."""
+    assert captured("tcp_bidir_312").count('"sndbuf_actual"') == 2
+    outcome = parse("tcp-bidir", "tcp_bidir_312")
+    assert outcome.error is None
+    assert outcome.metrics["throughput_tx"] > 9 and outcome.metrics["throughput_rx"] > 9
+
+
+def test_udp_of_39_which_has_no_sum_of_what_was_received_is_no_result() -> None:
+    assert "sum_sent is missing" in (parse("udp", "iperf3-39-udp").error or "")
+
+
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity"])
+def test_what_is_no_number_is_no_result(word: str) -> None:
+    text = captured("tcp").replace("26.85132209654344", word)
+    assert Iperf3("tcp-rx").parse(text, "", 0).error is not None
+
+
+@pytest.mark.parametrize(
+    ("sent", "arrived", "counted", "lost"),
+    [(200, 200, 0, 0), (200, 198, 0, 0), (200, 18, 0, 182), (200, 18, 180, 180), (201, 199, 1, 1)],
+)
+def test_a_case_counts_the_datagrams_that_no_end_tells_of(
+    sent: int, arrived: int, counted: int, lost: int
+) -> None:
+    """91 % lost passed, where the client was newer than its server."""
+    ends = Sum(sent * 1200, 1e6), Sum(arrived * 1200, 1e6, lost_packets=counted)
+    assert datagrams(End(*ends), 1200) == (sent, lost)
+
+
+def test_a_case_sees_the_loss_of_a_newer_client() -> None:
+    end = read_document(captured("iperf3-318-client-312-server-udp")).end
+    assert datagrams(end, 1200) == (69520, 47544)
+
+
+def test_versions_are_read_as_iperf3_prints_them() -> None:
+    assert parse_version("iperf 3.12 (cJSON 1.7.15)\nLinux vm 6.18.44") == (3, 12)
+    assert parse_version("iperf 3.10.1") == (3, 10, 1)
+    assert parse_version("iperf 3.17+ (cJSON 1.7.15)") == (3, 17)
+    assert parse_version("sh: iperf3: not found") == ()
+    assert require("iperf 3.11", "alpha") == (3, 11)
+    with pytest.raises(ConfigError, match="alpha: iperf3 version 'who knows' is too old"):
+        require("who knows", "alpha")
+
+
+@pytest.mark.parametrize(
+    ("client", "server", "refused"),
+    [  # each was run, with most of the datagrams lost
+        ((3, 12), (3, 12), False),
+        ((3, 12), (3, 18), False),
+        ((3, 13), (3, 21), False),
+        ((3, 14), (3, 13), True),
+        ((3, 18), (3, 12), True),
+        ((3, 21), (3, 13), True),
+        ((3, 18), (3, 14), False),
+        ((3, 21), (3, 21), False),
+    ],
+)
+def test_a_client_that_drops_its_servers_losses_is_refused(
+    client: tuple[int, ...], server: tuple[int, ...], refused: bool
+) -> None:
+    assert bool(at_odds(client, server)) is refused
+
+
+def test_udp_has_no_warm_up_of_which_nobody_tells_the_loss() -> None:
+    assert "--omit" not in Iperf3("udp").command(TARGET).argv
+    assert "omit" not in Iperf3("udp").parameters and "omit" in Iperf3("tcp-rx").parameters
 
 
 def test_a_loss_that_cannot_be_is_no_result() -> None:

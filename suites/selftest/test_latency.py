@@ -11,10 +11,12 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 
 from harness.errors import ConfigError
+from harness.measure.record import STAMPS, USER
+from harness.percentiles import BEYOND, QUANTILES, nearest_rank, summarise, told
 from harness.units import METRICS
 from harness.workloads import NAMES, select
 from harness.workloads.base import Target
-from harness.workloads.latency import Latency, echo_request, nearest_rank, summarise
+from harness.workloads.latency import Latency, echo_request
 
 TARGET = Target("10.9.0.2", "52:54:00:00:02:01", "10.9.0.1", "52:54:00:00:01:02", "enp2s0")
 
@@ -25,7 +27,10 @@ def answer(**changes: object) -> str:
         "user_ns": [9000, 8000, 7000],
         "sent": 4,
         "lost": 1,
+        "late": 0,
+        "missed": 2,
         "unstamped": 0,
+        "behind": 1,
         "source": "kernel-software",
     }
     return json.dumps({**said, **changes})
@@ -46,9 +51,53 @@ def test_round_trips_keep_their_order_and_loss_is_a_percentage() -> None:
     assert outcome.rtt_ns == (3000, 1000, 2000)
     assert outcome.lost == 1
     assert outcome.metrics["loss"] == 25.0
-    assert outcome.metrics["rtt_p50"] == 2.0
-    assert outcome.raw["rtt_source"] == "kernel-software"
+    assert outcome.metrics["rtt_min"] == 1.0
+    assert outcome.metrics["rtt_max"] == 1_000_000  # of the lost one, at least
+    assert outcome.metrics["behind_schedule"] == 25.0
+    assert outcome.lost_bytes == 2 * 98  # those of the warm-up are missed on the wire, too
+    assert outcome.instruments == {STAMPS: "kernel software"}
     assert outcome.metrics.keys() <= METRICS.keys()
+
+
+def test_the_users_clock_is_named() -> None:
+    assert Latency().parse(answer(source="user"), "", 0).instruments == {STAMPS: USER}
+
+
+def test_what_is_measured_is_named() -> None:
+    parameters = Latency(interval=0.0005).parameters
+    assert parameters["schedule"] == "fixed, every 500 us" and "interval" not in parameters
+
+
+@pytest.mark.parametrize(
+    ("probes", "names"),
+    [
+        (19, set()),
+        (20, {"rtt_p50"}),
+        (500, {"rtt_p50", "rtt_p90"}),
+        (999, {"rtt_p50", "rtt_p90"}),
+        (1000, {"rtt_p50", "rtt_p90", "rtt_p99"}),
+        (9999, {"rtt_p50", "rtt_p90", "rtt_p99"}),
+        (10_000, set(QUANTILES)),
+    ],
+)
+def test_a_percentile_is_told_if_ten_probes_lie_beyond_it(probes: int, names: set[str]) -> None:
+    found = summarise(range(1, probes + 1))
+    assert found.keys() - {"rtt_min", "rtt_max"} == names
+    for name in names:
+        beyond = sum(value > found[name] * 1000 for value in range(1, probes + 1))
+        assert beyond >= BEYOND
+
+
+@given(st.lists(st.integers(1, 10**9), min_size=1, max_size=300), st.integers(0, 300))
+def test_lost_probes_take_their_places_at_the_end(rtt_ns: list[int], lost: int) -> None:
+    """As if each had been answered just when it was given up."""
+    assert summarise(rtt_ns, lost, 10**9) == summarise([*rtt_ns, *[10**9] * lost])
+    assert told(0.5, len(rtt_ns)) <= told(0.5, len(rtt_ns) + lost)
+
+
+def test_a_tenth_lost_is_a_p90_beyond_the_limit_and_no_flattering_one() -> None:
+    found = summarise([1000] * 890, 110, 10**9)
+    assert (found["rtt_p50"], found["rtt_p90"]) == (1, 1_000_000)
 
 
 def test_no_answer_at_all_is_an_error_with_its_count() -> None:
@@ -102,9 +151,14 @@ def test_the_summary_is_ordered(values: list[int]) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"count": 0}, {"warmup": -1}, {"payload": 1473}, {"interval": -1}, {"timeout": 0}]
+    "wrong",
+    [
+        *({"count": 0}, {"warmup": -1}, {"payload": 1473}, {"interval": -1}, {"timeout": 0}),
+        {"interval": 0},
+        {"interval": 0.00001, "timeout": 1},  # 100,000 under way, of 65,536 sequence numbers
+    ],
 )
-def test_nonsense_is_refused_before_anything_runs(wrong: dict[str, int]) -> None:
+def test_nonsense_is_refused_before_anything_runs(wrong: dict[str, float]) -> None:
     with pytest.raises(ConfigError, match="latency"):
         Latency(**wrong)
 

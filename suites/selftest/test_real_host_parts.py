@@ -63,13 +63,28 @@ def test_who_hides_the_flag_is_found_out_by_the_maker() -> None:
 
 def test_all_programs_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
     line = " ".join(("sh", "-c", LOOK, "sh", *PACKAGES))
-    host = RootedHost(tmp_path, {line: ""})
+    host = RootedHost(tmp_path, {line: "", "iperf3 --version": "iperf 3.12 (cJSON 1.7.15)\n"})
     require_programs(host)
     host.said = {line: "iperf3\nip\nss\n"}
     with pytest.raises(ConfigError) as refused:
         require_programs(host)
     assert refused.value.message == "alpha has no iperf3, ip, ss"
     assert refused.value.remedy == "there: sudo apt-get install iperf3 iproute2"
+
+
+@pytest.mark.parametrize(
+    ("said", "version"),
+    [("iperf 3.9 (cJSON 1.7.13)\n", "3.9"), ("iperf 3.10.1 (cJSON 1.7.13)\n", "3.10.1")],
+)
+def test_an_iperf3_whose_documents_are_read_wrong_is_refused_first(
+    tmp_path: Path, said: str, version: str
+) -> None:
+    """Ubuntu 22.04 has 3.9: no sums of UDP, and both directions of --bidir under the same keys."""
+    line = " ".join(("sh", "-c", LOOK, "sh", *PACKAGES))
+    host = RootedHost(tmp_path, {line: "", "iperf3 --version": said})
+    with pytest.raises(ConfigError, match=r"3\.11 or newer is wanted") as refused:
+        require_programs(host)
+    assert refused.value.message.startswith(f"alpha: iperf3 {version} is too old")
 
 
 SPEC = HostSpec("alpha", "alpha.lab", cpus=(2, 3))
@@ -80,7 +95,8 @@ def server(root: Path, name: str, *programs: str) -> RootedHost:
     """One with an 82599, which says of these programs that it has them, and of no others."""
     host = with_82599(root / name)
     host.name = name
-    host.said = {**host.said, " ".join(("sh", "-c", LOOK, "sh", *programs)): ""}
+    looked = " ".join(("sh", "-c", LOOK, "sh", *programs))
+    host.said = {**host.said, looked: "", "iperf3 --version": "iperf 3.18 (cJSON 1.7.15)\n"}
     return host
 
 

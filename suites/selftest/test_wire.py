@@ -51,7 +51,38 @@ def test_the_rate_is_of_payload_and_by_direction() -> None:
     expected = {"throughput": 15.2, "throughput_tx": 7.2, "throughput_rx": 8.0}
     assert both == pytest.approx(expected)
     assert rates((), Outcome(sent_bytes=90_000), counters) == {}
+    assert rates(wire, Outcome(sent_bytes=90_000, received_bytes=0), counters) == {}
     assert rates(wire, Outcome(), counters) == {}
+
+
+def sampled(*ways: tuple[int, int], after: int) -> list[WireSample]:
+    """Samples of two directions; each starts and ends at a ms of its own, and carries 1,000 bytes a
+    ms alone on the wire, half of that while the other flows."""
+    samples, carried = [], [0, 0]
+    for ms in range(after + 1):
+        flowing = [start <= ms < end for start, end in ways]
+        samples.append(WireSample(ns=ms * MS, rx_bytes=carried[0], tx_bytes=carried[1]))
+        for way, flows in enumerate(flowing):
+            carried[way] += (500 if all(flowing) else 1000) if flows else 0
+    return samples
+
+
+@pytest.mark.parametrize("second", [(0, 200), (60, 200), (60, 150), (20, 400)])
+def test_two_directions_are_added_only_while_both_flow(second: tuple[int, int]) -> None:
+    """Rates of intervals that hardly overlap give more than the wire carries: here up to twice."""
+    wire = sampled((0, 200), second, after=450)
+    counters = {"partner.rx_bytes": wire[-1].rx_bytes, "partner.tx_bytes": wire[-1].tx_bytes}
+    outcome = Outcome(sent_bytes=wire[-1].rx_bytes, received_bytes=wire[-1].tx_bytes)
+    found = rates(wire, outcome, counters)
+    expected = {"throughput": 8.0, "throughput_tx": 4.0, "throughput_rx": 4.0}
+    assert found == pytest.approx(expected, rel=0.05)
+
+
+def test_directions_that_do_not_meet_have_no_rate_together() -> None:
+    wire = sampled((0, 100), (100, 200), after=250)
+    counters = {"partner.rx_bytes": wire[-1].rx_bytes, "partner.tx_bytes": wire[-1].tx_bytes}
+    outcome = Outcome(sent_bytes=wire[-1].rx_bytes, received_bytes=wire[-1].tx_bytes)
+    assert rates(wire, outcome, counters) == {}
 
 
 def test_a_window_reads_what_it_watches_until_it_closes(tmp_path: Path) -> None:
