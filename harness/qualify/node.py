@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.errors import LabError, SetUpFailed
 from harness.host.base import CommandResult, Host
+from harness.qualify.act import set_up
 from harness.qualify.frames import Place
 
 PREFIX, PREFIX6 = 24, 64
@@ -21,6 +22,11 @@ SERIES = 3
 """Series of echo requests, one of which has to be answered whole."""
 
 RECEIVED = re.compile(r"(\d+) (?:packets )?received")
+
+
+CARRIER_S = 30.0
+"""Seconds until an interface that was set up has a carrier. A VF of the 82576 has it within 3, by
+its host's clock; a busy machine with an emulated port takes some times that."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Node:
         addresses = (f"{self.ip}/{PREFIX}", f"{self.ip6}/{PREFIX6}")
         self.run(("sh", "-c", script, "sh", self.interface, *addresses))
 
-    def await_carrier(self, seconds: float = 10.0) -> None:
+    def await_carrier(self, seconds: float = CARRIER_S) -> None:
         """LabError if the interface has no carrier in time."""
         argv = ("cat", f"/sys/class/net/{self.interface}/carrier")
         Deadline(seconds, f"a carrier on {self.interface} of {self.host.name}").poll(
@@ -88,7 +94,7 @@ def ping(source: Node, address: str, *, count: int = 10, size: int = 56, df: boo
     whole = ("-M", "do") if df else ()
     argv = ("ping", *six, "-q", "-c", str(count), "-W", "1", "-s", str(size), *fast, *whole)
     result = source.run((*argv, address), timeout=30 + 2 * count, check=False)
-    received = RECEIVED.search(result.text)
+    received = RECEIVED.search(result.ended().text)
     if received is None and result.returncode > 1:
         raise LabError(f"{source.host.name}: ping {address}: {result.error.strip()}")
     return int(received[1]) if received else 0
@@ -101,6 +107,12 @@ def reaches(source: Node, address: str, *, count: int = 3) -> bool:
     much a port loses is for the cases that count it.
     """
     return any(ping(source, address, count=count) == count for _ in range(SERIES))
+
+
+def require_answers(source: Node, address: str, *, count: int = 3) -> None:
+    """Before an act: SetUpFailed unless `address` can be reached."""
+    if not reaches(source, address, count=count):
+        raise SetUpFailed(f"{address} does not answer {source.place} of {source.host.name}")
 
 
 @contextmanager
@@ -117,7 +129,8 @@ def iperf3_server(node: Node, address: str, *options: str, port: int = 5201) -> 
                 raise LabError(f"{node.host.name}: iperf3 does not serve {address}:{port}")
             return node.run(listening, check=False).returncode == 0
 
-        Deadline(60.0, f"an iperf3 server at {address}").poll(ready)
+        with set_up(f"an iperf3 server on {node.host.name}"):
+            Deadline(60.0, f"an iperf3 server at {address}").poll(ready)
         yield
 
 
@@ -127,7 +140,7 @@ def iperf3(source: Node, address: str, *options: str, timeout: float = 120.0) ->
     Raises LabError if it does not come to its end.
     """
     argv = ("iperf3", "--json", "--client", address, *options)
-    result = source.run(argv, timeout=timeout, check=False)
+    result = source.run(argv, timeout=timeout, check=False).ended()
     try:
         report = json.loads(result.stdout)
     except json.JSONDecodeError as error:
