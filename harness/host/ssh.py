@@ -22,7 +22,6 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import (
-    CommandFailed,
     DeadlineExpired,
     HostUnreachable,
     LabError,
@@ -206,11 +205,10 @@ class SshHost:
         return result.checked().stdout
 
     def write(self, path: str, data: bytes) -> None:
-        try:
-            self.run(write_argv(path), stdin=data)
-        except CommandFailed as error:
-            said = error.stderr.strip().removeprefix("dd: ")
-            raise Refused(f"{self.name}: cannot write {path}: {said}") from error
+        result = self.run(write_argv(path), stdin=data, check=False).ended()
+        if result.returncode != 0:
+            said = result.error.strip().removeprefix("dd: ")
+            raise Refused(f"{self.name}: cannot write {path}: {said}")
 
     def exists(self, path: str) -> bool:
         result = self.run(("sh", "-c", EXISTS, "sh", path), check=False)

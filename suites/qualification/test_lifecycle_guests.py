@@ -7,7 +7,7 @@ import re
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import MissingCapability
+from harness.errors import LabError, MissingCapability
 from harness.host.base import Host
 from harness.qualify import guestlife
 from harness.qualify.act import under_test
@@ -121,5 +121,6 @@ def test_most_guests(rig: Rig, evidence: Evidence) -> None:
 def available_mib(host: Host) -> int:
     """What the host could give to guests without swapping."""
     found = re.search(r"^MemAvailable: *(\d+) kB", host.read("/proc/meminfo").decode(), re.M)
-    assert found is not None
+    if found is None:
+        raise LabError(f"{host.name}: /proc/meminfo does not tell what memory is available")
     return int(found[1]) // 1024

@@ -19,6 +19,7 @@ import pytest
 from fixtures import cases
 from harness.errors import CommandFailed, LabError, MissingCapability
 from harness.qualify.act import under_test
+from harness.qualify.guestlife import properties
 from harness.qualify.fidelity import Deviation
 
 LISTED = {{
@@ -150,6 +151,10 @@ def test_fails_and_leaves_a_mess(mess):
     assert not "alive", "the VF never answered"
 
 @case("driver")
+def test_bug():
+    properties(("-netdev", "tap"))
+
+@case("driver")
 def test_handled():
     try:
         assert not "alive"
@@ -185,6 +190,7 @@ VERDICTS = {
     "known-and-clean-up-fails": ("error", "could not undo"),
     "only-clean-up-fails": ("error", "could not undo"),
     "fails-and-leaves-a-mess": ("fail", "the VF never answered"),
+    "bug": ("error", "('-netdev', 'tap')"),
     "handled": ("error", "the guest is gone"),
     "twice[there]": ("pass", ""),
     "twice[back]": ("pass", ""),
