@@ -21,7 +21,7 @@ from harness.qualify.guestirq import ROOT_PORT, only_intx, rebind, unassign_msix
 from harness.qualify.interrupts import interrupts, vectors
 from harness.qualify.links import bdf_of, pf_node
 from harness.qualify.moderation import Burst, burst, moderated
-from harness.qualify.node import Node, ping
+from harness.qualify.node import READY_S, Node, ping
 from harness.qualify.rig import Rig, supported
 from harness.qualify.vf import for_guest, guest_node, vfs
 
@@ -69,7 +69,7 @@ def test_pf_in_guest(rig: Rig, kind: str, evidence: Evidence) -> None:
             rebind(guest.host, bdf, attachment.driver, between=unassign_msix)
         node = pf_in(guest, attachment, rig)
         node.address()
-        node.await_carrier(30.0)
+        node.await_carrier()
         evidence(assert_raised(rig, node, kind))
 
 
@@ -151,7 +151,7 @@ def pf_guest(rig: Rig, kind: str) -> Iterator[tuple[Guest, NicAttachment]]:
 
 def pf_in(guest: Guest, attachment: NicAttachment, rig: Rig) -> Node:
     """The PF in a guest, whatever its interface is called there."""
-    interface = interface_with(guest.host, attachment.mac)
+    interface = interface_with(guest.host, attachment.mac, seconds=READY_S)
     return Node(guest.host, "", interface, attachment.mac, rig.link.guest_ip, GUEST_IP6)
 
 

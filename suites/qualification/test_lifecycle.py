@@ -16,7 +16,7 @@ from harness.qualify.act import under_test
 from harness.qualify.churn import beside, cycle
 from harness.qualify.leaks import holdings
 from harness.qualify.legs import pf_addressed
-from harness.qualify.node import iperf3_server, reaches, require_answers
+from harness.qualify.node import READY_S, iperf3_server, reaches, require_answers
 from harness.qualify.rig import Rig
 from harness.qualify.streams import document, longest_silence
 from harness.qualify.vf import on_host, vfs
@@ -84,7 +84,7 @@ def test_unique_addresses(rig: Rig, evidence: Evidence) -> None:
     load(rig.host, driver, driver_directory(driver), rig.journal)
     with port.free_of_vfs(autoprobe=True), under_test("making VFs that are bound at once"):
         port.set_numvfs(int(port.device.attribute("sriov_totalvfs")))
-        interfaces = [wait_for_interface(rig.host, bdf) for bdf in port.vf_bdfs()]
+        interfaces = [wait_for_interface(rig.host, bdf, seconds=READY_S) for bdf in port.vf_bdfs()]
         found = [link(rig.host, interface).address for interface in interfaces]
     taken = {rig.partner.mac, link(rig.host, port.interface).address}
     assert len(set(found) - taken) == len(found), f"{found}, and {taken} on the ports"

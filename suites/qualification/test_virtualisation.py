@@ -26,7 +26,7 @@ from harness.qualify.act import under_test
 from harness.qualify.capabilities import require
 from harness.qualify.failover import PRIMARY, Bundle, bundle, failover_pair
 from harness.qualify.life import Life
-from harness.qualify.node import Node, reaches, require_answers
+from harness.qualify.node import READY_S, Node, reaches, require_answers
 from harness.qualify.rig import Rig
 from harness.qualify.vf import Vf, for_guest, guest_node, vfs
 from harness.units import MMIO_REASONS
@@ -56,7 +56,7 @@ def test_migration(rig: Rig, path: Tapped, evidence: Evidence) -> None:
             migration.leaving(rig, here) as guest,
             migration.awaiting(rig, there) as destination,
         ):
-            node = addressed(rig, guest, interface_with(guest.host, MAC))
+            node = addressed(rig, guest, interface_with(guest.host, MAC, seconds=READY_S))
             require_answers(rig.wire, node.ip, count=10)
             before = life.begin(guest.host)
             with under_test("the migration"):
