@@ -23,7 +23,12 @@ class ConfigError(HarnessError):
 
 
 class LabError(HarnessError):
-    """The rig failed, not the product under test."""
+    """The rig failed, or so it is taken: only the act of a case says that the product did."""
+
+
+class ProductFailure(HarnessError):
+    """What a case of a qualification is about failed: the NIC, its firmware or its driver, or the
+    kernel or QEMU that carry guests. Raised by harness.qualify.act.under_test."""
 
 
 class CommandFailed(LabError):
@@ -36,6 +41,30 @@ class CommandFailed(LabError):
         super().__init__(f"{host}: {' '.join(argv)} ended with status {returncode}: {said}")
         self.host, self.argv, self.returncode = host, argv, returncode
         self.stdout, self.stderr = stdout, stderr
+
+
+class Killed(CommandFailed):
+    """A command was ended by SIGKILL: by the kernel for want of memory, or by somebody."""
+
+
+class NotStarted(LabError):
+    """A program is not on a machine, or cannot be started there."""
+
+
+class Refused(LabError):
+    """A machine's kernel refused what was written to a file."""
+
+
+class InUse(LabError):
+    """What is wanted is somebody else's already."""
+
+
+class JournalFailed(LabError):
+    """A change cannot be written down on the host, so it is not made."""
+
+
+class SetUpFailed(LabError):
+    """What an act needs around it did not come about."""
 
 
 class RunOver(LabError):
@@ -56,6 +85,10 @@ class StoreFailed(RunOver):
 
 class DeadlineExpired(LabError):
     """A wait reached its limit; nothing in the harness waits without one."""
+
+
+class GuestSilent(DeadlineExpired):
+    """A guest's agent did not answer in time, which a busy machine can cause."""
 
 
 class MissingCapability(HarnessError):

@@ -19,8 +19,10 @@ from harness.errors import (
     CommandFailed,
     HarnessError,
     HostUnreachable,
+    JournalFailed,
     LabError,
     MissingCapability,
+    Refused,
 )
 from harness.host.base import Host
 from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
@@ -112,17 +114,17 @@ class Journal:
         self._write(Entry(what=what, undo=tuple(undo)), self._kept)
 
     def _write(self, entry: Entry, directory: str) -> str:
-        """The path of the entry on the host."""
+        """The path of the entry on the host; JournalFailed if it cannot be written."""
         path = f"{directory}/{next(self._numbers):06d}.json"
-        if directory not in self._made:
-            self.host.run(("mkdir", "-p", "-m", "0700", directory))
-            self._made.add(directory)
         try:
+            if directory not in self._made:
+                self.host.run(("mkdir", "-p", "-m", "0700", directory))
+                self._made.add(directory)
             self.host.write(path, msgspec.json.encode(entry))
-        except LabError:  # a full disk, say; what is there of the entry is of no change
+        except (CommandFailed, Refused) as error:  # a full disk; the entry is of no change
             with suppress(LabError):
                 self.host.run(("rm", "-f", path))
-            raise
+            raise JournalFailed(error.message) from error
         return path
 
     def close(self) -> None:

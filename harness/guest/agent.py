@@ -9,7 +9,15 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, GuestGone, LabError, MissingCapability
+from harness.errors import (
+    DeadlineExpired,
+    GuestGone,
+    GuestSilent,
+    LabError,
+    MissingCapability,
+    NotStarted,
+    Refused,
+)
 from harness.guest.qga import AgentConnection, AgentError
 from harness.host.base import CommandResult
 from harness.host.ssh import EXISTS, glob_argv
@@ -84,7 +92,7 @@ class GuestProcess:
             return
         try:
             status = self._agent.ask("guest-exec-status", ANSWER, pid=self.pid)
-        except (GuestGone, DeadlineExpired) as error:
+        except (GuestGone, GuestSilent) as error:
             raise type(error)(f"{error.message} (of {' '.join(self.argv)})") from error
         if status["exited"]:
             self._result = command_result(self._host.name, self.argv, status)
@@ -102,7 +110,7 @@ def command_result(host: str, argv: tuple[str, ...], status: dict[str, Any]) -> 
     out, err = (base64.b64decode(status.get(key, "")) for key in ("out-data", "err-data"))
     if returncode in (126, 127) and err.startswith(b"setsid: "):
         said = err.decode(errors="replace").strip().removeprefix("setsid: ")
-        raise LabError(f"{host}: cannot start {argv[0]}: {said}")
+        raise NotStarted(f"{host}: cannot start {argv[0]}: {said}")
     return CommandResult(host, argv, returncode, out, err)
 
 
@@ -155,7 +163,7 @@ class GuestHost:
                     self.agent.ask("guest-file-write", ANSWER, **ask)
                 self.agent.ask("guest-file-flush", ANSWER, handle=handle)
         except (AgentError, FileNotFoundError) as error:
-            raise LabError(f"{self.name}: cannot write {path}: {error}") from error
+            raise Refused(f"{self.name}: cannot write {path}: {error}") from error
 
     def exists(self, path: str) -> bool:
         result = self.run(("sh", "-c", EXISTS, "sh", path), check=False)

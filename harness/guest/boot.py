@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError, StoreFailed
+from harness.errors import DeadlineExpired, GuestSilent, LabError, StoreFailed
 from harness.guest.agent import GuestHost
 from harness.guest.qga import AgentConnection, connect_agent
 from harness.host.base import Host
@@ -88,7 +88,7 @@ def boot(
 
     Its serial log and QEMU's own words go to `log_dir` on the controller, whatever happens.
     Raises LabError, with the serial log's end, if QEMU refuses to start or ends, the guest
-    panics, or nothing answers within `deadline_s` seconds (then as DeadlineExpired).
+    panics, or nothing answers within `deadline_s` seconds (then as GuestSilent).
     """
     deadline = Deadline(deadline_s, f"the boot of guest {config.name}")
     starting = started(
@@ -169,7 +169,7 @@ def _await_agent(
         agent.await_first(deadline, check, LOOK)
     except DeadlineExpired as error:
         why = f"guest {agent.guest} never answered within {deadline.seconds:g} s"
-        raise DeadlineExpired(f"{why}: {_diagnosis(agent.guest, process, qmp)}") from error
+        raise GuestSilent(f"{why}: {_diagnosis(agent.guest, process, qmp)}") from error
     except LabError as error:
         _settle(qmp)
         why = f"guest {agent.guest} ended while it booted"

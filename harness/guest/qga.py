@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, GuestGone, LabError
+from harness.errors import DeadlineExpired, GuestGone, GuestSilent, LabError
 
 MARK = b"\xff"
 CHUNK = 1 << 16
@@ -46,7 +46,7 @@ class AgentConnection:
     def ask(self, request: str, timeout: float = 10.0, /, **arguments: object) -> Any:
         """What the agent returns.
 
-        Raises AgentError if it refuses, DeadlineExpired after `timeout` seconds, GuestGone
+        Raises AgentError if it refuses, GuestSilent after `timeout` seconds, GuestGone
         if the connection ends.
         """
         what = f"{self.guest}: the guest agent's answer to {_shown(request, arguments)}"
@@ -128,12 +128,12 @@ class AgentConnection:
 
     @contextmanager
     def _limited(self, deadline: Deadline) -> Iterator[None]:
-        deadline.check()
         self._wire.settimeout(max(deadline.left, 0.001))
         try:
+            deadline.check()
             yield
-        except TimeoutError as error:
-            raise DeadlineExpired(
+        except (TimeoutError, DeadlineExpired) as error:
+            raise GuestSilent(
                 f"{deadline.what} did not come within {deadline.seconds:g} s"
             ) from error
         except OSError as error:

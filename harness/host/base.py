@@ -7,12 +7,24 @@ cannot tell which it has.
 
 from __future__ import annotations
 
+import re
+import signal
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.errors import CommandFailed
+from harness.errors import CommandFailed, Killed, NotStarted
+
+_NOT_FOUND = re.compile(
+    r"^(?:\S*sh: (?:line )?(?:\d+: )?(?P<word>\S+): (?:command )?not found"
+    r'|exec of "(?P<program>.+)" failed: .*)$',
+    re.MULTILINE,
+)
+"""How a shell (dash, busybox, bash) and `ip netns exec` say that there is no such program."""
+
+KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+"""Statuses of a command that died of SIGKILL, as a parent and as a shell tells it."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +46,21 @@ class CommandResult:
         return self.stderr.decode(errors="replace")
 
     def checked(self) -> CommandResult:
-        """This result, or CommandFailed if the exit status is not 0."""
-        if self.returncode != 0:
+        """This result, or CommandFailed if the exit status is not 0; raises as `ended` does."""
+        if self.ended().returncode != 0:
             raise CommandFailed(self.host, self.argv, self.returncode, self.text, self.error)
+        return self
+
+    def ended(self) -> CommandResult:
+        """This result, whatever the exit status, if the command came to an end of its own.
+
+        Killed if it was ended by SIGKILL, NotStarted if a program within it, of a script or of `ip
+        netns exec`, is not there: neither says anything of what the command was to do.
+        """
+        if self.returncode in KILLED:
+            raise Killed(self.host, self.argv, self.returncode, self.text, self.error)
+        if self.returncode != 0 and (lack := _NOT_FOUND.search(self.error)):
+            raise NotStarted(f"{self.host}: cannot start {lack['word'] or lack['program']}")
         return self
 
 
@@ -72,9 +96,9 @@ class Host(Protocol):
     ) -> CommandResult:
         """Run `argv` (never a shell string) to its end.
 
-        Raises CommandFailed if `check` and the status is not 0, DeadlineExpired after `timeout`
-        seconds of wall-clock time (the command is killed, on a remote host too) and
-        HostUnreachable when the connection is gone.
+        Raises CommandFailed if `check` and the status is not 0, NotStarted if there is no such
+        program, DeadlineExpired after `timeout` seconds of wall-clock time (the command is killed,
+        on a remote host too) and HostUnreachable when the connection is gone.
         """
 
     def spawn(self, argv: Sequence[str]) -> AbstractContextManager[Process]:
@@ -84,7 +108,7 @@ class Host(Protocol):
         """Content of a file; FileNotFoundError if there is none. Works for sysfs and procfs."""
 
     def write(self, path: str, data: bytes) -> None:
-        """Replace a file's content (sysfs and tracefs attributes too). LabError if refused."""
+        """Replace a file's content (sysfs and tracefs attributes too); Refused says why not."""
 
     def exists(self, path: str) -> bool: ...
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from harness.errors import DeadlineExpired, LabError
+from harness.errors import DeadlineExpired, NotStarted, Refused
 from harness.host.base import CommandResult
 from harness.host.strays_agent import MARK
 
@@ -118,8 +118,8 @@ def end_group(child: subprocess.Popen[bytes]) -> None:
             continue
 
 
-def _cannot_start(host: str, argv: Sequence[str], error: OSError) -> LabError:
-    return LabError(f"{host}: cannot start {argv[0]}: {error.strerror}")
+def _cannot_start(host: str, argv: Sequence[str], error: OSError) -> NotStarted:
+    return NotStarted(f"{host}: cannot start {argv[0]}: {error.strerror}")
 
 
 class LocalHost:
@@ -181,7 +181,7 @@ class LocalHost:
             with Path(path).open("wb", buffering=0) as file:
                 file.write(data)
         except OSError as error:
-            raise LabError(f"{self.name}: cannot write {path}: {error.strerror}") from error
+            raise Refused(f"{self.name}: cannot write {path}: {error.strerror}") from error
 
     def exists(self, path: str) -> bool:
         return os.path.lexists(path)

@@ -21,7 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
+from harness.errors import (
+    DeadlineExpired,
+    HostUnreachable,
+    LabError,
+    NotStarted,
+    Refused,
+)
 from harness.host.base import CommandResult
 from harness.host.guard import guarded
 from harness.host.local import PipedProcess, end_group
@@ -199,11 +205,10 @@ class SshHost:
         return result.checked().stdout
 
     def write(self, path: str, data: bytes) -> None:
-        try:
-            self.run(write_argv(path), stdin=data)
-        except CommandFailed as error:
-            said = error.stderr.strip().removeprefix("dd: ")
-            raise LabError(f"{self.name}: cannot write {path}: {said}") from error
+        result = self.run(write_argv(path), stdin=data, check=False).ended()
+        if result.returncode != 0:
+            said = result.error.strip().removeprefix("dd: ")
+            raise Refused(f"{self.name}: cannot write {path}: {said}")
 
     def exists(self, path: str) -> bool:
         result = self.run(("sh", "-c", EXISTS, "sh", path), check=False)
@@ -295,7 +300,7 @@ def _raise_if_not_started(result: CommandResult) -> None:
     """As on the local host: a command that cannot be started is an error, whatever `check`."""
     if result.returncode in (126, 127) and result.stderr.startswith(b"timeout: "):
         said = result.error.strip().removeprefix("timeout: ")
-        raise LabError(f"{result.host}: cannot start {result.argv[0]}: {said}")
+        raise NotStarted(f"{result.host}: cannot start {result.argv[0]}: {said}")
 
 
 @contextmanager

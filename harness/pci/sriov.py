@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.errors import LabError, MissingCapability
+from harness.errors import InUse, MissingCapability
 from harness.host.base import Host
 from harness.journal import Journal, Run, Undo, Write
 from harness.pci.device import Device
@@ -20,14 +20,14 @@ def total_vfs(host: Host, bdf: str) -> int:
 
 
 def require_no_vfs(host: Host, bdf: str) -> None:
-    """LabError if a PF has VFs already: somebody may be using them, and they go with its driver."""
+    """InUse if a PF has VFs already: somebody may be using them, and they go with its driver."""
     path = f"{Device(host, bdf).sysfs}/sriov_numvfs"
     try:
         prior = int(host.read(path))
     except FileNotFoundError:  # a VF, or a PF without SR-IOV
         return
     if prior:
-        raise LabError(
+        raise InUse(
             f"{host.name}: {bdf} already has {prior} VFs, which somebody may be using",
             remedy=f"if nobody is: echo 0 > {path}",
         )
@@ -37,8 +37,8 @@ def require_no_vfs(host: Host, bdf: str) -> None:
 def functions_made(host: Host, bdf: str, count: int, journal: Journal) -> Iterator[tuple[str, ...]]:
     """`count` VFs, unbound; yields their BDFs. Afterwards none.
 
-    Raises LabError if VFs already exist and MissingCapability if the device offers too few, or
-    none may be made.
+    Raises InUse if VFs already exist, Refused if the driver makes none, and MissingCapability if
+    the device offers too few, or none may be made.
     """
     journal.permit("sriov")
     device = Device(host, bdf)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from qemu.qmp import EventListener, ExecuteError, Message, QMPClient, QMPError, Runstate
 
-from harness.errors import DeadlineExpired, LabError
+from harness.errors import DeadlineExpired, GuestGone, LabError
 
 T = TypeVar("T")
 
@@ -33,7 +33,7 @@ class QmpError(LabError):
         self.command, self.error_class, self.description = command, error_class, description
 
 
-class QemuGone(LabError):
+class QemuGone(GuestGone):
     """The QMP connection cannot be made or is lost: that QEMU has ended, or is about to."""
 
 

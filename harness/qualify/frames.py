@@ -140,7 +140,7 @@ def _heard(
     result = host.run(
         agent("frames"), timeout=TIMEOUT_S, stdin=json.dumps(spec).encode(), check=False
     )
-    if result.returncode != 0:
+    if result.ended().returncode != 0:
         raise LabError(f"{host.name}: frames could not be sent: {last_words(result)}")
     told = json.loads(result.stdout)
     heard = {

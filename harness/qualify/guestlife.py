@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.deadline import Deadline
-from harness.errors import GuestGone
+from harness.errors import LabError
 from harness.guest.agent import GuestProcess
 from harness.guest.boot import Guest
 from harness.qualify.rig import BOOT_LIMIT
@@ -88,4 +88,5 @@ def _await_end(guest: Guest) -> None:
 
 def _check(guest: Guest) -> None:
     if not guest.qmp.alive:
-        raise GuestGone(f"guest {guest.name} ended instead of rebooting: {guest.diagnosis()}")
+        # Not GuestGone: to come back is what is asked of it.
+        raise LabError(f"guest {guest.name} ended instead of rebooting: {guest.diagnosis()}")

@@ -175,7 +175,7 @@ def migrate(
     result = rig.host.run(
         agent("migration"), stdin=json.dumps(spec).encode(), timeout=LIMIT + 30, check=False
     )
-    if result.returncode != 0:
+    if result.ended().returncode != 0:
         last = last_words(result)
         raise LabError(f"{rig.host.name}: the guest could not be migrated: {last}")
     found = json.loads(result.stdout)

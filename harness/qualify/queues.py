@@ -81,7 +81,7 @@ def changed_under_load(near: Node, far: Node, option: str, values: Sequence[int]
     count = round(PAUSE_S * (len(values) + 1) / INTERVAL_S)
     words = (far.netns, near.ip, near.interface, option, count, INTERVAL_S, PAUSE_S, *values)
     result = near.run(("sh", "-c", UNDER_LOAD, "sh", *map(str, words)), timeout=120, check=False)
-    received = RECEIVED.search(result.text)
+    received = RECEIVED.search(result.ended().text)
     if received is None:
         raise LabError(f"{near.interface}: ethtool {option}: {result.error.strip()}")
     return (count - int(received[1])) * INTERVAL_S

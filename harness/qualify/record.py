@@ -14,8 +14,9 @@ from harness.errors import ConfigError
 from harness.units import Clock, Fidelity
 
 Verdict = Literal["pass", "fail", "skip", "error", "deviation"]
-"""fail: the product; error: the rig; skip: a capability is absent; deviation: a failure that is
-known of emulated hardware and listed with its cause."""
+"""fail: the product, in what the case is about; error: the rig, or what the case needs around that;
+skip: a capability is absent; deviation: a failure that is known of emulated hardware and listed
+with its cause."""
 
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 

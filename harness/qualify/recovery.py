@@ -56,8 +56,9 @@ wait
 
 _SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) (?:packets )?received")
 
-WRITE = ("sh", "-c", 'printf %s "$1" >"$2"', "sh")
-"""argv that writes its first further argument to the file named by its second."""
+WRITE = ("sh", "-c", 'printf %s "$1" | dd of="$2" status=none', "sh")
+"""argv that writes its first further argument to the file named by its second. By dd, since a
+shell's own printf calls every refusal an I/O error."""
 
 
 @dataclass(frozen=True)

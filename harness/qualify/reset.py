@@ -21,8 +21,9 @@ BETWEEN_DRIVERS = """
 bdf=$1 interface=$2 ip=$3
 cd "/sys/bus/pci/devices/$bdf" || exit 1
 driver=$(basename "$(readlink driver)")
-echo "$bdf" >driver/unbind && echo 1 >reset && echo "$bdf" >"/sys/bus/pci/drivers/$driver/bind" ||
-    exit 1
+echo "$bdf" >driver/unbind || exit 1
+echo 1 | dd of=reset status=none || exit 1
+echo "$bdf" >"/sys/bus/pci/drivers/$driver/bind" || exit 1
 until [ -e "/sys/class/net/$interface" ]; do sleep 0.02; done
 ip address add "$ip" dev "$interface" && ip link set "$interface" up
 """

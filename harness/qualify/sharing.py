@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from harness.errors import ProductFailure
 from harness.journal import Run
 from harness.netdev import answers_arp_only_for_itself, link
 from harness.qualify.node import Node, ping
@@ -24,14 +25,15 @@ class SharedPort:
     wire: Node
 
     def all_answer(self) -> None:
-        """AssertionError unless each of them still has its pings answered."""
+        """ProductFailure unless each of them still has its pings answered."""
         for name, node in (
             ("greedy VF", self.greedy),
             ("other VF", self.neighbour),
             ("PF", self.pf),
         ):
             answered = ping(node, self.wire.ip, count=3)
-            assert answered == 3, f"{answered} of 3 pings of the {name} are answered"
+            if answered != 3:
+                raise ProductFailure(f"{answered} of 3 pings of the {name} are answered")
 
 
 @contextmanager

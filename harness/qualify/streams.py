@@ -59,7 +59,7 @@ def streams(
 def document(result: CommandResult) -> Document:
     """What an iperf3 client printed; LabError if that is no complete result."""
     try:
-        return read_document(result.text)
+        return read_document(result.ended().text)
     except Unusable as error:
         raise LabError(f"{result.host}: {' '.join(result.argv)}: {error}") from error
 

@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.journal import Run
+from harness.qualify.act import set_up
 from harness.qualify.node import Node, iperf3, iperf3_server
 from harness.qualify.rig import Rig
 
@@ -30,7 +31,8 @@ def round_trip(rig: Rig, source: Node, target: Node, address: str, *, kib: int) 
     with _directory(rig, source) as here, _directory(rig, target) as there:
         original, received, returned = f"{here}/original", f"{there}/received", f"{here}/back"
         fill = ("dd", "if=/dev/urandom", f"of={original}", "bs=1k", f"count={kib}")
-        source.run(fill)
+        with set_up(f"a file on {source.host.name}"):
+            source.run(fill)
         size = ("--bytes", f"{kib}K", "--length", "128K")
         with iperf3_server(target, address, "--file", received):
             iperf3(source, address, *size, "--file", original)
@@ -48,5 +50,6 @@ def _directory(rig: Rig, node: Node) -> Iterator[str]:
         if node.host is rig.host:
             remove = (Run(("rm", "-rf", made)),)
             stack.enter_context(rig.journal.change(f"made {made}", remove))
-        node.host.run(("mkdir", "-m", "0700", made))
+        with set_up(f"a directory on {node.host.name}"):
+            node.host.run(("mkdir", "-m", "0700", made))
         yield made

@@ -17,7 +17,7 @@ from harness.paths.sriov import vf_driver
 from harness.pci.binding import bound, wait_for_interface
 from harness.pci.group import handed_over
 from harness.pci.sriov import virtual_functions
-from harness.qualify.node import Node
+from harness.qualify.node import READY_S, Node
 from harness.qualify.rig import Rig
 
 
@@ -64,7 +64,7 @@ def on_host(rig: Rig, vf: Vf) -> Iterator[Node]:
     driver = vf_driver(rig.host, rig.port.bdf)
     with ExitStack() as stack:
         stack.enter_context(bound(rig.host, vf.bdf, driver, rig.journal))
-        interface = wait_for_interface(rig.host, vf.bdf)
+        interface = wait_for_interface(rig.host, vf.bdf, seconds=READY_S)
         stack.enter_context(in_namespace(rig.host, interface, vf.netns, rig.journal))
         node = Node(rig.host, vf.netns, interface, vf.mac, vf.ip, vf.ip6)
         node.address()
@@ -128,4 +128,5 @@ def in_guests(
 
 def guest_node(guest: Guest, vf: Vf) -> Node:
     """The VF as it appears in a guest: found by its address, whatever the interface's name."""
-    return Node(guest.host, "", interface_with(guest.host, vf.mac), vf.mac, vf.ip, vf.ip6)
+    interface = interface_with(guest.host, vf.mac, seconds=READY_S)
+    return Node(guest.host, "", interface, vf.mac, vf.ip, vf.ip6)

@@ -11,6 +11,7 @@ import pytest
 from fixtures.cases import Evidence
 from harness.netdev import parse_neighbours
 from harness.qualify import legs
+from harness.qualify.act import under_test
 from harness.qualify.frames import Stream, watched
 from harness.qualify.legs import GUEST_LEGS, HOST_LEGS, LEGS, Leg
 from harness.qualify.node import Node, iperf3, iperf3_server, ping
@@ -69,7 +70,8 @@ def test_neighbours(leg: Leg, version: str, evidence: Evidence) -> None:
     for source, target in leg.ways:
         entry = ("to", address(target, version), "dev", source.interface)
         source.run(("ip", "neigh", "flush", *entry))
-        answered = ping(source, address(target, version), count=3)
+        with under_test("finding the other end"):
+            answered = ping(source, address(target, version), count=3)
         assert answered == 3, f"{answered} of 3 echoes from {target.mac} to {source.mac}"
         known = parse_neighbours(source.run(("ip", "-j", "neigh", "show", *entry)).text)
         assert [each.lladdr for each in known] == [target.mac]
@@ -81,7 +83,8 @@ def test_neighbours(leg: Leg, version: str, evidence: Evidence) -> None:
 @pytest.mark.case("device", needs=NEEDS)
 def test_tcp_of_a_guest(rig: Rig, leg: Leg, version: str, evidence: Evidence) -> None:
     """A file goes from the guest over TCP to the other end and back, the same at each stop."""
-    trip = round_trip(rig, leg.near, leg.far, address(leg.far, version), kib=512)
+    with under_test("a file's way there and back"):
+        trip = round_trip(rig, leg.near, leg.far, address(leg.far, version), kib=512)
     assert trip.there == trip.original, f"{leg.far.interface} received other bytes than were sent"
     assert trip.back == trip.original, f"{leg.near.interface} got back other bytes than it sent"
     evidence(f"512 KiB there and back, SHA-256 {trip.original[:16]}... at each stop")
@@ -96,7 +99,9 @@ def test_udp_of_a_guest(leg: Leg, version: str, evidence: Evidence) -> None:
     options = ("--udp", "--bitrate", PACE, "--length", str(DATAGRAM), "--bytes", "240K")
     with iperf3_server(leg.far, there):
         for way in ((), ("--reverse",)):
-            sent, lost = datagrams(iperf3(leg.near, there, *options, *way), DATAGRAM)
+            with under_test("a stream of datagrams"):
+                document = iperf3(leg.near, there, *options, *way)
+            sent, lost = datagrams(document, DATAGRAM)
             assert lost == 0, f"{lost} of {sent} lost"
             assert sent >= 200
             evidence(f"{sent} datagrams of {DATAGRAM} bytes {'back' if way else 'there'}")
@@ -115,7 +120,8 @@ def test_streams(
         Stream(kind, source.place, target.place, address(target, version), size)
         for source, target in leg.ways
     ]
-    _, intact = watched(rig.host, streams)
+    with under_test("a stream each way"):
+        _, intact = watched(rig.host, streams)
     assert all(intact), f"there intact: {intact[0]}, back intact: {intact[1]}"
     evidence(f"{size} bytes each way, compared")
 
@@ -127,7 +133,8 @@ def test_sizes(leg: Leg, version: str, evidence: Evidence) -> None:
     less = 20 if version == "ipv6" else 0  # its header is longer
     sizes = [size - less for size in PAYLOADS if size >= less]
     argv = ("sh", "-c", ECHO, "sh", address(leg.near, version), *map(str, sizes))
-    failed = leg.far.run(argv, timeout=120).text.split()
+    with under_test("echoes of all sizes"):
+        failed = leg.far.run(argv, timeout=120).text.split()
     assert not failed, f"payloads of {', '.join(failed)} bytes did not return whole"
     evidence(f"payloads of {', '.join(map(str, sizes))} bytes")
 
@@ -135,7 +142,7 @@ def test_sizes(leg: Leg, version: str, evidence: Evidence) -> None:
 @pytest.mark.case("device", needs=NEEDS)
 def test_jumbo(leg: Leg, rig: Rig, evidence: Evidence) -> None:
     """With an MTU of 9000 bytes at both ends packets of 9000 bytes pass whole, both ways."""
-    with ExitStack() as stack:
+    with under_test(f"passing packets of {JUMBO} bytes"), ExitStack() as stack:
         for end in leg.ways[0]:
             stack.enter_context(mtu(rig, end, JUMBO))
         assert answers(leg.far, leg.near.ip), f"silent with an MTU of {JUMBO}"
@@ -160,11 +167,12 @@ def test_multicast_group(leg: Leg, evidence: Evidence) -> None:
 
     # The namespace, or the guest, forgets the setting when it goes.
     near.run(("sh", "-c", f"echo 0 >{answers_groups}"))
-    before = answered()
-    near.run(("ip", "address", "add", *member, "autojoin"))
-    joined = answered()
-    near.run(("ip", "address", "del", *member))
-    left = answered()
+    with under_test("joining and leaving a group"):
+        before = answered()
+        near.run(("ip", "address", "add", *member, "autojoin"))
+        joined = answered()
+        near.run(("ip", "address", "del", *member))
+        left = answered()
     assert (before, joined, left) == (0, 3, 0), (
         f"of 3 echo requests to {GROUP} it answered {before} before it joined, {joined} as a "
         f"member, {left} after it left"

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.cases import Evidence
+from harness.qualify.act import under_test
 from harness.qualify.dissect import is_from
 from harness.qualify.frames import Sent, exchange, marked
 from harness.qualify.legs import pf_addressed
@@ -77,7 +78,8 @@ def test_frames_of_all_sizes(ends: Ends, rig: Rig, way: str, evidence: Evidence)
     source, target = along(ends, way)
     sent = [frame(source, target, size) for size in SIZES]
     place = target.place
-    heard = exchange(rig.host, [Sent(source.place, data) for data in sent], [place])[place]
+    with under_test("an exchange of frames"):
+        heard = exchange(rig.host, [Sent(source.place, data) for data in sent], [place])[place]
     assert_same(sent, [each.data for each in marked(heard, MARK)], way)
     evidence(f"{', '.join(str(size + 4) for size in SIZES)} bytes with FCS")
 
@@ -88,7 +90,7 @@ def test_jumbo_frames(ends: Ends, rig: Rig, evidence: Evidence) -> None:
     sizes = (1515, 2048, 4096, JUMBO + 13, JUMBO + 14)
     ways = {way: along(ends, way) for way in WAYS}
     sent = {way: [frame(*pair, size) for size in sizes] for way, pair in ways.items()}
-    with ExitStack() as stack:
+    with under_test(f"an exchange of frames with an MTU of {JUMBO}"), ExitStack() as stack:
         for end in ends.values():
             stack.enter_context(mtu(rig, end, JUMBO))
         for way, (source, target) in ways.items():
@@ -112,11 +114,12 @@ def test_broadcast(ends: Ends, rig: Rig, sender: str, evidence: Evidence) -> Non
     """A broadcast reaches everybody else on the link once: link partner, PF and VFs."""
     source = ends[sender]
     others = {name: end for name, end in ends.items() if name != sender}
-    heard = exchange(
-        rig.host,
-        [Sent(source.place, frame(source, BROADCAST, 128))],
-        [end.place for end in others.values()],
-    )
+    with under_test("a broadcast"):
+        heard = exchange(
+            rig.host,
+            [Sent(source.place, frame(source, BROADCAST, 128))],
+            [end.place for end in others.values()],
+        )
     copies = {name: len(marked(heard[end.place], MARK)) for name, end in others.items()}
     assert set(copies.values()) == {1}, f"copies of a broadcast from the {sender}: {copies}"
     evidence(f"from the {sender} to {', '.join(others)}")
@@ -133,7 +136,8 @@ def test_nothing_comes_back(ends: Ends, rig: Rig, to: str, evidence: Evidence) -
     # All nodes of the link (RFC 4291): every interface with IPv6 belongs to it.
     target = BROADCAST if to == "broadcast" else "33:33:00:00:00:01"
     sent = [Sent(source.place, frame(source, target, 128))]
-    heard = exchange(rig.host, sent, [source.place, ends["wire"].place])
+    with under_test(f"a {to} of a VF"):
+        heard = exchange(rig.host, sent, [source.place, ends["wire"].place])
     assert len(marked(heard[ends["wire"].place], MARK)) == 1, "it did not reach the wire"
     echoes = len(marked(heard[source.place], MARK))
     assert echoes == 0, f"the VF that sent one {to} heard it {echoes} times"
@@ -145,11 +149,12 @@ def test_nothing_comes_back(ends: Ends, rig: Rig, to: str, evidence: Evidence) -
 def test_accounts(ends: Ends, rig: Rig, way: str, evidence: Evidence) -> None:
     """Of frames sent in a row each is counted as sent, and as received or as dropped."""
     source, target = along(ends, way)
-    before = (counters(source), counters(target))
     sent = [Sent(source.place, frame(source, target, 256), copies=COUNT)]
-    heard = exchange(rig.host, sent, [target.place], gap_ms=0.05)[target.place]
+    with under_test("counting frames"):
+        before = (counters(source), counters(target))
+        heard = exchange(rig.host, sent, [target.place], gap_ms=0.05)[target.place]
+        after = (counters(source), counters(target))
     arrived = len(marked(heard, MARK))
-    after = (counters(source), counters(target))
     tx, rx = (now - then for then, now in zip(before, after, strict=True))
     dropped = sum(each[name] for each in (tx, rx) for name in DROPS)
     said = f"{COUNT} sent, {arrived} arrived; sender counts {tx}, receiver {rx}"

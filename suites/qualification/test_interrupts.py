@@ -16,11 +16,12 @@ from harness.netdev import interface_with
 from harness.paths.base import NicAttachment, PathOptions
 from harness.paths.passthrough import PassthroughPath
 from harness.qemu.config import DeployedImage
+from harness.qualify.act import under_test
 from harness.qualify.guestirq import ROOT_PORT, only_intx, rebind, unassign_msix, with_nobar
 from harness.qualify.interrupts import interrupts, vectors
 from harness.qualify.links import bdf_of, pf_node
 from harness.qualify.moderation import Burst, burst, moderated
-from harness.qualify.node import Node, ping
+from harness.qualify.node import READY_S, Node, ping
 from harness.qualify.rig import Rig, supported
 from harness.qualify.vf import for_guest, guest_node, vfs
 
@@ -42,6 +43,7 @@ def test_vf_in_guest(rig: Rig, evidence: Evidence) -> None:
     """A VF in a guest tells of its frames by MSI-X."""
     with (
         vfs(rig, 1) as (vf,),
+        under_test("giving the VF to a guest, and its interrupts"),
         for_guest(rig, vf) as attachment,
         rig.booted("msix", (attachment,)) as guest,
     ):
@@ -55,7 +57,10 @@ def test_vf_in_guest(rig: Rig, evidence: Evidence) -> None:
 @pytest.mark.parametrize("kind", ["MSI-X", "MSI", "INTx"])
 def test_pf_in_guest(rig: Rig, kind: str, evidence: Evidence) -> None:
     """The whole PF in a guest tells of its frames by each type of interrupt that it has."""
-    with pf_guest(rig, kind) as (guest, attachment):
+    with (
+        under_test(f"giving the PF to a guest, and interrupts by {kind}"),
+        pf_guest(rig, kind) as (guest, attachment),
+    ):
         node = pf_in(guest, attachment, rig)
         bdf = bdf_of(node)
         if kind == "INTx":
@@ -64,7 +69,7 @@ def test_pf_in_guest(rig: Rig, kind: str, evidence: Evidence) -> None:
             rebind(guest.host, bdf, attachment.driver, between=unassign_msix)
         node = pf_in(guest, attachment, rig)
         node.address()
-        node.await_carrier(30.0)
+        node.await_carrier()
         evidence(assert_raised(rig, node, kind))
 
 
@@ -81,14 +86,14 @@ def test_affinity_in_guest(rig: Rig, evidence: Evidence) -> None:
         node.await_carrier()
         numbers = vectors(guest.host, bdf_of(node))
         for cpu in (0, 1, 0):
-            for number in numbers:
-                guest.host.write(f"/proc/irq/{number}/smp_affinity_list", str(cpu).encode())
-            ping(rig.wire, node.ip, count=5)  # one that is under way still arrives where it was
-            before = counts(guest.host, numbers)
-            answered = ping(rig.wire, node.ip, count=PINGS)
-            came = [
-                now - then for now, then in zip(counts(guest.host, numbers), before, strict=True)
-            ]
+            with under_test(f"having interrupts come to CPU {cpu}"):
+                for number in numbers:
+                    guest.host.write(f"/proc/irq/{number}/smp_affinity_list", str(cpu).encode())
+                ping(rig.wire, node.ip, count=5)  # one that is under way still arrives where it was
+                before = counts(guest.host, numbers)
+                answered = ping(rig.wire, node.ip, count=PINGS)
+                after = counts(guest.host, numbers)
+            came = [now - then for now, then in zip(after, before, strict=True)]
             assert came[cpu] >= answered == PINGS, f"{answered} answers, interrupts by CPU: {came}"
             assert came[1 - cpu] == 0, f"CPU {cpu} was chosen, interrupts by CPU: {came}"
             evidence(f"CPU {cpu} chosen: {came[cpu]} interrupts there, none at the other")
@@ -101,7 +106,7 @@ def test_moderation(rig: Rig, evidence: Evidence) -> None:
     frame = bytes.fromhex((pf.mac + rig.wire.mac).replace(":", "") + "88b5").ljust(60, b"\0")
     irqs = tuple(vectors(rig.host, rig.port.bdf))
     per_frame = []
-    with moderated(rig, pf.interface):
+    with moderated(rig, pf.interface), under_test("moderating interrupts"):
         for microseconds in SWEEP:
             setting = ("ethtool", "-C", pf.interface, "rx-usecs", str(microseconds))
             supported(rig.host, setting, "rx-usecs")
@@ -146,7 +151,7 @@ def pf_guest(rig: Rig, kind: str) -> Iterator[tuple[Guest, NicAttachment]]:
 
 def pf_in(guest: Guest, attachment: NicAttachment, rig: Rig) -> Node:
     """The PF in a guest, whatever its interface is called there."""
-    interface = interface_with(guest.host, attachment.mac)
+    interface = interface_with(guest.host, attachment.mac, seconds=READY_S)
     return Node(guest.host, "", interface, attachment.mac, rig.link.guest_ip, GUEST_IP6)
 
 

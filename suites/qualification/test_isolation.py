@@ -11,6 +11,7 @@ from fixtures.cases import Evidence
 from harness.deadline import Deadline
 from harness.errors import CommandFailed, DeadlineExpired
 from harness.netdev import link
+from harness.qualify.act import under_test
 from harness.qualify.isolation import STRANGER, heard, probe, spoof_events, vf_set
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
@@ -38,7 +39,7 @@ def test_spoofed_source(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
     vf, wire = nodes[0], rig.wire
     before = spoof_events(rig)
     sent = (probe("own", vf, wire.mac), probe("spoofed", vf, wire.mac, source=STRANGER))
-    with vf_set(rig.port, 0, "spoofchk", "on"):
+    with under_test("checking a VF's source address"), vf_set(rig.port, 0, "spoofchk", "on"):
         at = heard(rig.host, sent, [wire])[wire]
     assert "own" in at, "the VF's own frame did not reach the wire either"
     assert "spoofed" not in at, f"a frame from {STRANGER} went from the VF to the wire"
@@ -53,7 +54,7 @@ def test_spoofed_source(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
 def test_spoofing_allowed(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
     """With spoof checking off a VF may send from any source address."""
     vf, wire = nodes[0], rig.wire
-    with vf_set(rig.port, 0, "spoofchk", "off"):
+    with under_test("switching spoof checking off"), vf_set(rig.port, 0, "spoofchk", "off"):
         assert rig.port.vf_settings()[0].spoofchk is False
         at = heard(rig.host, [probe("other", vf, wire.mac, source=STRANGER)], [wire])[wire]
     assert "other" in at, f"a frame from {STRANGER} did not reach the wire"
@@ -66,13 +67,14 @@ def test_spoofed_vlan(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
     vf, wire, joined, other = nodes[0], rig.wire, 42, 43
     tagged = f"{vf.interface}.{joined}"
     kind = ("type", "vlan", "id", str(joined))
-    vf.run(("ip", "link", "add", "link", vf.interface, "name", tagged, *kind))
-    try:
-        sent = [probe(f"VLAN {vid}", vf, wire.mac, vlan=vid) for vid in (joined, other)]
-        with vf_set(rig.port, 0, "spoofchk", "on"):
-            at = heard(rig.host, sent, promiscuous=[wire])[wire]
-    finally:
-        vf.run(("ip", "link", "del", tagged))
+    with under_test("checking the VLAN of a VF's frames"):
+        vf.run(("ip", "link", "add", "link", vf.interface, "name", tagged, *kind))
+        try:
+            sent = [probe(f"VLAN {vid}", vf, wire.mac, vlan=vid) for vid in (joined, other)]
+            with vf_set(rig.port, 0, "spoofchk", "on"):
+                at = heard(rig.host, sent, promiscuous=[wire])[wire]
+        finally:
+            vf.run(("ip", "link", "del", tagged))
     assert f"VLAN {joined}" in at, f"a frame in VLAN {joined}, which the VF joined, was dropped too"
     assert f"VLAN {other}" not in at, f"a frame in VLAN {other} went from the VF to the wire"
     evidence(f"in VLAN {joined} sent, in VLAN {other} dropped")
@@ -90,20 +92,21 @@ def test_unicast_of_others(rig: Rig, nodes: Trio, listening: str, evidence: Evid
         allmulti = ("ip", "link", "set", eavesdropper.interface, "allmulticast")
         eavesdropper.run((*allmulti, "on"))
     try:
-        at = heard(
-            host,
-            [
-                probe("wire to VF", wire, receiver.mac),
-                probe("VF to VF", sender, receiver.mac),
-                probe("PF to VF", pf, receiver.mac),
-                probe("VF to wire", receiver, wire.mac),
-                probe("wire to nobody", wire, STRANGER),
-                probe("VF to nobody", sender, STRANGER),
-                probe("its own", wire, eavesdropper.mac),
-            ],
-            [receiver, wire, *([eavesdropper] if listening == "plainly" else [])],
-            [eavesdropper] if listening == "promiscuously" else [],
-        )
+        with under_test("unicast between others"):
+            at = heard(
+                host,
+                [
+                    probe("wire to VF", wire, receiver.mac),
+                    probe("VF to VF", sender, receiver.mac),
+                    probe("PF to VF", pf, receiver.mac),
+                    probe("VF to wire", receiver, wire.mac),
+                    probe("wire to nobody", wire, STRANGER),
+                    probe("VF to nobody", sender, STRANGER),
+                    probe("its own", wire, eavesdropper.mac),
+                ],
+                [receiver, wire, *([eavesdropper] if listening == "plainly" else [])],
+                [eavesdropper] if listening == "promiscuously" else [],
+            )
     finally:
         if listening == "promiscuously":
             eavesdropper.run((*allmulti, "off"))
@@ -119,12 +122,13 @@ def test_unicast_of_others(rig: Rig, nodes: Trio, listening: str, evidence: Evid
 def test_mac_change_refused(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
     """A VF without trust cannot take another address than the one its administrator set."""
     vf = nodes[0]
-    answer = change_address(vf, STRANGER)
-    try:
-        heard_of = addresses_heard(rig, vf, STRANGER)
-    finally:
-        if not answer:
-            change_address(vf, vf.mac)
+    with under_test("asking for another address"):
+        answer = change_address(vf, STRANGER)
+        try:
+            heard_of = addresses_heard(rig, vf, STRANGER)
+        finally:
+            if not answer:
+                change_address(vf, vf.mac)
     assert heard_of == {vf.mac}, f"after asking for {STRANGER} it hears frames to {heard_of}"
     assert rig.port.vf_settings()[0].address == vf.mac
     evidence(f"asked for {STRANGER}: {answer or 'accepted by the VF driver, without effect'}")
@@ -134,7 +138,7 @@ def test_mac_change_refused(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
 def test_mac_change_trusted(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
     """A trusted VF may change its address, and then receives and sends under the new one."""
     vf, wire = nodes[0], rig.wire
-    with vf_set(rig.port, 0, "trust", "on"):
+    with under_test("changing a trusted VF's address"), vf_set(rig.port, 0, "trust", "on"):
         answer = change_address(vf, STRANGER)
         try:
             assert not answer, f"asked for {STRANGER} the trusted VF is told: {answer}"

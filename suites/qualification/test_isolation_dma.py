@@ -9,6 +9,7 @@ import pytest
 from fixtures.cases import Evidence
 from harness.netdev import link
 from harness.qualify import dma
+from harness.qualify.act import under_test
 from harness.qualify.isolation import framed, named
 from harness.qualify.rig import Rig
 from harness.qualify.vf import vfs
@@ -22,7 +23,8 @@ def test_dma_outside(rig: Rig, access: Literal["read", "write"], evidence: Evide
     pf = link(rig.host, rig.port.interface).address
     with vfs(rig, 1) as (vf,):
         within, outside = (framed(name, vf.mac, rig.wire.mac) for name in ("within", "outside"))
-        outcome = dma.send(rig, vf, [(within, "mapped"), (outside, access)])
+        with under_test(f"a {access} by the VF outside of its memory"):
+            outcome = dma.send(rig, vf, [(within, "mapped"), (outside, access)])
     assert outcome.mac == vf.mac
     assert "within" in named(outcome.heard), "with mapped memory the VF sent nothing either"
     expected = dma.Fault(vf.bdf.partition(":")[2], access, dma.OUTSIDE)

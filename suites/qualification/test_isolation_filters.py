@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from fixtures.cases import Evidence
+from harness.qualify.act import under_test
 from harness.qualify.isolation import heard, probe, vf_set
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
@@ -29,10 +30,10 @@ def test_vlan_filters(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
     """A VF that joins more VLANs than there are filters takes them from no other, and has as many
     again once it has left them."""
     vf, wire = ends.greedy, rig.wire
-    with vlans(vf) as (_, received):
+    with under_test("joining many VLANs"), vlans(vf) as (_, received):
         first = received(wire)
         ends.all_answer()
-    with vlans(vf) as (_, received):
+    with under_test("joining them again"), vlans(vf) as (_, received):
         second = received(wire)
     assert first, "the VF receives in none of the VLANs that it joined"
     assert second == first, f"joined again, it receives in {len(second)} instead of {len(first)}"
@@ -42,7 +43,7 @@ def test_vlan_filters(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
 @pytest.mark.case("driver", needs=("SR-IOV",))
 def test_vlan_refusal(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
     """A VF that joins more VLANs than there are filters is told which of them it will not get."""
-    with vlans(ends.greedy) as (granted, received):
+    with under_test("joining many VLANs"), vlans(ends.greedy) as (granted, received):
         missing = granted - received(rig.wire)
     assert not missing, f"{len(missing)} of {MANY} were granted, but frames in them do not arrive"
     evidence(f"of {MANY} VLANs {len(granted)} granted; frames arrive in each")
@@ -75,7 +76,7 @@ def test_address_given_back(rig: Rig, ends: SharedPort, evidence: Evidence) -> N
     """A trusted VF hears frames to a further address while it asks for them, and no longer."""
     vf, address = ends.greedy, "02:6e:00:5f:02:00"
     sent = [probe(mac, rig.wire, mac) for mac in (vf.mac, address)]
-    with vf_set(rig.port, 0, "trust", "on"):
+    with under_test("having a further address"), vf_set(rig.port, 0, "trust", "on"):
         with filters(vf, [address]):
             during = heard(rig.host, sent, [vf])[vf]
         after = heard(rig.host, sent, [vf])[vf]
@@ -91,7 +92,11 @@ def test_address_filters(rig: Rig, ends: SharedPort, evidence: Evidence) -> None
     and all others go on as before."""
     vf, neighbour = ends.greedy, ends.neighbour
     addresses = [f"02:6e:00:5f:01:{number:02x}" for number in range(MANY)]
-    with vf_set(rig.port, 0, "trust", "on"), filters(vf, addresses):
+    with (
+        under_test("asking for many addresses"),
+        vf_set(rig.port, 0, "trust", "on"),
+        filters(vf, addresses),
+    ):
         sent = [probe(mac, rig.wire, mac) for mac in (vf.mac, neighbour.mac, *addresses)]
         at = heard(rig.host, sent, [vf, neighbour])
         ends.all_answer()

@@ -8,6 +8,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.errors import LabError
+from harness.qualify.act import under_test
 from harness.qualify.isolation import (
     heard,
     pause_frame,
@@ -31,16 +32,18 @@ def ends(rig: Rig) -> Iterator[SharedPort]:
 def test_mailbox_flood(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
     """While a VF floods its PF with requests, PF and other VFs go on, and so does it afterwards."""
     vf, wire, group = ends.greedy, rig.wire, "33:33:77:00:00:00"
-    flood = flood_mailbox(vf, wire.ip, beside=(ends.pf, ends.neighbour))
+    with under_test("a flood of requests to the PF"):
+        flood = flood_mailbox(vf, wire.ip, beside=(ends.pf, ends.neighbour))
     for name, (sent, answered) in zip(("PF", "other VF"), flood.pings, strict=True):
         assert answered >= 3, f"the {name} could send only {sent} pings in {flood.seconds:.3f} s"
         assert sent - answered <= 1, f"{answered} of {sent} pings of the {name} were answered"
     ends.all_answer()
-    vf.run(("ip", "maddress", "add", group, "dev", vf.interface))
-    try:
-        at = heard(rig.host, [probe("group", wire, group)], [vf])[vf]
-    finally:
-        vf.run(("ip", "maddress", "del", group, "dev", vf.interface))
+    with under_test("joining a group after the flood"):
+        vf.run(("ip", "maddress", "add", group, "dev", vf.interface))
+        try:
+            at = heard(rig.host, [probe("group", wire, group)], [vf])[vf]
+        finally:
+            vf.run(("ip", "maddress", "del", group, "dev", vf.interface))
     assert "group" in at, "afterwards the PF no longer serves the VF: it hears no multicast"
     answers = " and ".join(f"{answered} of {sent}" for sent, answered in flood.pings)
     evidence(
@@ -60,7 +63,10 @@ def test_rate_limit(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
         free = rate(ends.greedy, rig.wire.ip)
         if free < 0.9 * OFFERED:
             raise LabError(f"without a limit the VF sends {free:.0f} of {OFFERED} Mbit/s")
-        with vf_set(rig.port, 0, "max_tx_rate", str(LIMIT)):
+        with (
+            under_test("limiting the VF's rate"),
+            vf_set(rig.port, 0, "max_tx_rate", str(LIMIT)),
+        ):
             assert rig.port.vf_settings()[0].rate["max_tx"] == LIMIT
             limited = rate(ends.greedy, rig.wire.ip)
     assert limited <= 1.1 * LIMIT, f"limited to {LIMIT} Mbit/s it sends {limited:.0f}"
@@ -77,13 +83,14 @@ def rate(source: Node, address: str) -> float:
 def test_link_state(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
     """The administrator takes a VF's link away and gives it back, and no other VF's with it."""
     vf, wire = ends.greedy, rig.wire
-    with vf_set(rig.port, 0, "state", "disable"):
+    with under_test("taking the VF's link away"), vf_set(rig.port, 0, "state", "disable"):
         assert ping(vf, wire.ip, count=2) == 0, "a VF whose link is disabled has pings answered"
         assert reaches(ends.neighbour, wire.ip), "another VF's link is gone as well"
         rig.port.set_vf(0, "state", "enable")
         vf.await_carrier()
         assert reaches(vf, wire.ip), "enabled again, the VF gets no answers"
-    vf.await_carrier()
+    with under_test("having the VF's link follow the port's again"):
+        vf.await_carrier()
     assert reaches(vf, wire.ip), "on auto again, the VF gets no answers"
     evidence("disabled, enabled, auto: none, 3 and 3 of 3 pings answered")
 
@@ -100,7 +107,8 @@ def test_pause_frames(rig: Rig, ends: SharedPort, evidence: Evidence) -> None:
     vf, wire = ends.greedy, rig.wire
     before = pause_frames_counted(wire)
     sent = (pause_frame(vf), probe("control", vf, wire.mac))
-    at = heard(rig.host, sent, promiscuous=[wire])[wire]
+    with under_test("sending a pause frame"):
+        at = heard(rig.host, sent, promiscuous=[wire])[wire]
     assert "control" in at, "the VF's ordinary frame did not reach the wire either"
     counted = pause_frames_counted(wire) - before
     assert "pause" not in at, "the link partner heard the VF's pause frame"

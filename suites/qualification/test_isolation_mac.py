@@ -6,6 +6,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.paths.parts import guest_mac
+from harness.qualify.act import under_test
 from harness.qualify.isolation import heard, probe
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
@@ -21,8 +22,9 @@ def test_administrators_mac(rig: Rig, evidence: Evidence) -> None:
         vf = Vf(0, port.vf_bdfs()[0], given)
         with on_host(rig, vf) as node:
             own = address(node)
-        port.set_vf(0, "mac", given)
-        with on_host(rig, vf) as node:
+        with under_test("giving the VF an address"):
+            port.set_vf(0, "mac", given)
+        with under_test("binding the VF again"), on_host(rig, vf) as node:
             now = address(node)
             sent = [probe(mac, rig.wire, mac) for mac in (own, given)]
             reached = set(heard(rig.host, sent, [node])[node])

@@ -14,6 +14,7 @@ from harness.qemu.argv import GuestFiles, qemu_argv
 from harness.qemu.process import qemu_process
 from harness.qemu.vftoken import qemu_device, require_qemu
 from harness.qualify import vfio
+from harness.qualify.act import under_test
 from harness.qualify.rig import Rig
 
 DENIED = "EACCES"
@@ -25,6 +26,7 @@ def test_vf_token(rig: Rig, evidence: Evidence) -> None:
     host, journal, token = rig.host, rig.journal, VfToken()
     require_qemu(host, rig.guest.qemu)
     with (
+        under_test("opening a VF by its token"),
         functions_by_token(host, rig.port.bdf, 1, token, journal) as (vf,),
         handed_over(host, vf, journal),
     ):

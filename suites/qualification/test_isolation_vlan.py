@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.cases import Evidence
+from harness.qualify.act import under_test
 from harness.qualify.frames import Frame
 from harness.qualify.isolation import (
     BROADCAST,
@@ -50,7 +51,8 @@ def test_port_vlan_tags(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
     vf, _, _ = nodes
     wire = rig.wire
     sent = (probe("out", vf, wire.mac), probe("in", wire, vf.mac, vlan=RED))
-    at = heard(rig.host, sent, promiscuous=[vf, wire])
+    with under_test("frames of a port VLAN"):
+        at = heard(rig.host, sent, promiscuous=[vf, wire])
     assert "out" in at[wire], "the VF's frame did not reach the wire"
     assert tag(at[wire]["out"]) == RED, f"it is in VLAN {tag(at[wire]['out'])} on the wire"
     assert "in" in at[vf], f"a frame in VLAN {RED} did not reach the VF"
@@ -67,7 +69,8 @@ def test_port_vlan_filters(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
         for to in (nodes[0].mac, BROADCAST)
         for vid in (RED, BLUE, NOBODYS, None)
     ]
-    at = heard(rig.host, sent, promiscuous=nodes)
+    with under_test("frames in other VLANs"):
+        at = heard(rig.host, sent, promiscuous=nodes)
     expected = ({f"unicast in {RED}", f"broadcast in {RED}"}, {f"broadcast in {RED}"})
     for node, wanted in zip(nodes, (*expected, {f"broadcast in {BLUE}"}), strict=True):
         assert set(at[node]) == wanted, f"VF {nodes.index(node)} heard {sorted(at[node])}"
@@ -85,7 +88,8 @@ def test_port_vlan_between_vfs(rig: Rig, nodes: Trio, evidence: Evidence) -> Non
         probe("blue to red", blue, neighbour.mac),
         probe("blue to all", blue, BROADCAST),
     )
-    at = heard(rig.host, sent, promiscuous=[neighbour, blue])
+    with under_test("frames between VFs"):
+        at = heard(rig.host, sent, promiscuous=[neighbour, blue])
     assert set(at[neighbour]) == {"to red", "to all"}, f"red heard {sorted(at[neighbour])}"
     crossed = at[blue].keys() - {"blue to all"}  # whether a VF hears itself is another matter
     assert not crossed, f"blue heard {sorted(crossed)}"
@@ -105,7 +109,8 @@ def test_port_vlan_own_tags(rig: Rig, nodes: Trio, evidence: Evidence) -> None:
         probe("to blue", red, blue.mac, vlan=BLUE),
         probe("to all", red, BROADCAST, vlan=BLUE),
     )
-    at = heard(rig.host, sent, promiscuous=[wire, blue])
+    with under_test("frames that the VF has tagged"):
+        at = heard(rig.host, sent, promiscuous=[wire, blue])
     assert "control" in at[wire], "the VF's untagged frame did not reach the wire either"
     assert not at[blue], f"VLAN {BLUE} heard {sorted(at[blue])}"
     outer = {name: tag(frame) for name, frame in at[wire].items()}
@@ -124,7 +129,8 @@ def test_port_vlan_pause_frames(rig: Rig, nodes: Trio, evidence: Evidence) -> No
     vf, wire = nodes[0], rig.wire
     before = pause_frames_counted(wire)
     sent = (pause_frame(vf), probe("control", vf, wire.mac))
-    at = heard(rig.host, sent, promiscuous=[wire])[wire]
+    with under_test("sending a pause frame"):
+        at = heard(rig.host, sent, promiscuous=[wire])[wire]
     assert "control" in at, "the VF's ordinary frame did not reach the wire either"
     counted = pause_frames_counted(wire) - before
     assert not counted, f"the link partner counted {counted} pause frames"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import LabError
+from harness.errors import Refused
 from harness.kmod import load
 from harness.netdev import link
 from harness.paths.sriov import vf_driver
 from harness.pci.address import Address
 from harness.pci.binding import driver_directory, unbound, wait_for_interface
 from harness.pci.device import Device
+from harness.qualify.act import under_test
 from harness.qualify.churn import beside, cycle
 from harness.qualify.leaks import holdings
 from harness.qualify.legs import pf_addressed
-from harness.qualify.node import iperf3_server, reaches
+from harness.qualify.node import READY_S, iperf3_server, reaches, require_answers
 from harness.qualify.rig import Rig
 from harness.qualify.streams import document, longest_silence
 from harness.qualify.vf import on_host, vfs
@@ -28,9 +29,10 @@ def test_most_vfs(rig: Rig, evidence: Evidence) -> None:
     most = int(port.device.attribute("sriov_totalvfs"))
     with port.free_of_vfs():
         for count in (1, 0, most, 0):
-            port.set_numvfs(count)
-            assert port.numvfs == count
-            assert len(set(port.vf_bdfs())) == count
+            with under_test(f"setting sriov_numvfs to {count}"):
+                port.set_numvfs(count)
+                assert port.numvfs == count
+                assert len(set(port.vf_bdfs())) == count
     evidence(f"0, 1, 0, {most}, 0 VFs")
 
 
@@ -45,7 +47,7 @@ def test_refused_counts(rig: Rig, count: str, evidence: Evidence) -> None:
         if count == "unzeroed change":
             port.set_numvfs(1)
         before = port.numvfs
-        with pytest.raises(LabError) as refusal:
+        with under_test(f"asking for {wanted} VFs"), pytest.raises(Refused) as refusal:
             port.set_numvfs(wanted)
         assert port.numvfs == before
     evidence(f"{wanted} with {before} VFs: {refusal.value.message.rpartition(': ')[2]}")
@@ -57,7 +59,8 @@ def test_addresses_follow_offset_and_stride(rig: Rig, evidence: Evidence) -> Non
     port = rig.port
     pf = Address.parse(port.bdf)
     offset, stride = map(int, port.device.attributes("sriov_offset", "sriov_stride"))
-    with vfs(rig, int(port.device.attribute("sriov_totalvfs"))) as made:
+    most = int(port.device.attribute("sriov_totalvfs"))
+    with under_test(f"making {most} VFs"), vfs(rig, most) as made:
         expected = [str(pf.vf(vf.index, offset=offset, stride=stride)) for vf in made]
         assert [vf.bdf for vf in made] == expected
     evidence(f"offset {offset}, stride {stride}: {', '.join(expected)}")
@@ -68,7 +71,7 @@ def test_rebinding(rig: Rig, evidence: Evidence) -> None:
     """A VF is bound to its driver and unbound ten times, and carries traffic each time."""
     with vfs(rig, 1) as (vf,):
         for turn in range(10):
-            with on_host(rig, vf) as node:
+            with under_test(f"using the VF, turn {turn + 1},"), on_host(rig, vf) as node:
                 assert reaches(node, rig.wire.ip), f"no answer after binding {turn + 1}"
     evidence("10 times bound, addressed, answered, unbound")
 
@@ -79,9 +82,9 @@ def test_unique_addresses(rig: Rig, evidence: Evidence) -> None:
     port = rig.port
     driver = vf_driver(rig.host, port.bdf)
     load(rig.host, driver, driver_directory(driver), rig.journal)
-    with port.free_of_vfs(autoprobe=True):
+    with port.free_of_vfs(autoprobe=True), under_test("making VFs that are bound at once"):
         port.set_numvfs(int(port.device.attribute("sriov_totalvfs")))
-        interfaces = [wait_for_interface(rig.host, bdf) for bdf in port.vf_bdfs()]
+        interfaces = [wait_for_interface(rig.host, bdf, seconds=READY_S) for bdf in port.vf_bdfs()]
         found = [link(rig.host, interface).address for interface in interfaces]
     taken = {rig.partner.mac, link(rig.host, port.interface).address}
     assert len(set(found) - taken) == len(found), f"{found}, and {taken} on the ports"
@@ -101,9 +104,11 @@ def test_a_hundred_times(rig: Rig, evidence: Evidence) -> None:
     port = rig.port
     count = int(port.device.attribute("sriov_totalvfs"))
     with port.free_of_vfs():
-        cycle(port, count, WARM_UP)
+        with under_test(f"making and removing {count} VFs {WARM_UP} times"):
+            cycle(port, count, WARM_UP)
         before = holdings(rig.host)
-        cycle(port, count, TURNS)
+        with under_test(f"making and removing {count} VFs {TURNS} times"):
+            cycle(port, count, TURNS)
         after = holdings(rig.host)
     evidence(f"before: {before}; after {TURNS} times {count} VFs: {after}")
     assert after.countable == before.countable, f"{before}, afterwards {after}"
@@ -129,7 +134,8 @@ def test_under_traffic(rig: Rig, evidence: Evidence) -> None:
         seconds = (2 * turns + 1) * PAUSE
         length = ("--time", str(seconds), "--bitrate", "10M")
         client = ("iperf3", "--json", "--client", rig.wire.ip, *length)
-        report = document(beside(rig.port, client, most, turns, PAUSE, seconds))
+        with under_test("making and removing VFs beside a transfer"):
+            report = document(beside(rig.port, client, most, turns, PAUSE, seconds))
     silence = longest_silence(report)
     assert silence < PAUSE, f"no byte sent for {silence} s around a change"
     assert report.end.sum_received is not None and report.end.sum_received.bytes
@@ -143,10 +149,13 @@ def test_under_traffic(rig: Rig, evidence: Evidence) -> None:
 def test_driver_unload(rig: Rig, evidence: Evidence) -> None:
     """A PF's driver that is unbound takes VFs in use along; bound again it offers them anew."""
     with vfs(rig, 2) as made, on_host(rig, made[0]) as node:
-        assert reaches(node, rig.wire.ip)
-        with unbound(rig.host, rig.port.bdf, rig.journal):
+        require_answers(node, rig.wire.ip)
+        with (
+            under_test("unbinding the PF's driver and binding it again"),
+            unbound(rig.host, rig.port.bdf, rig.journal),
+        ):
             left = [vf.bdf for vf in made if Device(rig.host, vf.bdf).exists()]
             assert not left, f"VFs without their PF's driver: {left}"
-    with vfs(rig, 1) as (vf,), on_host(rig, vf) as node:
+    with under_test("using a VF made afterwards"), vfs(rig, 1) as (vf,), on_host(rig, vf) as node:
         assert reaches(node, rig.wire.ip), "no answer through a VF made afterwards"
     evidence("2 VFs, one in use, gone with the driver; a new one answered after it")

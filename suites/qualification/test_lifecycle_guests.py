@@ -7,10 +7,11 @@ import re
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import MissingCapability
+from harness.errors import LabError, MissingCapability
 from harness.host.base import Host
 from harness.qualify import guestlife
-from harness.qualify.node import reaches
+from harness.qualify.act import under_test
+from harness.qualify.node import reaches, require_answers
 from harness.qualify.rig import Rig
 from harness.qualify.together import answers_at_once
 from harness.qualify.vf import Vf, for_guest, guest_node, in_guests, on_host, vfs
@@ -34,15 +35,20 @@ def test_given_back(rig: Rig, end: str, evidence: Evidence) -> None:
     usable."""
     with vfs(rig, 1) as (vf,):
         with in_guests(rig, (vf,), "given-back") as ((guest, node),):
-            assert reaches(node, rig.wire.ip)
-            with rig.host.spawn(rig.wire.argv(("ping", "-q", "-i", "0.05", vf.ip))):
+            require_answers(node, rig.wire.ip)
+            with (
+                under_test(f"the guest's {end}"),
+                rig.host.spawn(rig.wire.argv(("ping", "-q", "-i", "0.05", vf.ip))),
+            ):
                 guestlife.ENDS[end](guest)
             if end == "reboot":
-                again = guest_node(guest, vf)
-                again.address()
-                again.await_carrier()
-                assert reaches(again, rig.wire.ip), "no answer to the rebooted guest"
-        assert usable(rig, vf), f"no answer through the VF on the host after the guest's {end}"
+                with under_test("using the VF in the rebooted guest"):
+                    again = guest_node(guest, vf)
+                    again.address()
+                    again.await_carrier()
+                    assert reaches(again, rig.wire.ip), "no answer to the rebooted guest"
+        with under_test(f"using the VF on the host after the guest's {end}"):
+            assert usable(rig, vf), f"no answer through the VF on the host after the guest's {end}"
     evidence(f"after the guest's {end} the VF answered on the host")
 
 
@@ -55,22 +61,29 @@ def test_hot_plug(rig: Rig, evidence: Evidence) -> None:
             rig.booted("hot-plug", (), extra_args=guestlife.hotplug_port()) as guest,
         ):
             for turn in range(TURNS):
-                guestlife.plug(guest, nic.device_args, "hot0")
-                guest.host.run(("modprobe", nic.driver))  # where no udev does it
-                node = guest_node(guest, vf)
-                node.address()
-                node.await_carrier()
-                assert reaches(node, rig.wire.ip), f"no answer, plugged {turn + 1} times"
-                guestlife.unplug(guest, "hot0")
-                assert vf.mac not in guest.host.run(("ip", "link")).text, "the guest keeps it"
-        assert usable(rig, vf), "no answer through the VF on the host after it was unplugged"
+                with under_test(f"plugging the VF, turn {turn + 1},"):
+                    guestlife.plug(guest, nic.device_args, "hot0")
+                    guest.host.run(("modprobe", nic.driver))  # where no udev does it
+                    node = guest_node(guest, vf)
+                    node.address()
+                    node.await_carrier()
+                    assert reaches(node, rig.wire.ip), f"no answer, plugged {turn + 1} times"
+                with under_test(f"unplugging the VF, turn {turn + 1},"):
+                    guestlife.unplug(guest, "hot0")
+                    assert vf.mac not in guest.host.run(("ip", "link")).text, "the guest keeps it"
+        with under_test("using the VF on the host after it was unplugged"):
+            assert usable(rig, vf), "no answer through the VF on the host after it was unplugged"
     evidence(f"{TURNS} times plugged, answered, unplugged; then it answered on the host")
 
 
 @pytest.mark.case("device", needs=NEEDS)
 def test_two_guests(rig: Rig, evidence: Evidence) -> None:
     """Two guests on two VFs reach the link partner and each other at the same time."""
-    with vfs(rig, 2) as made, in_guests(rig, made, "two") as ((_, one), (_, two)):
+    with (
+        vfs(rig, 2) as made,
+        under_test("giving each of two guests a VF, and their traffic"),
+        in_guests(rig, made, "two") as ((_, one), (_, two)),
+    ):
         with one.host.spawn(("ping", "-q", "-c", "10000", two.ip)) as between:
             answers = answers_at_once(rig.wire, (one.ip, two.ip))
             assert between.poll() is None
@@ -95,7 +108,11 @@ def test_most_guests(rig: Rig, evidence: Evidence) -> None:
     count = min(most, room)
     if count < min(FEWEST, most):
         raise MissingCapability("memory", f"{rig.host.name} has room for {room} guests")
-    with vfs(rig, count) as made, in_guests(rig, made, "most") as found:
+    with (
+        vfs(rig, count) as made,
+        under_test(f"giving each of {count} guests a VF, and their traffic"),
+        in_guests(rig, made, "most") as found,
+    ):
         answers = answers_at_once(rig.wire, [node.ip for _, node in found])
     assert set(answers.values()) == {20}, f"answers to the partner, of 20: {answers}"
     evidence(f"{count} guests on {count} of at most {most} VFs, memory for {room}: all answered")
@@ -104,5 +121,6 @@ def test_most_guests(rig: Rig, evidence: Evidence) -> None:
 def available_mib(host: Host) -> int:
     """What the host could give to guests without swapping."""
     found = re.search(r"^MemAvailable: *(\d+) kB", host.read("/proc/meminfo").decode(), re.M)
-    assert found is not None
+    if found is None:
+        raise LabError(f"{host.name}: /proc/meminfo does not tell what memory is available")
     return int(found[1]) // 1024

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pytest
 
 from fixtures.cases import Evidence
+from harness.qualify.act import under_test
 from harness.qualify.dissect import HEADER, checksums_right, is_from, joined, segments
 from harness.qualify.frames import Frame, Sent, Stream, exchange, watched
 from harness.qualify.node import Node
@@ -65,7 +66,8 @@ def test_checksums_sent(
     link: Link, kind: Literal["tcp", "udp"], version: str, state: str, evidence: Evidence
 ) -> None:
     """A VF's checksums are right on the wire, whether the NIC or the kernel computes them."""
-    with features(link.rig, link.vf, {"tx-checksumming": state == "on"}):
+    wanted = {"tx-checksumming": state == "on"}
+    with under_test(f"sending with checksums {state}"), features(link.rig, link.vf, wanted):
         given, heard = link.carry(link.vf, link.wire, version, kind, 12_000)
     left = sum(1 for frame in given if frame.checksum == "absent")
     if state == "on":
@@ -86,7 +88,7 @@ def test_checksums_received(link: Link, state: str, evidence: Evidence) -> None:
     sent = [Sent(wire.place, bytes(packet)) for packet in probes.values()]
     # GRO computes checksums itself where the NIC did not, and vouches for them in its place.
     wanted = {"rx-checksumming": state == "on", "generic-receive-offload": False}
-    with features(link.rig, vf, wanted):
+    with under_test(f"receiving with checksums {state}"), features(link.rig, vf, wanted):
         heard = exchange(link.rig.host, sent, [vf.place, wire.place], gap_ms=20)
     said = {port_of(frame.data): frame.checksum for frame in is_from(heard[vf.place], wire.mac)}
     answered = {answers_to(frame.data) for frame in is_from(heard[wire.place], vf.mac)}
@@ -106,7 +108,8 @@ def test_checksums_received(link: Link, state: str, evidence: Evidence) -> None:
 @pytest.mark.case("device", needs=NEEDS)
 def test_segmentation(link: Link, version: str, state: str, evidence: Evidence) -> None:
     """TCP leaves a VF in frames of at most the MTU and unbroken, whoever cuts it up."""
-    with features(link.rig, link.vf, {"tcp-segmentation-offload": state == "on"}):
+    wanted = {"tcp-segmentation-offload": state == "on"}
+    with under_test(f"sending with segmentation {state}"), features(link.rig, link.vf, wanted):
         given, heard = link.carry(link.vf, link.wire, version, "tcp", STREAM)
     most_given, most_heard = (max(len(each.data) for each in all) for all in (given, heard))
     if state == "on":
@@ -130,7 +133,8 @@ def test_segmentation(link: Link, version: str, state: str, evidence: Evidence) 
 @pytest.mark.case("kernel", needs=NEEDS)
 def test_aggregation(link: Link, version: str, state: str, evidence: Evidence) -> None:
     """Frames of one stream to a VF are joined if generic receive offload is on, and not if off."""
-    with features(link.rig, link.vf, {"generic-receive-offload": state == "on"}):
+    wanted = {"generic-receive-offload": state == "on"}
+    with under_test(f"receiving with aggregation {state}"), features(link.rig, link.vf, wanted):
         _, heard = link.carry(link.wire, link.vf, version, "tcp", STREAM)
     most = max(len(frame.data) for frame in heard)
     if state == "on":

@@ -10,9 +10,10 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.deadline import Deadline
-from harness.errors import MissingCapability
+from harness.errors import MissingCapability, SetUpFailed
 from harness.netdev import set_rings
 from harness.qualify import rss
+from harness.qualify.act import under_test
 from harness.qualify.frames import Sent, Stream, exchange, watched
 from harness.qualify.legs import pf_addressed
 from harness.qualify.node import Node
@@ -49,7 +50,8 @@ def pf(rig: Rig) -> Iterator[Node]:
                 set_channels(node, count) for count in (min(QUEUES, there.most), there.now)
             )
             stack.enter_context(temporarily(rig, node, argv, undo, "channels"))
-        assert answers(node, rig.wire.ip), f"silent with {min(QUEUES, there.most)} channels"
+        if not answers(node, rig.wire.ip):
+            raise SetUpFailed(f"silent with {min(QUEUES, there.most)} channels")
         yield node
 
 
@@ -60,7 +62,7 @@ def set_channels(node: Node, count: int) -> tuple[str, ...]:
 @pytest.mark.case("driver", needs=("SR-IOV",))
 def test_rings_of_a_vf_under_load(rig: Rig, evidence: Evidence) -> None:
     """The length of a VF's rings is changed while traffic flows, and traffic goes on."""
-    with vfs(rig, 1) as (vf,), on_host(rig, vf) as node:
+    with vfs(rig, 1) as (vf,), on_host(rig, vf) as node, under_test("changing a VF's rings"):
         evidence(rings_changed(rig, node))
 
 
@@ -68,7 +70,8 @@ def test_rings_of_a_vf_under_load(rig: Rig, evidence: Evidence) -> None:
 @pytest.mark.case("device")
 def test_rss(rig: Rig, pf: Node, kind: str, evidence: Evidence) -> None:
     """Each flow comes to the queue that the reference Toeplitz hash gives it."""
-    evidence(steered(rig, pf, kind))
+    with under_test("spreading flows over the queues"):
+        evidence(steered(rig, pf, kind))
 
 
 @pytest.mark.case("device")
@@ -76,7 +79,10 @@ def test_rss_table(rig: Rig, pf: Node, evidence: Evidence) -> None:
     """Another indirection table is obeyed: flows come only to the queues that are in it."""
     table = ("ethtool", "-X", pf.interface)
     argv, undo = (*table, "start", "1", "equal", "1"), (*table, "default")
-    with temporarily(rig, pf, argv, undo, "a settable indirection table"):
+    with (
+        under_test("setting another indirection table"),
+        temporarily(rig, pf, argv, undo, "a settable indirection table"),
+    ):
         evidence(steered(rig, pf, "tcp4"))
 
 
@@ -127,9 +133,10 @@ def test_queues_add_up(rig: Rig, pf: Node, evidence: Evidence) -> None:
     back = [packet(pf, rig.wire, "tcp4", flow(rig.wire, "tcp4", number)) for number in range(FLOWS)]
     sent = [Sent(rig.wire.place, each, copies=10) for each in frames]
     sent += [Sent(pf.place, each, copies=10) for each in back]
-    before = counted(pf)
-    exchange(rig.host, sent, [])
-    after = counted(pf)
+    with under_test("counting packets by queue"):
+        before = counted(pf)
+        exchange(rig.host, sent, [])
+        after = counted(pf)
     for way in ("rx", "tx"):
         by_queue, whole = (after[way][place] - before[way][place] for place in (0, 1))
         assert by_queue == whole, f"{way}: the queues count {by_queue}, the interface {whole}"
@@ -161,7 +168,7 @@ def test_channels_under_load(rig: Rig, pf: Node, evidence: Evidence) -> None:
     """The number of channels is changed while traffic flows, and traffic goes on."""
     there = channels(pf)
     argv, undo = set_channels(pf, 1), set_channels(pf, there.now)
-    with temporarily(rig, pf, argv, undo, "channels"):
+    with under_test("changing channels"), temporarily(rig, pf, argv, undo, "channels"):
         assert answers(rig.wire, pf.ip), "silent with 1 channel"
         values = (2, there.now)
         lost = changed_under_load(pf, rig.wire, "-L", values)
@@ -175,7 +182,8 @@ def test_channels_under_load(rig: Rig, pf: Node, evidence: Evidence) -> None:
 @pytest.mark.case("driver")
 def test_rings_under_load(rig: Rig, pf: Node, evidence: Evidence) -> None:
     """The length of the PF's rings is changed while traffic flows, and traffic goes on."""
-    evidence(rings_changed(rig, pf))
+    with under_test("changing the PF's rings"):
+        evidence(rings_changed(rig, pf))
 
 
 def rings_changed(rig: Rig, node: Node) -> str:

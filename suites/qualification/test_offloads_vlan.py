@@ -11,6 +11,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.errors import MissingCapability
+from harness.qualify.act import under_test
 from harness.qualify.dissect import is_from, vlan_of
 from harness.qualify.frames import Frame, Sent, Stream, exchange, marked, watched
 from harness.qualify.legs import pf_addressed
@@ -82,7 +83,7 @@ def test_vlan_insertion(
     ]
     # Both: some drivers, igb among them, have them on or off together only.
     wanted = {"tx-vlan-offload": state == "on", "rx-vlan-offload": state == "on"}
-    with features(rig, end, wanted):
+    with under_test(f"sending with VLAN insertion {state}"), features(rig, end, wanted):
         heard, intact = watched(rig.host, streams, [end.place, wire.place])
     assert all(intact), f"streams over the VLAN, there and back, are intact: {intact}"
     given = carrying(end.ip, [frame for frame in heard[end.place] if frame.own])
@@ -113,7 +114,8 @@ def test_vlan_stripping(
         Ether(src=wire.mac, dst=end.mac) / Dot1Q(vlan=VLAN, prio=PRIORITY, type=EXPERIMENTAL) / MARK
     ).ljust(SIZE, b"\0")
     untagged = whole[:12] + whole[16:]
-    with features(rig, end, {"rx-vlan-offload": state == "on"}):
+    wanted = {"rx-vlan-offload": state == "on"}
+    with under_test(f"receiving with VLAN stripping {state}"), features(rig, end, wanted):
         before = [end.counter(name) for name in ("rx_packets", "rx_bytes")]
         heard = exchange(rig.host, [Sent(wire.place, whole, COPIES)], [end.place])[end.place]
         after = [end.counter(name) for name in ("rx_packets", "rx_bytes")]

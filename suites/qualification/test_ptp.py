@@ -6,6 +6,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.errors import MissingCapability
+from harness.qualify.act import under_test
 from harness.qualify.clock import (
     SCALE,
     Clock,
@@ -43,7 +44,8 @@ def clock(rig: Rig) -> Clock:
 @pytest.mark.case("device", needs=("PTP",))
 def test_clock_runs(clock: Clock, evidence: Evidence) -> None:
     """The clock runs forward, at the pace of the host's."""
-    first, _, last = clock.perform(("read",), ("wait", 1), ("read",))
+    with under_test("reading the clock"):
+        first, _, last = clock.perform(("read",), ("wait", 1), ("read",))
     pace, doubt = rate(first, last)
     assert abs(pace) <= TRUE_PPB + doubt, f"it is off by {pace:.0f} ppb"
     evidence(f"{pace:+.0f} ppb to the host's clock, known to {doubt:.0f}")
@@ -53,7 +55,7 @@ def test_clock_runs(clock: Clock, evidence: Evidence) -> None:
 @pytest.mark.parametrize("step", [3 * SECOND, -2 * SECOND, 1_000_000], ids=["3 s", "-2 s", "1 ms"])
 def test_step(rig: Rig, clock: Clock, step: int, evidence: Evidence) -> None:
     """The clock is stepped by as much as it was told, forward or back."""
-    with clock.borrowed(rig.journal):
+    with under_test("stepping the clock"), clock.borrowed(rig.journal):
         first, last = clock.perform(("read",), ("step", step))
     came = last.offset - first.offset
     allowed = first.window + last.window + SLACK_NS
@@ -65,7 +67,7 @@ def test_step(rig: Rig, clock: Clock, step: int, evidence: Evidence) -> None:
 def test_set(rig: Rig, clock: Clock, evidence: Evidence) -> None:
     """The clock shows the time to which it is set."""
     wanted = 1_000_000_000 * SECOND  # 2001-09-09
-    with clock.borrowed(rig.journal):
+    with under_test("setting the clock"), clock.borrowed(rig.journal):
         (last,) = clock.perform(("set", wanted))
     late = last.clock - wanted
     assert 0 <= late <= SECOND // 10, f"it is {late} ns off"
@@ -77,7 +79,7 @@ def test_set(rig: Rig, clock: Clock, evidence: Evidence) -> None:
 def test_slew(rig: Rig, clock: Clock, sign: int, evidence: Evidence) -> None:
     """The clock runs faster or slower by as much as it was told."""
     wanted = sign * min(SLEW_PPB, clock.most)
-    with clock.borrowed(rig.journal):
+    with under_test("slewing the clock"), clock.borrowed(rig.journal):
         first, own, start, end = clock.perform(
             ("slew", 0), ("wait", 1), ("slew", int(wanted * SCALE)), ("wait", 1)
         )
@@ -91,7 +93,7 @@ def test_slew(rig: Rig, clock: Clock, sign: int, evidence: Evidence) -> None:
 def test_slew_without_step(rig: Rig, clock: Clock, evidence: Evidence) -> None:
     """The clock goes on from where it is when its pace is changed."""
     wanted = min(SLEW_PPB, clock.most)
-    with clock.borrowed(rig.journal):
+    with under_test("slewing the clock"), clock.borrowed(rig.journal):
         first, last = clock.perform(("slew", 0), ("slew", int(wanted * SCALE)))
     jump = last.offset - first.offset
     allowed = first.window + last.window + SLACK_NS
@@ -106,7 +108,7 @@ def test_hardware_stamps(rig: Rig, clock: Clock, way: str, evidence: Evidence) -
     node = pf_node(rig)
     sender = rig.wire if way == "received" else None
     message = sync_message((sender or node).mac, node.mac if sender else PTP_GROUP)
-    with stamping(node, rig.journal):
+    with under_test(f"stamping a message that is {way}"), stamping(node, rig.journal):
         seen = stamped(node, clock, message, sender)
     assert seen.stamp is not None, "the NIC did not stamp it"
     assert seen.fits, f"stamped {seen.stamp}, on its way from {seen.before} to {seen.after}"
@@ -119,7 +121,7 @@ def test_hardware_stamps(rig: Rig, clock: Clock, way: str, evidence: Evidence) -
 @pytest.mark.case("device", needs=("PTP", "SR-IOV"))
 def test_vf_has_no_clock(rig: Rig, evidence: Evidence) -> None:
     """A VF has no clock and stamps no frames, so that no guest can touch the host's time."""
-    with vfs(rig, 1) as (vf,), on_host(rig, vf) as node:
+    with vfs(rig, 1) as (vf,), on_host(rig, vf) as node, under_test("asking a VF for a clock"):
         told = node.run(("ethtool", "-T", node.interface)).text
         assert clock_of(rig.host, vf.bdf) is None, f"{vf.bdf} has a clock of its own"
         assert "hardware-" not in told, f"ethtool -T: {' '.join(told.split())}"

@@ -7,6 +7,7 @@ import pytest
 from fixtures.cases import Evidence
 from harness.errors import MissingCapability
 from harness.pci.group import handed_over
+from harness.qualify.act import under_test
 from harness.qualify.frames import Sent, exchange, marked
 from harness.qualify.links import bdf_of, link_mtu, pf_node, up_afterwards
 from harness.qualify.node import Node
@@ -37,9 +38,9 @@ def test_vf_flr(rig: Rig, evidence: Evidence) -> None:
     with vfs(rig, 1) as (vf,):
         with on_host(rig, vf):
             before = rig.port.vf_settings()
-        with flr_only(rig.host, vf.bdf, rig.journal) as reset:
+        with flr_only(rig.host, vf.bdf, rig.journal) as reset, under_test("the FLR"):
             rig.host.run(reset)
-        with on_host(rig, vf) as node:
+        with under_test("using the VF after the FLR"), on_host(rig, vf) as node:
             assert recovery(node, rig.wire.ip) is not None, "after the FLR the VF never answered"
             assert rig.port.vf_settings() == before
     evidence(f"{vf.bdf} reset, bound again, answers as {vf.mac}")
@@ -58,6 +59,7 @@ def test_vf_flr_in_use(rig: Rig, evidence: Evidence) -> None:
         vfs(rig, 1) as (vf,),
         on_host(rig, vf) as node,
         flr_only(rig.host, vf.bdf, rig.journal) as reset,
+        under_test("an FLR of a VF in use"),
     ):
         seconds = recovery(node, rig.wire.ip, reset)
         assert seconds is not None, "after the FLR the VF never answered again"
@@ -74,7 +76,9 @@ def test_vf_flr_in_guest(rig: Rig, evidence: Evidence) -> None:
     ):
         node = guest_node(guest, vf)
         insist_on_flr(guest.host, bdf_of(node))
-        seconds = recovery(node, rig.wire.ip, reset_between_drivers(node, bdf_of(node)))
+        reset = reset_between_drivers(node, bdf_of(node))
+        with under_test("an FLR in the guest"):
+            seconds = recovery(node, rig.wire.ip, reset)
         assert seconds is not None, "after the FLR the guest's VF never answered"
     evidence(
         f"taken from its driver, reset, given back, answers: {seconds:.2f} s, the guest's clock"
@@ -88,6 +92,7 @@ def test_neighbour_of_vf_flr(rig: Rig, evidence: Evidence) -> None:
         vfs(rig, 2) as (vf, neighbour),
         on_host(rig, neighbour) as node,
         flr_only(rig.host, vf.bdf, rig.journal) as reset,
+        under_test("traffic beside an FLR"),
     ):
         answers = beside(node, rig.wire.ip, reset)
     assert answers.lost <= MAY_LOSE, f"{answers.lost} of {answers.sent} echo requests were lost"
@@ -98,11 +103,12 @@ def test_neighbour_of_vf_flr(rig: Rig, evidence: Evidence) -> None:
 def test_pf_flr(rig: Rig, evidence: Evidence) -> None:
     """A PF in nobody's use is reset by FLR, its driver takes it up again and frames pass."""
     bdf = rig.port.bdf
-    with handed_over(rig.host, bdf, rig.journal), flr_only(rig.host, bdf, rig.journal) as flr:
-        rig.host.run(flr)
-    pf = pf_node(rig)
-    assert link_back(pf) is not None, "after the FLR the PF never had a link again"
-    assert_frames_pass(rig, pf, "after the FLR")
+    with under_test("an FLR of the PF, and its driver's taking it up"):
+        with handed_over(rig.host, bdf, rig.journal), flr_only(rig.host, bdf, rig.journal) as flr:
+            rig.host.run(flr)
+        pf = pf_node(rig)
+        assert link_back(pf) is not None, "after the FLR the PF never had a link again"
+        assert_frames_pass(rig, pf, "after the FLR")
     evidence(f"{bdf} reset, back at its driver, frames pass both ways")
 
 
@@ -110,9 +116,10 @@ def test_pf_flr(rig: Rig, evidence: Evidence) -> None:
 def test_ethtool_reset(rig: Rig, evidence: Evidence) -> None:
     """The PF's driver resets its port when it is asked to, and frames pass again."""
     pf = pf_node(rig)
-    supported(rig.host, ("ethtool", "--reset", pf.interface, "dedicated"), "ethtool --reset")
-    assert link_back(pf) is not None, "after the reset the PF never had a link again"
-    assert_frames_pass(rig, pf, "after the reset")
+    with under_test("a reset of the port by its driver"):
+        supported(rig.host, ("ethtool", "--reset", pf.interface, "dedicated"), "ethtool --reset")
+        assert link_back(pf) is not None, "after the reset the PF never had a link again"
+        assert_frames_pass(rig, pf, "after the reset")
     evidence("the link is back, frames pass both ways")
 
 
@@ -125,10 +132,12 @@ def test_pf_down_and_up(rig: Rig, evidence: Evidence) -> None:
         lost, back = [], []
         for turn in range(1, FLAPS + 1):
             calm(rig)
-            gone = cut_off(node, (*set_pf, "down"))
+            with under_test("setting the PF down"):
+                gone = cut_off(node, (*set_pf, "down"))
             assert gone is not None, f"the VF kept its carrier without its PF, turn {turn}"
             calm(rig)
-            again = recovery(node, rig.wire.ip, (*set_pf, "up"))
+            with under_test("setting the PF up"):
+                again = recovery(node, rig.wire.ip, (*set_pf, "up"))
             assert again is not None, f"the VF never answered again, turn {turn}"
             lost.append(gone)
             back.append(again)
@@ -150,8 +159,10 @@ def test_link_lost_and_back(rig: Rig, evidence: Evidence) -> None:
                     "a partner that drops the link when set down",
                     f"{pf.interface} kept its carrier while {wire.place} was down",
                 )
-            assert cut_off(node) is not None, f"the VF kept its carrier, turn {turn}"
-            again = recovery(node, wire.ip, (*set_wire, "up"))
+            with under_test("losing the link"):
+                assert cut_off(node) is not None, f"the VF kept its carrier, turn {turn}"
+            with under_test("having the link back"):
+                again = recovery(node, wire.ip, (*set_wire, "up"))
             assert again is not None, f"the VF never answered again, turn {turn}"
             lost.append(gone)
             back.append(again)
@@ -171,12 +182,13 @@ def test_settings_survive(rig: Rig, disturbance: str, evidence: Evidence) -> Non
             before = rig.port.vf_settings()
             assert_frames_pass(rig, node, "before", vlan=VLAN, size=PAYLOAD)
             calm(rig)
-            rig.host.run(disturb(disturbance, pf))
-            calm(rig)
-            assert link_back(node) is not None, "the VF never had its carrier back"
-            assert rig.port.vf_settings() == before
-            assert link_mtu(node) == JUMBO
-            assert_frames_pass(rig, node, "afterwards", vlan=VLAN, size=PAYLOAD)
+            with under_test(f"keeping settings ({disturbance})"):
+                rig.host.run(disturb(disturbance, pf))
+                calm(rig)
+                assert link_back(node) is not None, "the VF never had its carrier back"
+                assert rig.port.vf_settings() == before
+                assert link_mtu(node) == JUMBO
+                assert_frames_pass(rig, node, "afterwards", vlan=VLAN, size=PAYLOAD)
     evidence(f"{vf.mac}, VLAN {VLAN}, frames of {PAYLOAD} bytes as before")
 
 

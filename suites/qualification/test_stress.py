@@ -11,6 +11,7 @@ from fixtures.cases import Evidence
 from fixtures.options import QUALIFY_OPTIONS
 from harness.errors import MissingCapability
 from harness.host.digest import differences, digest
+from harness.qualify.act import under_test
 from harness.qualify.leaks import holdings
 from harness.qualify.node import reaches
 from harness.qualify.rig import Rig
@@ -47,8 +48,10 @@ def test_soak(rig: Rig, soak: int, evidence: Evidence) -> None:
     with vfs(rig, most) as (churned, *busy), ExitStack() as stack:
         nodes = [stack.enter_context(on_host(rig, vf)) for vf in busy]
         traffic = stack.enter_context(streams(nodes, rig.wire, soak, *pace))
-        turns = churn(rig, churned, traffic)
-        reports = {stream.node.netns: stream.report() for stream in traffic}
+        with under_test("binding and unbinding a VF beside the streams"):
+            turns = churn(rig, churned, traffic)
+        with under_test("the streams' coming to their end"):
+            reports = {stream.node.netns: stream.report() for stream in traffic}
     silences = {name: longest_silence(report) for name, report in reports.items()}
     evidence(f"{soak} s over {len(busy)} VFs, one more bound and unbound {turns} times meanwhile")
     evidence(

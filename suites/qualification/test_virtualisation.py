@@ -22,10 +22,11 @@ from harness.paths.virtio import VIRTIO
 from harness.pci.group import handed_over
 from harness.qemu.qmp import Qmp, QmpError
 from harness.qualify import life, migration, vfio
+from harness.qualify.act import under_test
 from harness.qualify.capabilities import require
 from harness.qualify.failover import PRIMARY, Bundle, bundle, failover_pair
 from harness.qualify.life import Life
-from harness.qualify.node import Node, reaches
+from harness.qualify.node import READY_S, Node, reaches, require_answers
 from harness.qualify.rig import Rig
 from harness.qualify.vf import Vf, for_guest, guest_node, vfs
 from harness.units import MMIO_REASONS
@@ -55,13 +56,14 @@ def test_migration(rig: Rig, path: Tapped, evidence: Evidence) -> None:
             migration.leaving(rig, here) as guest,
             migration.awaiting(rig, there) as destination,
         ):
-            node = addressed(rig, guest, interface_with(guest.host, MAC))
-            assert reaches(rig.wire, node.ip, count=10), "no answer before the migration"
+            node = addressed(rig, guest, interface_with(guest.host, MAC, seconds=READY_S))
+            require_answers(rig.wire, node.ip, count=10)
             before = life.begin(guest.host)
-            went = migration.migrate(rig, destination, node.ip, migration.SWITCH_TAPS)
-            evidence(str(went))
-            assert_moved(rig, guest, node, went)
-            after = life.look(migration.arrived(destination).host, before.process[0])
+            with under_test("the migration"):
+                went = migration.migrate(rig, destination, node.ip, migration.SWITCH_TAPS)
+                evidence(str(went))
+                assert_moved(rig, guest, node, went)
+                after = life.look(migration.arrived(destination).host, before.process[0])
             assert_goes_on(before, after)
 
 
@@ -85,26 +87,29 @@ def test_failover_pair(rig: Rig, evidence: Evidence) -> None:
         ):
             # Nothing in the micro guest loads the driver of a device that is plugged in later.
             guest.host.run(("modprobe", driver))
-            pair = bundle(guest.host)
-            assert set(pair.settled(*both)) == set(both), f"it consists of {pair.lower()}"
-            node = addressed(rig, guest, pair.interface)
-            assert carrying(rig, pair, node) == driver, "its answers do not go by the VF"
+            with under_test("a VF with its standby"):
+                pair = bundle(guest.host)
+                assert set(pair.settled(*both)) == set(both), f"it consists of {pair.lower()}"
+                node = addressed(rig, guest, pair.interface)
+                assert carrying(rig, pair, node) == driver, "its answers do not go by the VF"
             before = life.begin(guest.host)
 
-            went = migration.migrate(rig, destination, node.ip, switch)
-            evidence(str(went))
-            assert_moved(rig, guest, node, went)
-            unplugged = guest.qmp.wait_event({"UNPLUG_PRIMARY"}, 10.0).data["device-id"]
-            assert unplugged == PRIMARY
+            with under_test("the migration without the VF"):
+                went = migration.migrate(rig, destination, node.ip, switch)
+                evidence(str(went))
+                assert_moved(rig, guest, node, went)
+                unplugged = guest.qmp.wait_event({"UNPLUG_PRIMARY"}, 10.0).data["device-id"]
+                assert unplugged == PRIMARY
 
-            guest = migration.arrived(destination)
-            assert_goes_on(before, life.look(guest.host, before.process[0]))
-            pair = Bundle(guest.host, pair.interface)
-            lower = pair.settled(*both)
-            assert set(lower) == set(both), f"after the migration it consists of {lower}"
-            standby = pair.sent(lower["virtio_net"])
-            assert standby > 0, "the standby has not sent anything while the VF was away"
-            assert carrying(rig, pair, node) == driver, "its answers do not go by the new VF"
+            with under_test("the arrival, and another VF"):
+                guest = migration.arrived(destination)
+                assert_goes_on(before, life.look(guest.host, before.process[0]))
+                pair = Bundle(guest.host, pair.interface)
+                lower = pair.settled(*both)
+                assert set(lower) == set(both), f"after the migration it consists of {lower}"
+                standby = pair.sent(lower["virtio_net"])
+                assert standby > 0, "the standby has not sent anything while the VF was away"
+                assert carrying(rig, pair, node) == driver, "its answers do not go by the new VF"
             evidence(f"{first.bdf} left, the standby sent {standby} frames, {second.bdf} joined")
 
 
@@ -173,21 +178,24 @@ def passed(request: pytest.FixtureRequest, rig: Rig) -> Iterator[Passed]:
     backend = vfio.BACKENDS[request.param]
     require(rig, (*VF, *backend.needs))  # of a module's fixture: earlier than what a case needs
     with vfs(rig, len(SETTINGS)) as made, ExitStack() as stack:
-        attachments = []
-        for vf, setting in zip(made, SETTINGS, strict=True):
-            properties = ",".join(filter(None, (backend.properties, setting)))
-            attachments.append(stack.enter_context(for_guest(rig, vf, vfio=properties)))
-        if backend is vfio.IOMMUFD:
-            vfio.require_device_file(rig.host, made[0].bdf)
-        guest = stack.enter_context(rig.booted("passed", attachments, extra_args=backend.objects))
-        nodes = (guest_node(guest, vf) for vf in made)
+        # The act of all that look at what comes of it.
+        with under_test(f"passing VFs to a guest by {backend.name}"):
+            attachments = []
+            for vf, setting in zip(made, SETTINGS, strict=True):
+                properties = ",".join(filter(None, (backend.properties, setting)))
+                attachments.append(stack.enter_context(for_guest(rig, vf, vfio=properties)))
+            if backend is vfio.IOMMUFD:
+                vfio.require_device_file(rig.host, made[0].bdf)
+            booted = rig.booted("passed", attachments, extra_args=backend.objects)
+            guest = stack.enter_context(booted)
+            nodes = [guest_node(guest, vf) for vf in made]
         yield Passed(backend, guest, made, dict(zip(SETTINGS, nodes, strict=True)))
 
 
 @pytest.mark.case("kernel", needs=VF)
 def test_vfio_backend(rig: Rig, passed: Passed, evidence: Evidence) -> None:
     """A guest's VF answers, and QEMU reaches the IOMMU by the backend that it was told to use."""
-    with alone(passed.nodes[MAPPED]) as node:
+    with under_test("using the VF"), alone(passed.nodes[MAPPED]) as node:
         assert reaches(rig.wire, node.ip, count=10), "no answer from the VF"
     held = vfio.held(rig.host, passed.guest.qemu_pid)
     evidence(f"QEMU holds {', '.join(held)}")
@@ -200,7 +208,7 @@ def test_vfio_backend(rig: Rig, passed: Passed, evidence: Evidence) -> None:
 def test_vf_stays(rig: Rig, passed: Passed, evidence: Evidence) -> None:
     """A guest with a VF is refused migration, is told why, and goes on as if nothing had been."""
     qmp = passed.guest.qmp
-    with alone(passed.nodes[MAPPED]) as node:
+    with alone(passed.nodes[MAPPED]) as node, under_test("refusing to migrate"):
         said = refusal(qmp)
         evidence(f"QEMU: {said}")
         reasons = qmp.command("query-migrate").get("blocked-reasons", [])
@@ -228,7 +236,10 @@ ECHOES = 50
 @pytest.mark.parametrize("setting", SETTINGS, ids=["mapped", *SETTINGS[1:]])
 def test_vfio_setting(rig: Rig, passed: Passed, setting: str, evidence: Evidence) -> None:
     """A guest's VF answers with other settings of vfio-pci, and costs MMIO exits if unmapped."""
-    with alone(passed.nodes[setting]) as node:
+    with (
+        under_test(f"using the VF {'with ' + setting if setting else 'as it is'},"),
+        alone(passed.nodes[setting]) as node,
+    ):
         exits = mmio_exits(rig, passed.guest, node)
     evidence(f"{exits} MMIO exits in {ECHOES} echo requests")
     if setting == UNMAPPED:

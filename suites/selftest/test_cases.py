@@ -17,10 +17,18 @@ pytest_plugins = ["pytester"]
 CASES = '''
 import pytest
 from fixtures import cases
-from harness.errors import LabError, MissingCapability
+from harness.errors import CommandFailed, LabError, MissingCapability
+from harness.qualify.act import under_test
+from harness.qualify.guestlife import properties
 from harness.qualify.fidelity import Deviation
 
-LISTED = {{"lifecycle.known", "lifecycle.mended", "lifecycle.known-but-rig-fails"}}
+LISTED = {{
+    "lifecycle.known",
+    "lifecycle.known-act",
+    "lifecycle.mended",
+    "lifecycle.known-but-rig-fails",
+    "lifecycle.known-and-clean-up-fails",
+}}
 
 @pytest.fixture(autouse=True)
 def around(request):
@@ -38,6 +46,16 @@ def lacking():
 @pytest.fixture
 def broken():
     raise LabError("the lab fell over", remedy="lift it")
+
+@pytest.fixture
+def dead_product():
+    with under_test("passing the VF to a guest"):
+        raise LabError("QEMU refused to start: vfio")
+
+@pytest.fixture
+def mess():
+    yield
+    raise LabError("could not undo")
 
 case = pytest.mark.case
 
@@ -87,6 +105,62 @@ def test_lacks(lacking):
 def test_rig(broken):
     pass
 
+@case("driver")
+def test_refused():
+    with under_test("making 7 VFs"):
+        raise CommandFailed("l1", ("dd",), 1, "", "Cannot allocate memory")
+
+@case("driver")
+def test_refused_around():
+    raise CommandFailed("l1", ("dd",), 1, "", "Cannot allocate memory")
+
+@case("driver")
+def test_passed_on(dead_product):
+    pass
+
+@case("driver")
+def test_lacks_in_its_act():
+    with under_test("the FLR"):
+        raise MissingCapability("FLR", "reset by bus")
+
+@case("driver")
+def test_known_act():
+    with under_test("the FLR"):
+        raise LabError("I/O error")
+
+@case("driver")
+def test_clean_up_fails_too():
+    try:
+        assert not "alive", "the VF never answered"
+    finally:
+        raise LabError("could not undo")
+
+@case("driver")
+def test_known_and_clean_up_fails():
+    try:
+        assert not "alive", "the VF never answered"
+    finally:
+        raise LabError("could not undo")
+
+@case("driver")
+def test_only_clean_up_fails(mess):
+    pass
+
+@case("driver")
+def test_fails_and_leaves_a_mess(mess):
+    assert not "alive", "the VF never answered"
+
+@case("driver")
+def test_bug():
+    properties(("-netdev", "tap"))
+
+@case("driver")
+def test_handled():
+    try:
+        assert not "alive"
+    except AssertionError as error:
+        raise LabError("the guest is gone") from error
+
 @case("qemu")
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_twice(way):
@@ -104,6 +178,20 @@ VERDICTS = {
     "lacks-in-the-middle": ("skip", "ethtool reset: not supported"),
     "lacks": ("skip", "PTP: no clock"),
     "rig": ("error", "the lab fell over"),
+    "refused": (
+        "fail",
+        "making 7 VFs failed: l1: dd ended with status 1: Cannot allocate memory",
+    ),
+    "refused-around": ("error", "l1: dd ended with status 1: Cannot allocate memory"),
+    "passed-on": ("fail", "passing the VF to a guest failed: QEMU refused to start: vfio"),
+    "lacks-in-its-act": ("skip", "FLR: reset by bus"),
+    "known-act": ("deviation", "no igb.c"),
+    "clean-up-fails-too": ("fail", "the VF never answered; after that: could not undo"),
+    "known-and-clean-up-fails": ("error", "could not undo"),
+    "only-clean-up-fails": ("error", "could not undo"),
+    "fails-and-leaves-a-mess": ("fail", "the VF never answered"),
+    "bug": ("error", "('-netdev', 'tap')"),
+    "handled": ("error", "the guest is gone"),
     "twice[there]": ("pass", ""),
     "twice[back]": ("pass", ""),
 }
@@ -168,7 +256,7 @@ def test_certificate_tells_everything(pytester: pytest.Pytester, tmp_path: Path)
     save(subject(), tmp_path)
     result = run(pytester, tmp_path)
     result.stdout.fnmatch_lines(
-        ["The emulated 82576 is not fit to carry VMs: 4 cases failed", "certificate: *"]
+        ["The emulated 82576 is not fit to carry VMs: 8 cases failed", "certificate: *"]
     )
     whole = json.loads((tmp_path / "certificate.json").read_text())
     assert whole["verdict"] == "not fit"
