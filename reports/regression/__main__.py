@@ -24,7 +24,7 @@ OK, WORSE, CANNOT, UNDECIDED = 0, 1, 2, 3
 def main(argv: list[str] | None = None) -> int:
     """0: no regression; 1: one at least; 2: they cannot be compared; 3: undecided, --strict."""
     given = _parser().parse_args(argv)
-    from reports.regression import document  # late: pandas and scipy take seconds
+    from reports.regression import baseline, document  # late: pandas and scipy take seconds
 
     try:
         outcome, beside = _outcome(given)
@@ -32,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return CANNOT
-    print("\n".join((*document.lines(outcome), "", document.headline(outcome), f"report: {page}")))
+    told = *document.lines(outcome), *baseline.told(outcome.changes)
+    print("\n".join((*told, "", document.headline(outcome), f"report: {page}")))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from harness.errors import LabError
 from reports import frames, style
 from reports.document import templates, write_whole
 from reports.frames import Run, metric_of
-from reports.regression import formats
+from reports.regression import baseline, formats
 from reports.regression.outcome import PREDICTED, Outcome, compare_variants
 from reports.regression.verdict import MARGINS, RANK, Change, Verdict
 from reports.tables import Cell, Table
@@ -92,7 +92,7 @@ def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
         Cell(f"{change.path}, {change.workload}", metric_of(change.metric).label),
         Cell(change.verdict, kind=KIND.get(change.verdict, "")),
         Cell(percent(change), f"[{low}, {high}]"),
-        Cell(f"{style.number(change.base)} {unit}", f"{boots[0]} {sampled}"),
+        Cell(f"{style.number(change.base)} {unit}", change.baseline or f"{boots[0]} {sampled}"),
         Cell(f"{style.number(change.new)} {unit}", f"{boots[1]} {sampled}"),
         Cell(f"{change.p:.2g}"),
         Cell(change.why or "; ".join(change.exits[:3])),
@@ -173,6 +173,7 @@ def write(outcome: Outcome, directory: Path) -> Path:
         "others": change_table(other, outcome, "") if other else None,
         "expected": expected_table(outcome),
         "causes": causes(outcome),
+        "baselines": tuple(baseline.told(outcome.changes)),
         "differences": differences(outcome),
         "counts": {verdict: outcome.count(verdict) for verdict in RANK},
         "kinds": KIND,

@@ -47,6 +47,7 @@ def as_json(outcome: Outcome) -> str:
             "interval": [_finite(change.shift.low), _finite(change.shift.high)],
             "p": change.p,
             "boots": change.shift.boots,
+            "baseline": change.baseline,
             "exits": change.exits,
             "causes": change.causes,
         }

@@ -42,6 +42,7 @@ class Change:
     why: str  # of an undecided one
     exits: tuple[str, ...] = ()  # what changed in the exits of this path, most first
     causes: tuple[str, ...] = ()  # what that points to
+    baseline: str = ""  # the runs of a series that it was held against, in words
 
     @property
     def name(self) -> str:
