@@ -133,7 +133,9 @@ def _note(panels: Sequence[Panel], metric: str) -> list[str]:
     first = [better[metric_of(metric).better], f"{runs} runs", "axes do not start at zero"]
     return [
         " · ".join(filter(None, first)),
-        "dot: a run's median over boots (hollow: unfinished)",
+        "dot: a run's median over boots (hollow: unfinished, of no level)",
         "bar: lowest to highest boot; red: a step for the worse",
+        "dashed: a step that the runs' own wandering does not explain; up to one flat series in 20 "
+        "has one all the same",
         *left_out(panels),
     ]

@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy.stats import t as student
+from scipy.special import stdtr, stdtrit  # Student's t without the overhead of scipy.stats
 
 from reports import shifts
 from reports.regression.baseline import FEWEST, LAST, Baseline, Earlier
@@ -121,7 +121,7 @@ def place(base: Mapping[int, float], value: float) -> Placed:
     if runs < 2:
         return Placed(Shift(back(away), 0.0, math.inf, math.inf, (runs, 1)), 1.0, {})
     spread = float(scaled[:-1].std(ddof=1))
-    reach = float(student.ppf(1 - LEVEL / 2, runs - 1)) * spread * math.sqrt(1 + 1 / runs)
+    reach = float(stdtrit(runs - 1, 1 - LEVEL / 2)) * spread * math.sqrt(1 + 1 / runs)
     shift = Shift(back(away), back(away - reach), back(away + reach), spread, (runs, 1))
     *others, own = (float(p) for p in _ps(scaled))
     return Placed(shift, own, dict(zip(base, others, strict=True)))
@@ -134,7 +134,7 @@ def _ps(values: Floats) -> Floats:
     of_others = ((values - values.mean()) ** 2).sum() - away**2 * (count - 1) / count
     wide = np.sqrt(np.maximum(of_others, 0.0) / (count - 2) * count / (count - 1))
     with np.errstate(divide="ignore", invalid="ignore"):
-        p = 2 * student.sf(np.abs(away) / wide, count - 2)
+        p = 2 * stdtr(count - 2, -np.abs(away) / wide)
     return np.asarray(np.where(away == 0, 1.0, p), dtype=np.float64)
 
 

@@ -263,7 +263,7 @@ The same with 24 figures, of {some} runs each.
 {many}"""
 
 
-def main(directory: Path, changes: int = 400, runs: int = 200, some: int = 100) -> None:
+def main(directory: Path, changes: int = 300, runs: int = 100, some: int = 100) -> None:
     text = TEXT.format(
         changes=changes,
         runs=runs,
