@@ -23,8 +23,8 @@ FEWEST = 8
 """With fewer runs no change is sought: their noise could not be told from a step."""
 PRICE = 12.0
 """By how much -2 log likelihood must fall for a change to be worth it. Chosen by simulation, so
-that flat series of 10 to 60 runs show one in 5 of 100 at most where neighbouring runs correlate by
-0.5, and in 6 where by WANDERING; docs/calibration/levels.md has the table."""
+that of flat series of 10 to 60 runs about 5 in 100 show one where neighbouring runs correlate by
+0.5, and 7 where by WANDERING, at the worst; docs/calibration/levels.md has the table."""
 WANDERING = 0.7
 """The correlation of neighbouring runs that is believed at most: with more, any step would be
 wandering."""
@@ -80,7 +80,7 @@ def change_points(values: Sequence[float]) -> tuple[int, ...]:
     """
     if len(values) < FEWEST:
         return ()
-    signal = _clipped(_scaled(np.asarray(values, dtype=np.float64)))
+    signal = clipped(_scaled(np.asarray(values, dtype=np.float64)))
     best, cost, tries = [len(signal)], math.inf, 0
     for ends in _segmentations(signal):
         found = _surprise(_residuals(signal, ends)) + PRICE * (len(ends) - 1)
@@ -114,8 +114,9 @@ def _surprise(residuals: Floats) -> float:
     return len(residuals) * math.log(squares / len(residuals) + FLOOR**2)
 
 
-def _clipped(signal: Floats) -> Floats:
-    """The noise is estimated from neighbours, of which a step makes but one pair outstanding."""
+def clipped(signal: Floats) -> Floats:
+    """The signal with runs that are OFF drawn in. The noise is estimated from neighbours, of which
+    a step makes but one pair outstanding."""
     noise = max(FLOOR, _NORMAL * float(np.median(np.abs(np.diff(signal)))))
     near = median_filter(signal, 5, mode="mirror")
     return np.clip(signal, near - OFF * noise, near + OFF * noise)

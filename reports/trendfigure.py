@@ -135,7 +135,7 @@ def _note(panels: Sequence[Panel], metric: str) -> list[str]:
         " · ".join(filter(None, first)),
         "dot: a run's median over boots (hollow: unfinished, of no level)",
         "bar: lowest to highest boot; red: a step for the worse",
-        "dashed: a step that the runs' own wandering does not explain; up to one flat series in 20 "
+        "dashed: a step that the runs' own wandering does not explain; up to one flat series in 15 "
         "has one all the same",
         *left_out(panels),
     ]

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import ruptures
 
-from reports.levels import change_points, levels
+from reports.levels import change_points, clipped, levels
 from reports.regression import predicted
 from reports.regression.baseline import FEWEST, LAST
 from reports.regression.verdict import margin_of
@@ -74,10 +74,10 @@ Search = Callable[[Sequence[float]], Sequence[int]]
 
 def by_pelt(values: Sequence[float]) -> Sequence[int]:
     """Change points as they were found before: PELT at a penalty of 5 s^2 log n, with s from the
-    differences of neighbours, which takes runs for independent. (Off runs are not clipped here.)"""
+    differences of neighbours, which takes runs for independent."""
     signal = np.log(values)
     noise = 1.4826 / math.sqrt(2) * float(np.median(np.abs(np.diff(signal))))
-    search = ruptures.KernelCPD(kernel="linear", min_size=3).fit(signal[:, np.newaxis])
+    search = ruptures.KernelCPD(kernel="linear", min_size=3).fit(clipped(signal)[:, np.newaxis])
     found: list[int] = search.predict(pen=5 * noise**2 * math.log(len(signal)))
     return found[:-1]
 
