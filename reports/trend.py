@@ -3,62 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import ruptures
-from numpy.typing import NDArray
-from scipy.ndimage import median_filter
+from dataclasses import dataclass, replace
 
 from reports import style
 from reports.frames import Run, measurements, metric_of, per_boot
+from reports.levels import FEWEST, Level, levels, step
 from reports.regression.comparable import fingerprint
-
-SHORTEST = 3
-"""Runs that a level lasts at least: one run, or two, that are off are no new level."""
-FEWEST = 8
-"""With fewer runs no change is sought: their noise could not be told from a step."""
-PENALTY = 5.0
-OFF = 3.0
-"""Standard deviations from the median of the five runs around it beyond which a run is off: it may
-not make a level of its own together with its neighbours."""
-FLOOR = 0.002
-"""Relative noise of a run that is assumed at least: figures of a virtual clock may repeat exactly,
-and a step of any size would then stand out."""
-
-_NORMAL = 1.4826 / math.sqrt(2)  # from the median of absolute differences to a standard deviation
-
-
-def change_points(values: Sequence[float]) -> tuple[int, ...]:
-    """Indices, in order, of the values with which a new level begins; none if nothing changed.
-
-    PELT (Killick, Fearnhead and Eckley, 2012) finds the levels with the least squared errors of
-    the logarithms, so that a step counts by its ratio, plus PENALTY s^2 log n for each change. s is
-    the noise, from the median of absolute differences of neighbours, in which a step is a single
-    outlier. PENALTY was chosen by simulation, which a self-test repeats: with 1.5 % noise 1 in 100
-    flat series of 30 runs shows a change (1 in 25 of 10 runs), and 97 of 100 steps by 5 % are
-    found; of 10 runs it takes a step by 10 %.
-    """
-    if len(values) < FEWEST:
-        return ()
-    signal = _scaled(np.asarray(values, dtype=np.float64))
-    noise = max(FLOOR, _NORMAL * float(np.median(np.abs(np.diff(signal)))))
-    near = median_filter(signal, 5, mode="mirror")
-    signal = np.clip(signal, near - OFF * noise, near + OFF * noise)
-    search = ruptures.KernelCPD(kernel="linear", min_size=SHORTEST).fit(signal[:, np.newaxis])
-    ends: list[int] = search.predict(pen=PENALTY * noise**2 * math.log(len(signal)))
-    return tuple(ends[:-1])
-
-
-def _scaled(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Logarithms; where some value has none, the values in units of their typical size."""
-    if (values > 0).all():
-        logarithms: NDArray[np.float64] = np.log(values)
-        return logarithms
-    size = float(np.median(np.abs(values))) or float(np.abs(values).max()) or 1.0
-    return values / size
 
 
 @dataclass(frozen=True)
@@ -75,15 +26,6 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Level:
-    """Runs between two changes; `value` is the median of theirs."""
-
-    first: int  # index of its first point
-    last: int
-    value: float
-
-
-@dataclass(frozen=True)
 class Panel:
     """A metric of one path and workload, oldest run first."""
 
@@ -97,7 +39,7 @@ class Panel:
     @property
     def changes(self) -> tuple[tuple[Level, Level], ...]:
         """Each level with the one that came after it."""
-        return tuple(zip(self.levels, self.levels[1:], strict=False))
+        return tuple(itertools.pairwise(self.levels))
 
 
 def panels(
@@ -149,17 +91,15 @@ def _panel(path: str, workload: str, found: Sequence[_Found]) -> Panel:
         for each in found
         if each.kind != newest.kind
     }
-    values = [point.value for point in points]
-    return Panel(path, workload, newest.unit, points, levels(values), left_out)
+    return Panel(path, workload, newest.unit, points, _levels(points), left_out)
 
 
-def levels(values: Sequence[float]) -> tuple[Level, ...]:
-    """The levels of a series of at least one value, in order."""
-    starts = (0, *change_points(values))
-    ends = (*starts[1:], len(values))
+def _levels(points: Sequence[Point]) -> tuple[Level, ...]:
+    """The levels of the runs that were finished, as those of all points."""
+    finished = [index for index, point in enumerate(points) if point.finished]
     return tuple(
-        Level(start, end - 1, float(np.median(values[start:end])))
-        for start, end in zip(starts, ends, strict=True)
+        replace(level, first=finished[level.first], last=finished[level.last])
+        for level in levels([points[index].value for index in finished])
     )
 
 
@@ -167,21 +107,15 @@ def told(panels: Sequence[Panel], metric: str) -> Iterator[str]:
     """A line a change, a line a panel without one, and what was left out."""
     label = metric_of(metric).label
     for panel in panels:
-        about, count = f"{panel.path}, {panel.workload}: {label}", len(panel.points)
+        about = f"{panel.path}, {panel.workload}: {label}"
+        count = sum(point.finished for point in panel.points)
         if not panel.changes:
             few = f", too few to look for one (it takes {FEWEST})" if count < FEWEST else ""
             yield f"{about}: no change over {count} run{'' if count == 1 else 's'}{few}"
         for before, after in panel.changes:
             values = f"{style.number(before.value)} -> {style.number(after.value)} {panel.unit}"
-            yield f"{about} {percent(before, after)} with {panel.points[after.first].run}: {values}"
+            yield f"{about} {step(before, after)} with {panel.points[after.first].run}: {values}"
     yield from left_out(panels)
-
-
-def percent(before: Level, after: Level) -> str:
-    """A step, as it is written."""
-    if not before.value:
-        return "from none"
-    return f"{100 * (after.value / before.value - 1):+.1f} %"
 
 
 def left_out(panels: Sequence[Panel]) -> Iterator[str]:

@@ -14,7 +14,8 @@ from matplotlib.figure import Figure
 from harness.errors import LabError
 from reports import figures, style
 from reports.frames import metric_of
-from reports.trend import Panel, left_out, percent
+from reports.levels import step
+from reports.trend import Panel, left_out
 
 COLUMN, ROW = 4.2, 1.6  # inches; a column is as wide as the report's figures
 _CHARACTERS = 15  # of the note, in an inch
@@ -110,7 +111,7 @@ def _changes(axes: Axes, panel: Panel, places: Mapping[int, int], metric: str) -
         worse = better * (after.value - before.value) < 0
         inwards = -1 if x > 0.85 * max(places.values()) else 1
         axes.annotate(
-            percent(before, after), (x, 1), xycoords=("data", "axes fraction"),
+            step(before, after), (x, 1), xycoords=("data", "axes fraction"),
             xytext=(3 * inwards, -1 - 10 * (number % 2)), textcoords="offset points",
             ha="left" if inwards > 0 else "right", va="top", size=8.5, weight="bold",
             color=WORSE if worse else style.INK,
@@ -132,7 +133,9 @@ def _note(panels: Sequence[Panel], metric: str) -> list[str]:
     first = [better[metric_of(metric).better], f"{runs} runs", "axes do not start at zero"]
     return [
         " · ".join(filter(None, first)),
-        "dot: a run's median over boots (hollow: unfinished)",
+        "dot: a run's median over boots (hollow: unfinished, of no level)",
         "bar: lowest to highest boot; red: a step for the worse",
+        "dashed: a step that the runs' own wandering does not explain; up to one flat series in 15 "
+        "has one all the same",
         *left_out(panels),
     ]

@@ -10,7 +10,7 @@ from harness.errors import LabError
 from reports import frames, style
 from reports.document import templates, write_whole
 from reports.frames import Run, metric_of
-from reports.regression import formats
+from reports.regression import baseline, formats
 from reports.regression.outcome import PREDICTED, Outcome, compare_variants
 from reports.regression.verdict import MARGINS, RANK, Change, Verdict
 from reports.regression.words import RARE, headline, percent, percent_of
@@ -55,13 +55,13 @@ def _values(change: Change, outcome: Outcome) -> Iterator[Cell]:
     """A figure's value on each side."""
     sampled = "run" if outcome.method is PREDICTED else "boot"
     unit = style.unit(metric_of(change.metric).unit_by(outcome.clock))
-    for value, boots in zip((change.base, change.new), change.shift.boots, strict=True):
+    sides = (change.base, change.baseline), (change.new, "")
+    for (value, taken), boots in zip(sides, change.shift.boots, strict=True):
         if math.isnan(value):
             yield Cell(_ABSENT, kind="absent")
         else:
-            yield Cell(
-                f"{style.number(value)} {unit}", f"{boots} {sampled}{'' if boots == 1 else 's'}"
-            )
+            counted = f"{boots} {sampled}{'' if boots == 1 else 's'}"
+            yield Cell(f"{style.number(value)} {unit}", taken or counted)
 
 
 def trials_table(outcome: Outcome) -> Table:
@@ -159,6 +159,7 @@ def write(outcome: Outcome, directory: Path) -> Path:
         "others": change_table(other, outcome, "") if other else None,
         "expected": expected_table(outcome),
         "causes": causes(outcome),
+        "baselines": tuple(baseline.told(outcome.changes)),
         "differences": differences(outcome),
         "trials": trials_table(outcome),
         "counts": {

@@ -56,6 +56,7 @@ def as_json(outcome: Outcome) -> str:
             ],
             "p": _finite(change.p),
             "boots": change.shift.boots,
+            "baseline": change.baseline,
             "exits": change.exits,
             "causes": change.causes,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice, product
+from itertools import chain, product
 from typing import Literal
 
 import pandas as pd
@@ -14,9 +14,10 @@ from harness.ablation import Direction, Expected
 from harness.errors import ConfigError
 from harness.measure.record import DECIDING, RunInfo
 from harness.units import Clock
-from reports import frames
+from reports import frames, levels
 from reports.frames import Run
 from reports.regression import comparable, judge, paired, predicted
+from reports.regression.baseline import LAST, Earlier
 from reports.regression.complete import Boots, Lacks
 from reports.regression.exits import exit_changes, likely_causes
 from reports.regression.missing import Side, warnings
@@ -58,9 +59,12 @@ PREDICTED = Method(
     "prediction",
     predicted.LEVEL,
     "run",
-    "The change is the new run over the mean of the series, with the interval in which the next "
-    "run of the series would lie. A regression here is a suspicion: interleaving both (--confirm) "
-    "settles it.",
+    "The change is the new run over the mean of its baseline, the last level of the series, with "
+    "the interval in which the next run would lie if runs vary normally. If they vary otherwise, a "
+    f"run like the others is called changed with a chance of {1 + predicted.ONE_OFF} in K + 1 at "
+    "most, where the shortest baseline has K runs; if they drift, more often. So a regression here "
+    "is a suspicion, which interleaving both (--confirm) settles. A step that fewer than "
+    f"{levels.SHORTEST} runs have seen is not known yet.",
 )
 
 
@@ -185,8 +189,8 @@ def _deciding(info: RunInfo) -> list[str]:
 
 
 def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = ()) -> Outcome:
-    """A run judged against a series of runs, the newest first, of which the last are taken that
-    are like it.
+    """A run judged against a series of runs, the newest first: each figure against the last level
+    of those that are like it.
 
     ConfigError if no run of the series can be compared with it.
     """
@@ -194,19 +198,20 @@ def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = 
     newest = next(others, None)
     if newest is None:
         raise ConfigError(f"{name}: no other run of that name was finished")
-    every = chain((newest,), others)
-    alike = list(
-        islice(
-            (run for run in every if not comparable.difference(run, new, across)), predicted.LAST
-        )
-    )
-    if not alike:
+    recent: list[Run] = []
+    series_of: list[Earlier] = []
+    for run in chain((newest,), others):
+        if not comparable.difference(run, new, across):
+            recent += [run] if len(recent) < LAST else []
+            series_of.append(Earlier.of(run))
+    if not recent:
         comparable.check(newest, new, across)
-    boots = [_boots(run) for run in alike], _boots(new)
-    both = predicted.as_blocks(boots[0]), predicted.as_blocks([boots[1]])
-    lacks = Lacks(Side.of("base", alike), Side.of("new", [new]), across=across)
-    named = f"{name} ({len(alike)} runs)"
-    return _outcome(alike[0], new, predicted.judge(*boots), both, lacks, PREDICTED, named)
+    earlier = series_of[::-1]
+    changes = predicted.judge(earlier, _boots(new))
+    boots = predicted.still_there(earlier), predicted.as_block(_boots(new))
+    lacks = Lacks(Side.of("base", recent), Side.of("new", [new]), across=across)
+    most = max((change.shift.boots[0] for change in changes if change.primary), default=0)
+    return _outcome(recent[0], new, changes, boots, lacks, PREDICTED, f"{name} ({most} runs)")
 
 
 def _boots(run: Run) -> pd.DataFrame:

@@ -123,6 +123,7 @@ class Change:
     why: str  # of an undecided one, and of one that a side lacks
     exits: tuple[str, ...] = ()  # what changed in the exits of this path, most first
     causes: tuple[str, ...] = ()  # what that points to
+    baseline: str = ""  # the runs of a series that it was held against, in words
 
     @property
     def name(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from reports import style
 from reports.frames import metric_of
+from reports.regression import baseline
 from reports.regression.missing import fallen
 from reports.regression.outcome import PREDICTED, Outcome
 from reports.regression.verdict import LOST, Change, Verdict
@@ -114,6 +115,7 @@ def told(outcome: Outcome) -> list[str]:
     return [
         *_lines(outcome),
         *_others(outcome),
+        *baseline.told(outcome.changes),
         "",
         *trials(outcome),
         *(f"warning: {each}" for each in outcome.warnings),

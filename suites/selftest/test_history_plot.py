@@ -1,4 +1,4 @@
-"""A metric over the runs of the history: change points that are there, and none that are not."""
+"""A metric over the runs of the history, drawn and told."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import pytest
 
 from harness.history import open_history
@@ -16,55 +15,9 @@ from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from reports import trend
 from reports.frames import Run
-from reports.trend import FEWEST, change_points
 from suites.selftest.synthetic_run import CHARACTERS, make_run
 
 ROOT = Path(__file__).resolve().parents[2]
-NOISE = 0.015
-
-
-def series(
-    random: np.random.Generator, count: int = 30, step: float = 0.0, at: int = 0
-) -> list[float]:
-    """Runs with 1.5 % noise, and a step before the run `at`."""
-    levels = np.where(np.arange(count) < at, 0.0, np.log1p(step))
-    return list(900 * np.exp(levels + random.normal(0, NOISE, count)))
-
-
-def test_flat_series_seldom_show_a_change() -> None:
-    random = np.random.default_rng(3)
-    alarms = sum(bool(change_points(series(random))) for _ in range(1000))
-    assert alarms <= 40
-
-
-@pytest.mark.parametrize(("step", "least"), [(-0.05, 95), (0.10, 99), (-0.10, 99)])
-def test_a_step_is_found_where_it_is(step: float, least: int) -> None:
-    random = np.random.default_rng(4)
-    found = 0
-    for _ in range(100):
-        at = int(random.integers(8, 23))
-        points = change_points(series(random, step=step, at=at))
-        found += any(abs(point - at) <= 1 for point in points)
-    assert found >= least
-
-
-def test_one_run_that_is_off_is_no_change() -> None:
-    values = series(np.random.default_rng(5))
-    values[12] *= 1.3
-    assert change_points(values) == ()
-
-
-def test_figures_that_repeat_exactly_show_steps_only() -> None:
-    assert change_points([100.0] * 10 + [100.1] * 10) == ()
-    assert change_points([100.0] * 10 + [103.0] * 10) == (10,)
-    assert change_points([0.0] * 20) == ()
-    assert change_points([0.0] * 10 + [0.8] * 10) == (10,), "zero has no logarithm"
-
-
-def test_too_few_runs_show_nothing() -> None:
-    values = [100.0] * (FEWEST // 2) + [200.0] * (FEWEST // 2)
-    assert change_points(values) == (FEWEST // 2,)
-    assert change_points(values[1:]) == ()
 
 
 def synthetic(day: int, **changes: object) -> Run:
