@@ -14,6 +14,7 @@ from typing import IO
 
 from harness.errors import DeadlineExpired, LabError
 from harness.host.base import CommandResult
+from harness.host.strays import own_mark
 from harness.host.strays_agent import MARK
 
 GRACE = 3.0
@@ -131,8 +132,9 @@ class LocalHost:
 
     @property
     def _environment(self) -> dict[str, str]:
-        """With the mark of what we start, see harness/host/strays.py."""
-        return {**os.environ, **self._env, MARK: str(os.getpid())}
+        """With the mark of what we start, see harness/host/strays.py; and programs read what is
+        said, so all is said in one language."""
+        return {**os.environ, "LC_ALL": "C", **self._env, MARK: own_mark()}
 
     def run(
         self,
