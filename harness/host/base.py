@@ -81,7 +81,8 @@ class Host(Protocol):
         """Start `argv` and leave it running until the context ends."""
 
     def read(self, path: str) -> bytes:
-        """Content of a file; FileNotFoundError if there is none. Works for sysfs and procfs."""
+        """Content of a file; FileNotFoundError if there is none, LabError if it cannot be read.
+        Works for sysfs and procfs."""
 
     def write(self, path: str, data: bytes) -> None:
         """Replace a file's content (sysfs and tracefs attributes too). LabError if refused."""

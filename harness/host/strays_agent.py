@@ -7,8 +7,8 @@ takes longer than SECONDS. `starters PID...` kills whoever had these processes s
 
 A process says in its environment (MARK) by which one it was started: "PID@NAMESPACE", the number
 being one of that pid namespace, or "PID", of the process's own one. A number of another namespace
-(of a container) means nothing here, so a starter is looked for by both. It is gone if there is none,
-if it is dead but not yet waited for, or if it is younger: then the number has passed on to another.
+(of a container) means nothing here, so a starter is looked for by both. It is gone if there is
+none, if it is dead but not yet waited for, or if it is younger: then the number has passed on.
 Of a namespace that cannot be seen from here nothing is known, and nothing of it is ended.
 """
 

@@ -18,7 +18,6 @@ from harness.deadline import Deadline
 from harness.errors import CommandFailed, HostUnreachable
 from harness.host import guard
 from harness.host.local import LocalHost, PipedProcess
-from harness.host.rundir import PREFIX, short_dir
 from harness.host.ssh import (
     EXISTS,
     FULL,
@@ -236,20 +235,6 @@ def test_options_stand_before_the_destination() -> None:
     target = Target("root@host", ("-p", "2222", "-i", "key"))
     for argv in (target.master(Path("/c"), 5), target.client(Path("/c"))):
         assert argv[argv.index("root@host") - 4 : argv.index("root@host")] == target.options
-
-
-def test_short_directories_are_private_and_swept(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path) if len(str(tmp_path)) < 50 else "")
-    with short_dir() as mine:
-        dead = mine.parent / f"{PREFIX}selftest-dead"
-        dead.mkdir()
-        (dead / "alive").touch()
-        assert mine.stat().st_mode & 0o777 == 0o700
-        assert len(str(mine)) < 70
-        with short_dir():
-            assert mine.exists(), "a directory in use was swept"
-            assert not dead.exists()
-    assert not mine.exists()
 
 
 @pytest.mark.parametrize(
