@@ -73,8 +73,8 @@ class Host(Protocol):
         """Run `argv` (never a shell string) to its end.
 
         Raises CommandFailed if `check` and the status is not 0, DeadlineExpired after `timeout`
-        seconds of wall-clock time (the command is killed, on a remote host too) and
-        HostUnreachable when the connection is gone.
+        seconds by the controller's clock (and some for the way; the command is killed, on a remote
+        host too) and HostUnreachable when the connection is gone.
         """
 
     def spawn(self, argv: Sequence[str]) -> AbstractContextManager[Process]:

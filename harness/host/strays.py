@@ -1,7 +1,7 @@
 """Commands that outlive whoever had them started: how they are known, and ended.
 
 When the harness is killed or a connection is cut, a command that is under way on the host goes on,
-to its time limit if need be, and may change something that `restore` has just put back. So whatever
+and may change something that `restore` has just put back. So whatever
 the harness starts on a host carries in its environment the process there that it was started by:
 the connection's end (sshd), or the harness itself where that is on this machine. Once that
 process is gone, nobody waits for the command any more: it is a stray.

@@ -3,7 +3,9 @@
 A program of its own, which knows nothing of nicproof and needs python3 >= 3.9 and nothing else:
 `python3 -I -S -c <this text> tell|end SECONDS` prints the name of each such process, a line each.
 With `end` it kills them, and those that they start meanwhile, until none is left; status 1 if that
-takes longer than SECONDS. `starters PID...` kills whoever had these processes started.
+takes longer than SECONDS. `starters PID...` kills whoever had these processes started. `command ID
+SECONDS` ends the command that carries ID in its environment (COMMAND), and its children: SIGTERM,
+after SECONDS SIGKILL.
 
 A process says in its environment (MARK) by which one it was started: "PID@NAMESPACE", the number
 being one of that pid namespace, or "PID", of the process's own one. A number of another namespace
@@ -20,6 +22,7 @@ import time
 from pathlib import Path
 
 MARK = "NICPROOF_BY"
+COMMAND = "NICPROOF_COMMAND"
 
 INITIAL = "4026531836"
 """The first pid namespace, from which all processes are seen (PROC_PID_INIT_INO, proc_ns.h)."""
@@ -33,6 +36,8 @@ def main(verb: str, *arguments: str) -> int:
                 if starter:
                     os.kill(starter, signal.SIGKILL)
         return 0
+    if verb == "command":
+        return end_command(arguments[0], float(arguments[1]))
     (seconds,) = arguments
     return look(end=verb == "end", seconds=float(seconds))
 
@@ -56,6 +61,30 @@ def look(end: bool, seconds: float) -> int:
             return 1
         time.sleep(0.02)
     return 0
+
+
+def end_command(command: str, seconds: float) -> int:
+    """Status 1 if it does not end even so."""
+    for signum in (signal.SIGTERM, signal.SIGKILL):
+        limit = time.monotonic() + seconds
+        while pids := carrying(command):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signum)
+            if time.monotonic() > limit:
+                break
+            time.sleep(0.02)
+    return 1 if carrying(command) else 0
+
+
+def carrying(command: str) -> list[int]:
+    """Processes that carry its id and are not dead."""
+    found = []
+    for pid in View().pids:
+        with contextlib.suppress(OSError):
+            if word_of(pid, COMMAND) == command and stat(pid)[1] is not None:
+                found.append(pid)
+    return found
 
 
 def strays() -> dict[int, str]:
@@ -117,10 +146,14 @@ def number_inside(pid: int) -> int:
 
 
 def mark_of(pid: int) -> str:
-    """The mark in its environment as it was at its start; "" if there is none."""
+    return word_of(pid, MARK)
+
+
+def word_of(pid: int, wanted: str) -> str:
+    """A variable of its environment as it was at its start; "" if there is none."""
     for word in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
         name, _, value = word.partition(b"=")
-        if name == MARK.encode():
+        if name == wanted.encode():
             return value.decode(errors="replace")
     return ""
 
