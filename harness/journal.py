@@ -4,14 +4,21 @@ One file per change under DIRECTORY on the host that is changed, removed once th
 beside it, in a directory of its own, what is to stay when the run has ended.
 Leaving the context undoes it; after a SIGKILL or a lost connection `restore` does. An undo must be
 harmless when the change was never made, since the crash may have come between the two.
+
+Whatever we change is the kernel's (/sys, /proc, interfaces, namespaces, processes) or lies in /run,
+so a reboot undoes it. Each entry carries the boot that it belongs to: to replay one of an earlier
+boot would strike at whoever has the port by now.
 """
 
 from __future__ import annotations
 
 import itertools
 import posixpath
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import cache
 
 import msgspec
 
@@ -29,6 +36,8 @@ from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permiss
 
 DIRECTORY = "/var/lib/nicproof/journal"
 
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+"""Of the kernel that runs: another one after each boot (random(4))."""
 
 WRITE_IF_THERE = '[ ! -e "$2" ] || printf %s "$1" >"$2"'
 
@@ -64,11 +73,25 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
 Undo = Run | Write
 
 
+_BDF = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
+
+
 class Entry(msgspec.Struct, frozen=True):
     """One change, as written on the host."""
 
     what: str
     undo: tuple[Undo, ...]
+    boot: str = ""  # BOOT_ID when it was made; "" if it was not known
+
+    @property
+    def functions(self) -> tuple[str, ...]:
+        """The PCI functions (BDFs) that its undo names: those that it would be done to."""
+        words = [
+            word
+            for step in self.undo
+            for word in ((step.path, step.text) if isinstance(step, Write) else step.argv)
+        ]
+        return tuple(dict.fromkeys(bdf for word in words for bdf in _BDF.findall(word)))
 
 
 class Journal:
@@ -89,6 +112,7 @@ class Journal:
         self.directory, self._kept = f"{root}/{run}", f"{_kept(root)}/{run}"
         self._numbers = itertools.count()
         self._made: set[str] = set()
+        self._boot: str | None = None
 
     def permit(self, permission: Permission) -> None:
         """MissingCapability unless changes of this kind may be made."""
@@ -101,7 +125,7 @@ class Journal:
 
         `what` completes "nicproof did: ..."; `undo` is applied in the given order.
         """
-        entry = Entry(what=what, undo=tuple(undo))
+        entry = self._entry(what, undo)
         path = self._write(entry, self.directory)
         try:
             yield
@@ -111,7 +135,12 @@ class Journal:
 
     def keep(self, what: str, undo: Sequence[Undo]) -> None:
         """Write down a change that is to stay, about to be made: `restore` undoes it."""
-        self._write(Entry(what=what, undo=tuple(undo)), self._kept)
+        self._write(self._entry(what, undo), self._kept)
+
+    def _entry(self, what: str, undo: Sequence[Undo]) -> Entry:
+        if self._boot is None:
+            self._boot = boot_of(self.host)
+        return Entry(what=what, undo=tuple(undo), boot=self._boot)
 
     def _write(self, entry: Entry, directory: str) -> str:
         """The path of the entry on the host; JournalFailed if it cannot be written."""
@@ -133,9 +162,77 @@ class Journal:
             self.host.run(("rmdir", "--ignore-fail-on-non-empty", self.directory), check=False)
 
 
+def boot_of(host: Host) -> str:
+    """Which boot of `host` this is; "" if its kernel does not say."""
+    try:
+        return host.read(BOOT_ID).decode().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def left_over(host: Host, alive: Collection[str], root: str = DIRECTORY) -> tuple[str, ...]:
-    """Runs that made changes to `host` and neither undid them nor are `alive`, their ids given."""
-    return tuple(sorted({_run_of(path) for path in _entries(host, root, alive)}))
+    """Runs that made changes to `host` and neither undid them nor are `alive`, their ids given.
+
+    What a boot has undone since is nothing that is left over.
+    """
+    paths = _entries(host, root, alive)
+    boot = boot_of(host) if paths else ""
+    runs = {_run_of(path) for path in paths if not _undone_by_boot(_read(host, path), boot)}
+    return tuple(sorted(runs))
+
+
+def _undone_by_boot(entry: Entry | None, boot: str) -> bool:
+    return entry is not None and bool(entry.boot and boot) and entry.boot != boot
+
+
+def _read(host: Host, path: str) -> Entry | None:
+    """None if it was never completely written, or is gone."""
+    try:
+        return msgspec.json.decode(host.read(path), type=Entry)
+    except (msgspec.DecodeError, FileNotFoundError):
+        return None
+
+
+Guard = Callable[[str], Sequence[str]]
+"""Of a PCI function: the reasons why nothing may be done to it, none if it is nobody else's."""
+
+
+@dataclass(frozen=True)
+class _Restoring:
+    """What crashed runs left on a host, being undone."""
+
+    host: Host
+    boot: str
+    guard: Guard
+    tell: Callable[[str], None]
+    done: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def entry(self, path: str) -> None:
+        """Undo one. What fails, or must not be done, stays written down, and is told at the end."""
+        entry = _read(self.host, path)
+        if entry is None or _undone_by_boot(entry, self.boot):
+            if entry is not None:
+                self.tell(f"a boot has undone it: {entry.what}")
+            self.host.run(("rm", "-f", path))
+            return
+        reasons = [reason for bdf in entry.functions for reason in self.guard(bdf)]
+        if reasons:
+            self.failed.append(
+                f"left “{entry.what}” alone: {'; '.join(dict.fromkeys(reasons))} "
+                f"(if it is to stay so, remove {path})"
+            )
+            return
+        try:
+            _undo(self.host, entry)
+        except HostUnreachable:
+            raise
+        except HarnessError as error:
+            self.failed.append(str(error))
+            return
+        self.host.run(("rm", "-f", path))
+        self.done.append(entry.what)
+        self.tell(f"undone: {entry.what}")
 
 
 def restore(
@@ -143,40 +240,32 @@ def restore(
     root: str = DIRECTORY,
     *,
     alive: Collection[str] = (),
+    guard: Guard = lambda _: (),
     tell: Callable[[str], None] = lambda _: None,
 ) -> tuple[str, ...]:
     """Undo what crashed runs left on `host`, newest change first; returns what was undone.
 
     The runs that are `alive` will see to their own. What was meant to stay is undone last, and
-    only if nobody is alive who may use it. `tell` is called with each change that was undone.
-    Raises LabError after trying everything, naming each undo that failed; those stay written
-    down. An entry that was never completely written belongs to a change that was never made.
+    only if nobody is alive who may use it. What belongs to an earlier boot is dropped, since that
+    boot's end has undone it; to a function against which `guard` has reasons nothing is done.
+    `tell` is called with a line for each change that was undone or dropped.
+    Raises LabError after trying everything, naming each undo that failed or must not be made; those
+    stay written down. An entry that was never completely written belongs to a change that was never
+    made.
     """
-    done: list[str] = []
-    failed: list[str] = []
+    work = _Restoring(host, boot_of(host), cache(guard), tell)
     for place in (root,) if alive else (root, _kept(root)):
         for path in reversed(_entries(host, place, alive)):
-            try:
-                entry = msgspec.json.decode(host.read(path), type=Entry)
-            except msgspec.DecodeError:
-                host.run(("rm", "-f", path))
-                continue
-            except FileNotFoundError:  # somebody else restores, too
-                continue
-            try:
-                _undo(host, entry)
-            except HarnessError as error:
-                failed.append(str(error))
-                continue
-            host.run(("rm", "-f", path))
-            done.append(entry.what)
-            tell(entry.what)
+            work.entry(path)
         for directory in host.glob(f"{place}/*"):
             if posixpath.basename(directory) not in alive:
                 host.run(("rmdir", "--ignore-fail-on-non-empty", directory), check=False)
-    if failed:
-        raise LabError(f"{host.name}: not everything could be restored: " + "; ".join(failed))
-    return tuple(done)
+    if work.failed:
+        raise LabError(
+            f"{host.name}: not everything could be restored: " + "; ".join(work.failed),
+            remedy="free what is named, then restore again",
+        )
+    return tuple(work.done)
 
 
 def _kept(root: str) -> str:

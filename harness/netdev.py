@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,8 +40,8 @@ class Neighbour(msgspec.Struct, frozen=True):
     lladdr: str = ""
 
 
-class Rings(msgspec.Struct, frozen=True, rename="kebab"):
-    """Descriptors of an interface's queues, as `ethtool --json -g` prints them."""
+class Rings(msgspec.Struct, frozen=True):
+    """Descriptors of an interface's queues, and the most that there can be."""
 
     rx: int
     tx: int
@@ -48,8 +49,8 @@ class Rings(msgspec.Struct, frozen=True, rename="kebab"):
     tx_max: int
 
 
-class Coalescing(msgspec.Struct, frozen=True, rename="kebab"):
-    """How an interface holds back its interrupts, as `ethtool --json -c` prints it.
+class Coalescing(msgspec.Struct, frozen=True):
+    """How an interface holds back its interrupts.
 
     None is what its driver does not have. Times are the least between two interrupts, in
     microseconds; to some drivers small ones mean "adaptive", and tx_usecs of 0 that both directions
@@ -95,8 +96,8 @@ def _decode(text: str, kind: type[T]) -> T:
         return msgspec.json.decode(text or "[]", type=kind)
     except msgspec.DecodeError as error:
         raise LabError(
-            f"ip or ethtool printed what is not the JSON expected: {error}: {text[:200]!r}"
-        ) from (error)
+            f"ip printed what is not the JSON expected: {error}: {text[:200]!r}"
+        ) from error
 
 
 def link(host: Host, interface: str) -> Link:
@@ -114,16 +115,37 @@ def interface_with(host: Host, mac: str, *, seconds: float = 15.0) -> str:
     return Deadline(seconds, f"an interface with address {mac} in {host.name}").poll(look)
 
 
+def _of_driver(host: Host, option: str, interface: str) -> str:
+    """What ethtool prints of a setting; "" if the driver has none. CommandFailed if it cannot be
+    told, which is another matter.
+
+    The text, for --json has no rings and no moderation before ethtool 6.2, and two names for one
+    thing before 6.14.
+    """
+    shown = host.run(("ethtool", option, interface), check=False)
+    if shown.returncode != 0 and "not supported" in shown.error.lower():
+        return ""
+    return shown.checked().text
+
+
 def rings(host: Host, interface: str) -> Rings | None:
-    """The interface's rings; None if its driver has none that could be set."""
-    shown = host.run(("ethtool", "--json", "-g", interface), check=False)
-    return parse_rings(shown.text) if shown.returncode == 0 else None
+    """The interface's rings; None if its driver has none that could be set. CommandFailed if that
+    cannot be told."""
+    return parse_rings(_of_driver(host, "-g", interface))
+
+
+_RINGS = re.compile(r"^(RX|TX):\s+(\d+)$", re.MULTILINE)
 
 
 def parse_rings(text: str) -> Rings | None:
-    """From the output of `ethtool --json -g`, None if it is empty; LabError if it is not that."""
-    found = _decode(text, tuple[Rings, ...])
-    return found[0] if found else None
+    """From the output of `ethtool -g`: the most there can be first. None if there are none."""
+    most, now = (
+        {name: int(number) for name, number in _RINGS.findall(part)}
+        for part in text.partition("Current hardware settings:")[::2]
+    )
+    if not (most.keys() == now.keys() == {"RX", "TX"}):
+        return None
+    return Rings(rx=now["RX"], tx=now["TX"], rx_max=most["RX"], tx_max=most["TX"])
 
 
 def set_rings(interface: str, rx: int, tx: int) -> tuple[str, ...]:
@@ -132,15 +154,22 @@ def set_rings(interface: str, rx: int, tx: int) -> tuple[str, ...]:
 
 
 def coalescing(host: Host, interface: str) -> Coalescing:
-    """The interface's interrupt moderation; all None if its driver has none."""
-    shown = host.run(("ethtool", "--json", "-c", interface), check=False)
-    return parse_coalescing(shown.text if shown.returncode == 0 else "")
+    """The interface's interrupt moderation; all None if its driver has none. CommandFailed if that
+    cannot be told."""
+    return parse_coalescing(_of_driver(host, "-c", interface))
+
+
+_ADAPTIVE = re.compile(r"^Adaptive RX: (\S+)  TX: (\S+)$", re.MULTILINE)
+_USECS = re.compile(r"^([rt]x)-usecs:\s+(\d+)$", re.MULTILINE)
 
 
 def parse_coalescing(text: str) -> Coalescing:
-    """From the output of `ethtool --json -c`; LabError if it is not that."""
-    found = _decode(text, tuple[Coalescing, ...])
-    return found[0] if found else Coalescing()
+    """From the output of `ethtool -c`, in which "n/a" is what the driver does not have."""
+    usecs = {way: int(number) for way, number in _USECS.findall(text)}
+    adaptive = _ADAPTIVE.search(text)
+    words = adaptive.groups() if adaptive else ("n/a", "n/a")
+    rx, tx = ({"on": True, "off": False}.get(word) for word in words)
+    return Coalescing(usecs.get("rx"), usecs.get("tx"), rx, tx)
 
 
 SET_COALESCING = 'ethtool -C "$@" || [ $? -eq 80 ]'

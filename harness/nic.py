@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import codecs
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,14 @@ from harness.host.local import LocalHost
 from harness.pci.compare import compare
 from harness.pci.dump import parse_dump
 from harness.pci.profiles import profile_for
-from harness.pci.survey import Survey, ethernet_functions, from_dump, survey
+from harness.pci.survey import (
+    Silent,
+    Survey,
+    ethernet_functions,
+    from_dump,
+    survey,
+    surveys,
+)
 
 EXAMPLES = """\
 examples:
@@ -68,28 +77,35 @@ def run(given: argparse.Namespace) -> int:
         found = dumped(Path(given.dump), given.bdf)
     else:
         found = live(LocalHost(), given.bdf)
+    known = [each for each in found if isinstance(each, Survey)]
+    silent = [each for each in found if isinstance(each, Silent)]
     if given.json:
-        documents = [document(each) for each in found]
+        documents = [document(each) for each in known]
+        documents += [{"address": each.address, "faults": [each.why]} for each in silent]
         print(msgspec.json.format(msgspec.json.encode(documents), indent=2).decode())
     elif given.bdf is None and (given.dump is None or len(found) > 1):
-        nicview.print_list(found)
-    else:
-        nicview.print_whole(found[0])
-    return 0
+        nicview.print_list(known, len(silent))
+    elif known:
+        nicview.print_whole(known[0])
+    for each in silent:
+        print(f"nicproof: {each.why}\n  remedy: {each.remedy}", file=sys.stderr)
+    return 1 if silent else 0
 
 
-def live(host: Host, bdf: str | None) -> tuple[Survey, ...]:
-    """One function of a host, or all Ethernet ones."""
-    wanted = ethernet_functions(host) if bdf is None else (bdf,)
-    return tuple(survey(host, each) for each in wanted)
+def live(host: Host, bdf: str | None) -> tuple[Survey | Silent, ...]:
+    """One function of a host, or all Ethernet ones; ConfigError if that one does not answer."""
+    return surveys(host, ethernet_functions(host)) if bdf is None else (survey(host, bdf),)
 
 
-def dumped(path: Path, bdf: str | None) -> tuple[Survey, ...]:
+def dumped(path: Path, bdf: str | None) -> tuple[Survey | Silent, ...]:
     """One device of a dump, or all Ethernet functions; ConfigError if it is no dump."""
     try:
-        text = path.read_text(errors="replace")
+        data = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    # PowerShell's > writes UTF-16.
+    utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if utf16 else "utf-8", errors="replace")
     try:
         return from_dump(parse_dump(text), bdf)
     except ConfigError as error:

@@ -19,8 +19,8 @@ from harness.pci.survey import Running, Survey
 MARKS = {"yes": ("yes", "green"), "no": ("no", "red"), "unknown": ("?", "yellow")}
 
 
-def print_list(found: Sequence[Survey]) -> None:
-    """One line a function."""
+def print_list(found: Sequence[Survey], silent: int = 0) -> None:
+    """One line a function; there are as many as `silent` of which nothing can be shown."""
     table = _table("BDF", "model", "interface", "driver", "VFs", "differs from its profile in")
     for each in found:
         profile, running = profile_for(*each.ids), each.running
@@ -33,7 +33,10 @@ def print_list(found: Sequence[Survey]) -> None:
             _vfs(running),
             ", ".join(differs) or ("(no profile)" if profile.generic else "nothing"),
         )
-    _console().print(table if found else "There is no Ethernet function on PCI here.")
+    if found:
+        _console().print(table)
+    elif not silent:
+        _console().print("There is no Ethernet function on PCI here.")
 
 
 def print_whole(found: Survey) -> None:

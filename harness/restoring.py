@@ -8,6 +8,7 @@ from harness.flags import nonempty
 from harness.host.base import Host
 from harness.host.strays import end_strays
 from harness.inventory.commands import add_host_options, host_of
+from harness.inventory.guard import taken
 from harness.inventory.lock import fence, owners
 from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL
@@ -32,7 +33,8 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="End what is still under way of runs that were killed or lost their "
         "connection, and undo, from the journal on the host, what they left, the newest change "
         "first; then modules that were loaded, if nobody else is at work there. A run that is "
-        "still alive is left alone.",
+        "still alive is left alone, and so is a port that somebody uses by now. What the host's "
+        "last boot has undone is dropped.",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -69,6 +71,12 @@ def restore_aloud(host: Host) -> None:
     for owner in alive.values():
         hint = f"(is it gone? --gone {owner.run})"
         print(f"{host.name}: left alone, since it is at work: {owner} {hint}")
-    undone = restore(host, alive=alive, tell=lambda what: print(f"{host.name}: undone: {what}"))
-    if not ended and not undone:
+    told: list[str] = []
+
+    def tell(line: str) -> None:
+        told.append(line)
+        print(f"{host.name}: {line}", flush=True)
+
+    restore(host, alive=alive, guard=lambda bdf: taken(host, bdf), tell=tell)
+    if not ended and not told:
         print(f"{host.name}: nothing to restore")

@@ -20,13 +20,23 @@ UNSAFE = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
 
 def iommu(host: Host) -> tuple[Finding, ...]:
     """The IOMMU and interrupt remapping. Nothing is said of the latter without the former."""
-    groups = len(host.glob(f"{GROUPS}/*"))
+    groups = len(host.glob(f"{GROUPS}/*")) - without_iommu(host)
     found = judge_iommu(groups, told_by_firmware(host), names(host, "/sys/class/iommu/*"))
     if not groups:
         return (found,)
     told = said(host, ("dmesg",)) or ""
     interrupts = text(host, "/proc/interrupts")
     return (found, judge_remapping(interrupts, text(host, UNSAFE), told))
+
+
+NO_IOMMU = "vfio-noiommu"
+"""The name of a group that vfio makes for a device where there is no IOMMU at all, if it is told to
+(enable_unsafe_noiommu_mode; drivers/vfio/group.c)."""
+
+
+def without_iommu(host: Host) -> int:
+    """How many groups are none of an IOMMU."""
+    return sum(text(host, path) == NO_IOMMU for path in host.glob(f"{GROUPS}/*/name"))
 
 
 def told_by_firmware(host: Host) -> tuple[str, ...]:
@@ -64,16 +74,45 @@ def judge_remapping(interrupts: str, unsafe: str, kernel_log: str) -> Finding:
         return Finding(name, "yes", detail, needed=GUESTS)
     if not controllers:
         return Finding(name, "note", "/proc/interrupts shows no interrupts of devices")
-    why = re.findall(r"^.*(?:remapping|[Xx]2apic).*$", kernel_log, re.MULTILINE)
-    detail = "off" + (f"; the kernel's log: {why[-1].strip()}" if why else "")
+    why = why_not_remapped(kernel_log)
+    detail = "off" + (f"; the kernel's log: {why}" if why else "")
     if unsafe == "Y":
         detail += "; vfio was told to do without, so a guest can send any interrupt to the host"
         return Finding(name, "note", detail, f"echo N > {UNSAFE}")
-    remedy = (
-        "switch it on with VT-d or AMD-Vi in the BIOS, and boot without intremap=off; in a lab "
-        f"that trusts its guests: echo Y > {UNSAFE}"
-    )
+    remedy = "switch it on with VT-d or AMD-Vi in the BIOS, and boot without intremap=off"
+    if ERRATUM in why:
+        remedy = "take another board: the kernel does not switch it on with this chipset"
+    remedy += f"; in a lab that trusts its guests: echo Y > {UNSAFE}"
     return Finding(name, "no", detail, remedy, GUESTS)
+
+
+ERRATUM = "erratum"
+"""In what the kernel says of the chipsets 5500 and 5520 (irq_remapping.c, intel)."""
+
+
+def why_not_remapped(kernel_log: str) -> str:
+    """What the kernel says of it: the first line of its IOMMU's driver, with those that go on from
+    it, else the last of anybody, which may be but a consequence."""
+    entries = re.sub(r"\n[ \t]+(?=\S)", " ", kernel_log).splitlines()
+    said = [each.strip() for each in entries if re.search(r"remapping|[Xx]2apic", each)]
+    causes = [each for each in said if re.search(r"\b(?:DMAR(?:-IR)?|AMD-Vi): ", each)]
+    return causes[0] if causes else said[-1] if said else ""
+
+
+def reserved(host: Host, bdf: str, group: str) -> tuple[Finding, ...]:
+    """Memory that the firmware keeps for a port's DMA (an RMRR of VT-d): vfio refuses such a group
+    (device_rmrr_is_relaxable in drivers/iommu/intel/iommu.c)."""
+    regions = text(host, f"{GROUPS}/{group}/reserved_regions").splitlines()
+    direct = [line.split() for line in regions if line.split()[2:] == ["direct"]]
+    if not direct:
+        return ()
+    start, end, _ = direct[0]
+    detail = f"the firmware reserves {start}-{end} for it (RMRR), so vfio refuses it"
+    remedy = (
+        "switch that off in the firmware (HPE: conrep or the option ROM's shared memory features "
+        "of that slot), or take another slot or board"
+    )
+    return (Finding(f"reserved memory of {bdf}", "no", detail, remedy, GUESTS),)
 
 
 def isolation(host: Host, bdf: str, group: str, listed: Collection[str] = ()) -> Finding:

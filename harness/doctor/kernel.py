@@ -29,6 +29,7 @@ class Option:
     what: str
     module: str = ""
     needed: tuple[Purpose, ...] = ()
+    instead: str = ""  # an option that gives the same, built in
 
 
 def options(iommu: str) -> tuple[Option, ...]:
@@ -41,7 +42,13 @@ def options(iommu: str) -> tuple[Option, ...]:
         Option("PCI_IOV", "VFs", needed=("SR-IOV",)),
         Option("PCI_STUB", "a driver that keeps a device free", "pci-stub"),
         Option("VFIO", "devices in user space", "vfio", GUESTS),
-        Option("VFIO_IOMMU_TYPE1", "DMA of guests by the IOMMU", "vfio_iommu_type1", GUESTS),
+        Option(
+            "VFIO_IOMMU_TYPE1",
+            "DMA of guests by the IOMMU",
+            "vfio_iommu_type1",
+            GUESTS,
+            instead="IOMMUFD_VFIO_CONTAINER",  # iommufd then answers as /dev/vfio/vfio
+        ),
         Option("VFIO_PCI", "PCI devices in guests", "vfio-pci", GUESTS),
         Option("VFIO_NOIOMMU", "vfio without an IOMMU, which is no isolation"),
         Option("IOMMUFD", "vfio's newer interface", "iommufd"),
@@ -57,9 +64,16 @@ def kernel(host: Host) -> tuple[Finding, ...]:
         return (Finding("kernel options", "note", detail, "modprobe configs, if there is such"),)
     values = parse(found)
     return tuple(
-        judge(option, values.get(option.name, ""), _module(host, option, values))
+        _instead(option)
+        if option.name not in values and values.get(option.instead) == "y"
+        else judge(option, values.get(option.name, ""), _module(host, option, values))
         for option in options(iommu_option(host))
     )
+
+
+def _instead(option: Option) -> Finding:
+    detail = f"by CONFIG_{option.instead} ({option.what})"
+    return Finding(f"CONFIG_{option.name}", "yes", detail, needed=option.needed)
 
 
 def iommu_option(host: Host) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from harness.doctor.facts import text
 from harness.doctor.findings import GUESTS, Finding, lacking
-from harness.doctor.iommu import isolation
+from harness.doctor.iommu import isolation, reserved
 from harness.errors import ConfigError, LabError, RunOver
 from harness.host.base import Host
 from harness.inventory import HostSpec
 from harness.inventory.discover import Port, port_at, ports
+from harness.pci.device import ROOT
 from harness.pci.extended import Sriov
 
 MODELS = "82576, I350, 82599 or X540"
@@ -46,7 +48,10 @@ def _found(host: Host) -> Iterator[Finding]:
     if not there:
         yield Finding("NIC", "no", f"no {MODELS} here", "use the nested lab", GUESTS)
         return
-    found = {port.bdf: tuple(judge(host, port)) for port in there}
+    found = {port.bdf: tuple(judge(host, port)) for port in there if isinstance(port, Port)}
+    for each in there:
+        if not isinstance(each, Port):
+            yield Finding(f"NIC {each.address}", "no", each.why, each.remedy)
     for findings in found.values():
         yield from (replace(each, needed=()) for each in findings)
     fit = [
@@ -70,9 +75,10 @@ def judge(host: Host, port: Port, listed: Collection[str] = ()) -> Iterator[Find
         f"NUMA node {'none' if port.numa is None else port.numa}",
     )
     yield Finding(f"NIC {port.bdf}", "yes", f"{port.model}: {', '.join(facts)}")
-    yield from _sriov(port)
+    yield from _sriov(host, port)
     if running and running.iommu_group:
         yield isolation(host, port.bdf, running.iommu_group, listed)
+        yield from reserved(host, port.bdf, running.iommu_group)
     yield Finding(
         f"use of {port.bdf}",
         "yes" if port.free else "no",
@@ -82,11 +88,29 @@ def judge(host: Host, port: Port, listed: Collection[str] = ()) -> Iterator[Find
     )
 
 
-def _sriov(port: Port) -> Iterator[Finding]:
+VF_BARS = slice(7, 13)
+"""Lines of sysfs' `resource`: PCI_IOV_RESOURCES follow six BARs and the ROM (linux/pci.h)."""
+
+
+def has_room_for_vfs(resource: str) -> bool:
+    """From sysfs' `resource`: a line a range, "start end flags". Where firmware or kernel found no
+    address for the VFs' BARs all of theirs are zero, and SR-IOV cannot be switched on."""
+    lines = resource.splitlines()[VF_BARS]
+    return not lines or any(int(word, 16) for line in lines for word in line.split())
+
+
+def _sriov(host: Host, port: Port) -> Iterator[Finding]:
     """Told by sriov_totalvfs: what the device has, less what its driver keeps."""
     offered = (port.found.running and port.found.running.total_vfs) or 0
     name = f"SR-IOV of {port.bdf}"
-    if offered:
+    if offered and not has_room_for_vfs(text(host, f"{ROOT}/{port.bdf}/resource")):
+        detail = f"{offered} VFs offered, and no addresses for their BARs"
+        remedy = (
+            "SR-IOV and Above 4G Decoding on in the BIOS; or pci=realloc on the kernel's command "
+            "line (dmesg: not enough MMIO resources for SR-IOV)"
+        )
+        yield Finding(name, "no", detail, remedy, ("SR-IOV",))
+    elif offered:
         yield Finding(name, "yes", f"{offered} VFs offered", needed=("SR-IOV",))
     elif port.profile.vfs is not None:
         config = port.found.config

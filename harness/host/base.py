@@ -97,15 +97,17 @@ class Host(Protocol):
         """Run `argv` (never a shell string) to its end.
 
         Raises CommandFailed if `check` and the status is not 0, NotStarted if there is no such
-        program, DeadlineExpired after `timeout` seconds of wall-clock time (the command is killed,
-        on a remote host too) and HostUnreachable when the connection is gone.
+        program, DeadlineExpired after `timeout` seconds by the controller's clock (and some for the
+        way; the command is killed, on a remote host too) and HostUnreachable when the connection is
+        gone.
         """
 
     def spawn(self, argv: Sequence[str]) -> AbstractContextManager[Process]:
         """Start `argv` and leave it running until the context ends."""
 
     def read(self, path: str) -> bytes:
-        """Content of a file; FileNotFoundError if there is none. Works for sysfs and procfs."""
+        """Content of a file; FileNotFoundError if there is none, LabError if it cannot be read.
+        Works for sysfs and procfs."""
 
     def write(self, path: str, data: bytes) -> None:
         """Replace a file's content (sysfs and tracefs attributes too); Refused says why not."""

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import glob
 import os
+import select
 import signal
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from harness.errors import DeadlineExpired, NotStarted, Refused
+from harness.errors import DeadlineExpired, LabError, NotStarted, Refused
 from harness.host.base import CommandResult
+from harness.host.strays import own_mark
 from harness.host.strays_agent import MARK
 
 GRACE = 3.0
@@ -50,20 +53,18 @@ class LocalProcess:
         return self._child.pid
 
     def poll(self) -> int | None:
-        return self._child.poll()
+        return _status(self._child)
 
     def wait(self, timeout: float) -> CommandResult:
-        try:
-            self._child.wait(timeout)
-        except subprocess.TimeoutExpired as error:
+        if not _ends(self._child, timeout):
             raise DeadlineExpired(
                 f"{self.host}: {' '.join(self.argv)} did not end within {timeout:g} s"
-            ) from error
+            )
         return self.result()
 
     def result(self) -> CommandResult:
         """Output so far; the status is -1 while it runs."""
-        status = self._child.poll()
+        status = self.poll()
         return CommandResult(
             self.host,
             self.argv,
@@ -100,22 +101,60 @@ class PipedProcess(LocalProcess):
         if self._child.stdin is not None:
             with suppress(OSError):
                 self._child.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._child.wait(2 * GRACE)
+        _ends(self._child, 2 * GRACE)
         super().terminate()
 
 
+def _status(child: subprocess.Popen[bytes]) -> int | None:
+    """As Popen.poll, but the child is not reaped: so its number stays its group's, which can then
+    be ended whatever has become of the child."""
+    if child.returncode is not None:
+        return child.returncode
+    found = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    if found is None:
+        return None
+    return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
+
+
+def _ends(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    """Wait for its end, at most so long, without reaping it; whether it has ended."""
+    if _status(child) is not None:
+        return True
+    handle = os.pidfd_open(child.pid)
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)
+
+
 def end_group(child: subprocess.Popen[bytes]) -> None:
-    """SIGTERM the child's process group, SIGKILL after GRACE; returns when it is reaped."""
+    """SIGTERM the child's process group, SIGKILL after GRACE to what is left of it; returns when
+    the child is reaped. Nothing is sent once it has been: its number may be another's by then.
+
+    A shell that has ended leaves children in its group, so it is the group that is waited for.
+    """
+    if child.returncode is not None:
+        return
     for sig in (signal.SIGTERM, signal.SIGKILL):
-        if child.poll() is not None:
-            return
         with suppress(ProcessLookupError):
             os.killpg(child.pid, sig)
-        try:
-            child.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            continue
+        end = time.monotonic() + GRACE
+        while (left := _group_lives(child.pid)) and time.monotonic() < end:
+            time.sleep(0.01)
+        if not left:
+            break
+    with suppress(subprocess.TimeoutExpired):  # in a system call that must come to its end
+        child.wait(GRACE)
+
+
+def _group_lives(group: int) -> bool:
+    """Whether any process of it is neither dead nor waiting to be reaped."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            state, _, number = stat.read_text(errors="replace").rpartition(") ")[2].split()[:3]
+            if int(number) == group and state not in "ZX":
+                return True
+    return False
 
 
 def _cannot_start(host: str, argv: Sequence[str], error: OSError) -> NotStarted:
@@ -131,8 +170,9 @@ class LocalHost:
 
     @property
     def _environment(self) -> dict[str, str]:
-        """With the mark of what we start, see harness/host/strays.py."""
-        return {**os.environ, **self._env, MARK: str(os.getpid())}
+        """With the mark of what we start, see harness/host/strays.py; and programs read what is
+        said, so all is said in one language."""
+        return {**os.environ, "LC_ALL": "C", **self._env, MARK: own_mark()}
 
     def run(
         self,
@@ -174,7 +214,12 @@ class LocalHost:
             process.close()
 
     def read(self, path: str) -> bytes:
-        return Path(path).read_bytes()
+        try:
+            return Path(path).read_bytes()
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise LabError(f"{self.name}: cannot read {path}: {error.strerror}") from error
 
     def write(self, path: str, data: bytes) -> None:
         try:

@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from harness.errors import LabError
@@ -38,8 +38,11 @@ def short_dir() -> Iterator[Path]:
             remedy="free space there",
         ) from error
     try:
-        with (directory / LOCK).open("w") as lock:
+        # It gets its name when it is locked: whoever finds it may remove the directory otherwise.
+        taking = directory / f"{LOCK}.new"
+        with taking.open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
+            taking.rename(directory / LOCK)
             yield directory
     finally:
         shutil.rmtree(directory, ignore_errors=True)
@@ -55,10 +58,26 @@ def _base() -> Path:
 def _sweep(base: Path) -> None:
     """Remove directories of ours whose lock nobody holds.
 
-    A directory without the lock file may be about to get one, so it is left alone.
+    A directory without the lock file may be about to get one, so it is left alone. What is
+    somebody else's is neither followed nor opened: anybody may make such names in /tmp.
     """
-    for lock in base.glob(f"{PREFIX}*/{LOCK}"):
-        with suppress(OSError), lock.open("r+") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if lock.stat().st_uid == os.getuid():
-                shutil.rmtree(lock.parent, ignore_errors=True)
+    for directory in base.glob(f"{PREFIX}*"):
+        with suppress(OSError), ExitStack() as stack:
+            inside = _opened(stack, str(directory), os.O_DIRECTORY)
+            lock = _opened(stack, LOCK, os.O_NONBLOCK, inside)
+            if not (_is_ours(inside) and _is_ours(lock)):
+                continue
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(inside), directory.lstat()):
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _opened(stack: ExitStack, name: str, flags: int, inside: int | None = None) -> int:
+    """A descriptor to read from, closed with the stack; OSError if a link stands there."""
+    opened = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=inside)
+    stack.callback(os.close, opened)
+    return opened
+
+
+def _is_ours(opened: int) -> bool:
+    return os.fstat(opened).st_uid == os.getuid()

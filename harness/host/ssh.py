@@ -4,6 +4,9 @@ One master connection carries everything; each command is a client of its contro
 costs a few milliseconds instead of a key exchange. The master's remote command is KEEPER, fed from
 a pipe that only this process holds: when the harness dies, however it dies, the pipe closes, and
 the keeper ends the connection. What is under way then is a stray (harness/host/strays.py).
+
+Time limits are kept here, by our clock: the host's may be a virtual one, in which two minutes can
+pass in two seconds. The host knows a command that passes its time by an id in its environment.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import os
 import select
 import shlex
 import subprocess
-import time
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,14 +34,17 @@ from harness.errors import (
 from harness.host.base import CommandResult
 from harness.host.guard import guarded
 from harness.host.local import PipedProcess, end_group
+from harness.host.program import program
 from harness.host.rundir import short_dir
 from harness.host.strays import marked
+from harness.host.strays_agent import COMMAND
 
 KILL_AFTER = 2
-"""Seconds between SIGTERM and SIGKILL for a remote command that passed its time."""
+"""Seconds, by the host's clock, between SIGTERM and SIGKILL for a command that passed its time."""
 
 ANSWER = 10.0
-"""Seconds that the connection may need, beyond a command's own time, to report its end."""
+"""Seconds that the connection may need, beyond a command's own time, to start it and to report its
+end."""
 
 ALIVE_INTERVAL, ALIVE_COUNT = 5, 6
 """A peer that is silent for their product, in seconds, is given up."""
@@ -114,9 +120,9 @@ class Target:
         )
 
 
-def remote_command(argv: Sequence[str], timeout: float) -> str:
-    """The line for the remote shell: `argv`, quoted, ended after `timeout` seconds."""
-    return _line(("timeout", "-v", "-k", str(KILL_AFTER), f"{timeout:.3f}", *argv))
+def remote_command(argv: Sequence[str], identity: str) -> str:
+    """The line for the remote shell: `argv`, quoted, with `identity` in its environment."""
+    return _line(("env", f"{COMMAND}={identity}", *argv))
 
 
 def _line(argv: Sequence[str]) -> str:
@@ -179,13 +185,14 @@ class SshHost:
         stdin: bytes | None = None,
         check: bool = True,
     ) -> CommandResult:
-        argv = tuple(argv)
-        begin = time.monotonic()
-        result = self._exchange(
-            argv, self.client_argv(remote_command(argv, timeout)), timeout + KILL_AFTER, stdin
-        )
+        argv, identity = tuple(argv), uuid.uuid4().hex
+        line = remote_command(argv, identity)
+        try:
+            result = self._exchange(argv, self.client_argv(line), timeout, stdin)
+        except DeadlineExpired:
+            self._end(identity)
+            raise
         self.raise_if_lost(result)
-        _raise_if_expired(result, timeout, time.monotonic() - begin)
         _raise_if_not_started(result)
         return result.checked() if check else result
 
@@ -255,6 +262,13 @@ class SshHost:
             f"{self.name}: the connection was lost in: {' '.join(result.argv)}: {said}"
         )
 
+    def _end(self, identity: str) -> None:
+        """End a command that has passed its time. HostUnreachable if the connection is lost."""
+        ending = (*program("harness.host", "strays"), "command", identity, str(KILL_AFTER))
+        shown = ("ending what has passed its time",)
+        result = self._exchange(shown, self.client_argv(_line(ending)), 2 * KILL_AFTER)
+        self.raise_if_lost(result)
+
     def _mux(self, request: str, *extra: str) -> None:
         argv = self.target.client(self._control, "-O", request, *extra)
         result = self._exchange((f"ssh -O {request}", *extra), argv, ANSWER)
@@ -279,27 +293,17 @@ class SshHost:
             out, err = child.communicate(stdin, timeout=timeout + ANSWER)
         except subprocess.TimeoutExpired as error:
             raise DeadlineExpired(
-                f"{self.name}: no answer within {timeout + ANSWER:g} s to: {' '.join(shown)}"
+                f"{self.name}: {' '.join(shown)} did not end within {timeout:g} s"
             ) from error
         finally:
             end_group(child)
         return CommandResult(self.name, shown, child.returncode, out, err)
 
 
-def _raise_if_expired(result: CommandResult, timeout: float, elapsed: float) -> None:
-    """124 or 137 is timeout's when it says so (-v), or, in other languages, by the clock."""
-    if result.returncode not in (124, 137):
-        return
-    if b"timeout: sending signal" in result.stderr or elapsed >= timeout:
-        raise DeadlineExpired(
-            f"{result.host}: {' '.join(result.argv)} did not end within {timeout:g} s"
-        )
-
-
 def _raise_if_not_started(result: CommandResult) -> None:
     """As on the local host: a command that cannot be started is an error, whatever `check`."""
-    if result.returncode in (126, 127) and result.stderr.startswith(b"timeout: "):
-        said = result.error.strip().removeprefix("timeout: ")
+    if result.returncode in (126, 127) and result.stderr.startswith(b"env: "):
+        said = result.error.strip().removeprefix("env: ")
         raise NotStarted(f"{result.host}: cannot start {result.argv[0]}: {said}")
 
 

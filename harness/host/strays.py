@@ -1,7 +1,7 @@
 """Commands that outlive whoever had them started: how they are known, and ended.
 
 When the harness is killed or a connection is cut, a command that is under way on the host goes on,
-to its time limit if need be, and may change something that `restore` has just put back. So whatever
+and may change something that `restore` has just put back. So whatever
 the harness starts on a host carries in its environment the process there that it was started by:
 the connection's end (sshd), or the harness itself where that is on this machine. Once that
 process is gone, nobody waits for the command any more: it is a stray.
@@ -9,15 +9,23 @@ process is gone, nobody waits for the command any more: it is a stray.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from harness.errors import LabError
 from harness.host.base import Host
 from harness.host.program import last_words, program
-from harness.host.strays_agent import MARK
+from harness.host.strays_agent import MARK, namespace
+
+
+def own_mark() -> str:
+    """The mark of what this process starts itself. Its number is one of its pid namespace."""
+    return f"{os.getpid()}@{namespace('self')}"
+
 
 MARKED = f'[ $PPID != 1 ] || exit; export {MARK}=$PPID LC_ALL=C; "$@"; exit $?'
 """The parent of the shell that an sshd starts is the connection's end, unless that has just gone.
+It is of the same pid namespace, which need not be named, at the price of a fork for each command.
 What commands say is read by programs, so all say it in one language. The shell stays, to make a
 status of a signal: of a command that a signal ended, sshd tells none."""
 
@@ -43,8 +51,13 @@ def end_strays(host: Host) -> tuple[str, ...]:
     return _told(host, "end")
 
 
-def _told(host: Host, verb: str) -> tuple[str, ...]:
-    argv = (*program("harness.host", "strays"), verb, f"{LIMIT:g}")
+def end_starters(host: Host, pids: Sequence[int]) -> None:
+    """End whoever had these processes of `host` started; what is gone already is no error."""
+    _told(host, "starters", *map(str, pids))
+
+
+def _told(host: Host, verb: str, *arguments: str) -> tuple[str, ...]:
+    argv = (*program("harness.host", "strays"), verb, *(arguments or (f"{LIMIT:g}",)))
     result = host.run(argv, timeout=LIMIT + 10.0, check=False)
     if result.returncode != 0:
         raise LabError(

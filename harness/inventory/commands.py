@@ -154,9 +154,13 @@ def _discover(given: argparse.Namespace) -> None:
     if out and out.exists():
         raise _there(out)
     with reached(spec) as host:
-        found = discover.ports(host)
+        every = discover.ports(host)
+        found = tuple(each for each in every if isinstance(each, discover.Port))
         cabled = _cables(host, found) if given.probe else ()
-    text = discover.render(spec, found, cabled)
+    text = discover.render(spec, every, cabled)
+    for each in every:
+        if not isinstance(each, discover.Port):
+            print(f"nicproof: left out: {each.why}\n  remedy: {each.remedy}", file=sys.stderr)
     if out is None:
         sys.stdout.write(text)
         return

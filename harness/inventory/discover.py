@@ -12,7 +12,7 @@ from harness.inventory.guard import Verdict, inspect
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device
 from harness.pci.profiles import Profile, profile_for
-from harness.pci.survey import Survey, ethernet_functions, survey
+from harness.pci.survey import Silent, Survey, ethernet_functions, survey, surveys
 
 CPUS = "/sys/devices/system/cpu/online"
 
@@ -52,16 +52,23 @@ class Port:
         return not self.verdict.refusals
 
 
-def ports(host: Host) -> tuple[Port, ...]:
-    """The known PFs of a host; LabError if it does not tell what has to be known of them."""
-    return tuple(port_at(host, bdf) for bdf in ethernet_functions(host) if _known(host, bdf))
+def ports(host: Host) -> tuple[Port | Silent, ...]:
+    """The known PFs of a host, those that do not answer too; LabError if it does not tell what has
+    to be known of them."""
+    known = [bdf for bdf in ethernet_functions(host) if _known(host, bdf)]
+    return tuple(
+        each if isinstance(each, Silent) else _port_of(host, each) for each in surveys(host, known)
+    )
 
 
 def port_at(host: Host, bdf: str) -> Port:
     """One function; ConfigError if there is none or it does not answer."""
-    found = survey(host, bdf)
+    return _port_of(host, survey(host, bdf))
+
+
+def _port_of(host: Host, found: Survey) -> Port:
     node = found.running.numa_node if found.running else None
-    return Port(found, inspect(host, bdf), _cpus(host, node))
+    return Port(found, inspect(host, found.address), _cpus(host, node))
 
 
 def _known(host: Host, bdf: str) -> bool:
@@ -77,9 +84,12 @@ def _cpus(host: Host, node: int | None) -> str:
     return host.read(path).decode().strip()
 
 
-def render(spec: HostSpec, found: Sequence[Port], cables: Sequence[tuple[str, str]]) -> str:
+def render(
+    spec: HostSpec, every: Sequence[Port | Silent], cables: Sequence[tuple[str, str]]
+) -> str:
     """The text of a lab.toml. What a person has to know or to decide stands in comments."""
     partner = dict(cables) | {other: one for one, other in cables}
+    found = [each for each in every if isinstance(each, Port)]
     free = [port for port in found if port.free]
     lines = ["# Written by nicproof inventory discover: read it before you use it.", ""]
     lines += [f"[host.{_key(spec.name)}]", *_host(spec), *_near(free)]
@@ -89,7 +99,10 @@ def render(spec: HostSpec, found: Sequence[Port], cables: Sequence[tuple[str, st
     ]
     for port in found:
         lines += ["", *_port(spec, port, partner.get(port.bdf, ""))]
-    if not found:
+    for each in every:
+        if isinstance(each, Silent):
+            lines += ["", _comment(f"left out: {each.why}")]
+    if not every:
         lines += ["", "# No 82576, I350, 82599 or X540 was found."]
     return "\n".join(lines) + "\n"
 

@@ -69,6 +69,24 @@ def require(host: Host, spec: HostSpec, bdf: str) -> None:
         )
 
 
+def taken(host: Host, bdf: str) -> tuple[str, ...]:
+    """Reasons to leave a function as it is though a run that was killed has changed it: somebody
+    else has it, or its PF, by now. None if it is not there. LabError as `refusals`."""
+    device = Device(host, bdf)
+    return users(usage(host, device.pf or bdf)) if device.exists() else ()
+
+
+def users(found: Usage) -> tuple[str, ...]:
+    """Who would lose a port, or a VF of it: of `judge`'s reasons those that no run of ours leaves
+    behind, as it does addresses, macvtaps and ports without an interface that can be seen."""
+    reasons: list[str] = []
+    for index, function in enumerate(found.functions):
+        stack = _stack(found, function.interfaces)
+        who = f"VF {function.bdf}" if index else function.bdf
+        reasons += (*_opened(found, function, who), *_member(stack), *_carries(found, stack))
+    return tuple(dict.fromkeys(reasons))
+
+
 def judge(found: Usage) -> Verdict:
     """The verdict on a port, and on its VFs: whoever uses one of those loses it with the port."""
     refused: list[str] = []
@@ -91,14 +109,18 @@ def judge(found: Usage) -> Verdict:
 
 def _held(found: Usage, function: Function, who: str) -> Iterator[str]:
     """By a program, or by something that cannot be seen."""
-    for node in function.nodes:
-        if node in found.opened:
-            yield f"{who} is open, as {node}, in {found.opened[node]}"
+    yield from _opened(found, function, who)
     if function.driver not in HARMLESS and not function.interfaces:
         yield (
             f"{who} is bound to {function.driver} and has no interface in the host's own network "
             "namespace, so what uses it cannot be seen"
         )
+
+
+def _opened(found: Usage, function: Function, who: str) -> Iterator[str]:
+    for node in function.nodes:
+        if node in found.opened:
+            yield f"{who} is open, as {node}, in {found.opened[node]}"
 
 
 def _stack(found: Usage, names: tuple[str, ...]) -> tuple[Interface, ...]:
@@ -117,12 +139,23 @@ def _stack(found: Usage, names: tuple[str, ...]) -> tuple[Interface, ...]:
 def _uses(found: Usage, stack: tuple[Interface, ...]) -> Iterator[str]:
     """What is built upon an interface, and what goes through any part of that."""
     names = [each.ifname for each in stack]
+    yield from _member(stack)
+    for each in stack:
+        if each.link in names:
+            yield f"{each.ifname} ({each.linkinfo.info_kind}) is stacked upon {each.link}"
+    yield from _carries(found, stack)
+
+
+def _member(stack: tuple[Interface, ...]) -> Iterator[str]:
     for each in stack:
         if each.master:
             kind = each.linkinfo.info_slave_kind or "the device"
             yield f"{each.ifname} is a member of {kind} {each.master}"
-        if each.link in names:
-            yield f"{each.ifname} ({each.linkinfo.info_kind}) is stacked upon {each.link}"
+
+
+def _carries(found: Usage, stack: tuple[Interface, ...]) -> Iterator[str]:
+    """What the host would lose with these interfaces."""
+    names = [each.ifname for each in stack]
     for route in found.routes:
         for hop in route.hops:
             if route.dst == "default" and hop.dev in names:

@@ -21,7 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import ConfigError, LabError
 from harness.host.base import Host, Process
 from harness.host.program import last_words, program
-from harness.host.strays_agent import MARK
+from harness.host.strays import end_starters
 from harness.inventory.lock_agent import TAKEN
 
 DIRECTORY = "/run/lock/nicproof"
@@ -107,7 +107,7 @@ def fence(host: Host, run: str, *, directory: str = DIRECTORY) -> None:
     For a run that is gone although the host does not know it, since nothing comes from a machine
     that has lost its network. ConfigError if no such run holds a lock.
     """
-    argv = (*program("harness.inventory", "fence"), directory, run, MARK)
+    argv = (*program("harness.inventory", "fence"), directory, run)
     result = host.run(argv, check=False)
     if result.returncode != 0:
         raise LabError(f"{host.name}: run {run} cannot be ended: {last_words(result)}")
@@ -116,6 +116,13 @@ def fence(host: Host, run: str, *, directory: str = DIRECTORY) -> None:
             f"{host.name}: no run {run} is at work there",
             remedy=f"nicproof restore {host.name} says which are",
         )
+    holders = [int(pid) for pid in result.text.split()]
+    if not holders:
+        raise LabError(
+            f"{host.name}: run {run} cannot be ended: who holds its locks is not seen from here",
+            remedy="restore from outside of the container, or from the one that the run is in",
+        )
+    end_starters(host, holders)
 
 
 def _content(host: Host, path: str) -> bytes:

@@ -1,8 +1,13 @@
-"""What `lspci -x`, `-xxx` or `-xxxx` printed: one device or many, with -v text or without. Pure."""
+"""What `lspci -x`, `-xxx` or `-xxxx` printed: one device or many, with -v text or without. Pure.
+
+As `lspci -F` does, it passes over what it does not know: a paste has lines that a terminal has
+wrapped, fences, prompts, what tools said on stderr. Only bytes must be where they say they are.
+"""
 
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 
 from harness.errors import ConfigError
@@ -16,9 +21,6 @@ _IDS = re.compile(r"\b([0-9a-f]{4}):([0-9a-f]{4})\b")
 
 COMPLETE = (64, 128, 256, 4096)
 """Bytes of a whole dump: -x (128 for a CardBus bridge), -xxx, -xxxx."""
-
-ASIDES = ("pcilib: ", "lspci: ")
-"""What lspci and its library write to stderr begins so; it is often in the same file."""
 
 
 @dataclass(frozen=True)
@@ -38,21 +40,19 @@ class Dumped:
 
 
 def parse_dump(text: str) -> tuple[Dumped, ...]:
-    """Every device of the dump; ConfigError with the line's number if it is none."""
+    """Every device of the dump; ConfigError, with the line's number where it breaks, if it is none.
+
+    One that was cut off has what was whole of it: 64, 128 or 256 bytes.
+    """
     devices: list[Dumped] = []
     data = bytearray()
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(textwrap.dedent(text.lstrip("\ufeff")).splitlines(), 1):
         if device := _DEVICE.match(line):
             _close(devices, data)
             description = line[device.end() :].strip()
             devices.append(Dumped(Address.parse(device[0]), description, b"", number))
         elif row := _ROW.fullmatch(line):
             _append(devices, data, int(row[1], 16), bytes.fromhex(row[2]), number)
-        elif line.strip() and not line[0].isspace() and not line.startswith(ASIDES):
-            raise ConfigError(
-                f"line {number} is neither a device nor a row of bytes: {line[:60]!r}",
-                remedy=REMEDY,
-            )
     _close(devices, data)
     if not devices:
         raise ConfigError("there is no device in it", remedy=REMEDY)
@@ -80,10 +80,11 @@ def _close(devices: list[Dumped], data: bytearray) -> None:
     if not devices:
         return
     last = devices[-1]
-    if len(data) not in COMPLETE:
+    whole = max((size for size in COMPLETE if size <= len(data)), default=0)
+    if not whole:
         raise ConfigError(
             f"line {last.line}: {last.address} has {len(data)} bytes; lspci prints 64, 256 or 4096",
             remedy=REMEDY,
         )
-    devices[-1] = Dumped(last.address, last.description, bytes(data), last.line)
+    devices[-1] = Dumped(last.address, last.description, bytes(data[:whole]), last.line)
     data.clear()

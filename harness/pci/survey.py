@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -45,6 +47,30 @@ class Survey:
     running: Running | None = None  # None of a dump
 
 
+@dataclass(frozen=True)
+class Silent:
+    """A function that is there and cannot be read, since its link or its power is gone, say."""
+
+    address: str
+    why: str  # one line, which names it
+    remedy: str
+
+    @classmethod
+    def of(cls, address: str, error: ConfigError) -> Silent:
+        return cls(address, error.message, error.remedy)
+
+
+def surveys(host: Host, bdfs: Sequence[str]) -> tuple[Survey | Silent, ...]:
+    """Several functions: that one does not answer says nothing of the others."""
+    found: list[Survey | Silent] = []
+    for bdf in bdfs:
+        try:
+            found.append(survey(host, bdf))
+        except ConfigError as error:
+            found.append(Silent.of(bdf, error))
+    return tuple(found)
+
+
 def survey(host: Host, bdf: str) -> Survey:
     """Read a function of `host`; only root is shown more than 64 bytes of configuration space.
 
@@ -68,13 +94,13 @@ def ethernet_functions(host: Host) -> tuple[str, ...]:
     return tuple(path.split("/")[-2] for path in found.text.splitlines())
 
 
-def from_dump(devices: tuple[Dumped, ...], bdf: str | None = None) -> tuple[Survey, ...]:
+def from_dump(devices: tuple[Dumped, ...], bdf: str | None = None) -> tuple[Survey | Silent, ...]:
     """The Ethernet controllers of a dump, or the one device at `bdf`.
 
-    Raises ConfigError if there is none, or one that does not answer or cannot be read.
+    Raises ConfigError if there is none, or if that one does not answer or cannot be read.
     """
     wanted = None if bdf is None else Address.parse(bdf)
-    ethernet = [device for device in devices if is_ethernet(device.data)]
+    ethernet = [device for device in devices if is_ethernet(device.data) or _was_ethernet(device)]
     chosen = ethernet if wanted is None else [each for each in devices if each.address == wanted]
     if not chosen:
         there = ", ".join(str(device.address) for device in ethernet) or "none"
@@ -84,7 +110,23 @@ def from_dump(devices: tuple[Dumped, ...], bdf: str | None = None) -> tuple[Surv
             else f"there is no {wanted} in it",
             remedy=f"Ethernet functions in it: {there}",
         )
-    return tuple(_of_dump(device, ethernet) for device in chosen)
+    found: list[Survey | Silent] = []
+    for device in chosen:
+        try:
+            found.append(_of_dump(device, ethernet))
+        except ConfigError as error:
+            if wanted is not None:
+                raise
+            found.append(Silent.of(str(device.address), error))
+    return tuple(found)
+
+
+_ETHERNET_BY_NAME = re.compile(r"^(?:Ethernet controller\b|.*\[0200\]|0200:)")
+
+
+def _was_ethernet(device: Dumped) -> bool:
+    """By lspci's words for the class, which the kernel has kept, of one that reads ff now."""
+    return not device.data.strip(b"\xff") and bool(_ETHERNET_BY_NAME.match(device.description))
 
 
 def _of_dump(device: Dumped, ethernet: list[Dumped]) -> Survey:

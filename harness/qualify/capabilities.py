@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from harness.errors import MissingCapability
+from harness.ethtool import parse_clock
 from harness.kmod import load
 from harness.paths.parts import lacks_kvm, lacks_sriov, lacks_vfio
 from harness.qualify.rig import Rig
@@ -27,8 +28,10 @@ def _sriov(rig: Rig) -> str:
 
 def _ptp(rig: Rig) -> str:
     text = rig.host.run(("ethtool", "-T", rig.port.interface), check=False).text
-    clock = next((line for line in text.splitlines() if "PTP Hardware Clock" in line), "")
-    return "" if clock.rpartition(" ")[2].isdigit() else f"{rig.port.interface} has no PTP clock"
+    clock = parse_clock(text)
+    if clock is None:
+        return f"ethtool -T of {rig.port.interface} does not tell of a PTP clock"
+    return "" if clock else f"{rig.port.interface} has no PTP clock"
 
 
 def _iommufd(rig: Rig) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
 
+from harness.errors import MissingCapability
 from harness.host.base import Host
 from harness.pci.device import ROOT, Device
 
@@ -28,11 +30,17 @@ def iommu_groups(host: Host, bdfs: Sequence[str]) -> dict[str, tuple[str, ...]]:
 
 
 def link_limit(host: Host, bdf: str) -> tuple[float, int]:
-    """What the port above the function allows: GT/s and lanes."""
+    """What the port above the function allows: GT/s and lanes.
+
+    MissingCapability if it does not tell, as virtual ports do not ("Unknown")."""
     path = host.run(("readlink", "-f", f"{ROOT}/{bdf}")).text.strip()
     above = Device(host, posixpath.basename(posixpath.dirname(path)))
     speed, width = above.attributes("max_link_speed", "max_link_width")
-    return float(speed.split()[0]), int(width)
+    number = re.match(r"\d+(\.\d+)? GT/s", speed)
+    if number is None or not width.isdecimal():
+        why = f"{above.bdf}, above {bdf}, tells neither its speed nor its width: {speed}, {width}"
+        raise MissingCapability("the link's limit", why)
+    return float(number[0].split()[0]), int(width)
 
 
 def numa_nodes(host: Host) -> tuple[int, ...]:

@@ -62,7 +62,7 @@ def parse_channels(text: str) -> Channels | None:
 
 def rings(node: Node) -> Rings:
     """MissingCapability if the driver lets nobody see or set their length."""
-    argv = node.argv(("ethtool", "--json", "-g", node.interface))
+    argv = node.argv(("ethtool", "-g", node.interface))
     found = parse_rings(supported(node.host, argv, "rings").text)
     if found is None:
         raise MissingCapability("rings", f"{node.interface} has none that could be set")

@@ -51,6 +51,7 @@ def tuned(host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal) ->
     partner on another host is left alone.
     MissingCapability if the inventory allows no tuning.
     """
+    journal.permit("tune")
     applied: dict[str, str] = {}
     with ExitStack() as stack:
         if cpus:
@@ -61,7 +62,9 @@ def tuned(host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal) ->
         else:
             applied |= {"governor": UNNAMED, "interrupts": UNNAMED}
         for bdf in ports.here:
-            interface = Device(host, bdf).interface
-            held = coalescing.held(host, interface, journal)
-            applied[f"moderation of {bdf}"] = stack.enter_context(held)
+            what, interface = f"moderation of {bdf}", Device(host, bdf).interface
+            if not interface:
+                applied[what] = "left as it is: it has no interface"
+                continue
+            applied[what] = stack.enter_context(coalescing.held(host, interface, journal))
         yield Tuning(host, ports, applied)

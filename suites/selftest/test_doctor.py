@@ -200,6 +200,10 @@ def test_interrupts_that_are_not_remapped_come_with_the_kernels_reason() -> None
     assert "You are vulnerable to irq-injection attacks." in laptop.detail
     server = judge_remapping(text, "N", (DATA / "dmesg" / "sr950.txt").read_text())
     assert "x2apic disabled" in server.detail
+    old = judge_remapping(text, "N", (DATA / "dmesg" / "erratum-5520.txt").read_text())
+    assert "on a chipset that contains an erratum" in old.detail
+    assert "vfio_iommu_type1" not in old.detail
+    assert "another board" in old.remedy and "BIOS" not in old.remedy
     allowed = judge_remapping(text, "Y", "")
     assert allowed.state == "note" and "any interrupt to the host" in allowed.detail
     assert judge_remapping("", "N", "").state == "note"
@@ -299,6 +303,29 @@ def free_pages(host: RootedHost, node: int | None) -> int:
 )
 def test_the_memlock_limit_binds_all_but_root(uid: str, limit: str, state: str) -> None:
     assert judge_memlock(uid, "ada", limit).state == state
+
+
+def test_a_user_whose_name_has_a_blank_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As winbind gives them."""
+    monkeypatch.setattr(memory, "said", lambda *_: "1000\nEXAMPLE\\john smith\n8192\n")
+    found = memory._memlock(LocalHost())
+    assert found.state == "no" and found.detail.startswith("EXAMPLE\\john smith: 8192 KiB")
+
+
+def test_groups_that_vfio_makes_without_an_iommu_are_none(tmp_path: Path) -> None:
+    host = RootedHost(tmp_path)
+    host.put("/sys/kernel/iommu_groups/0/name", "vfio-noiommu\n")
+    host.put("/sys/kernel/iommu_groups/0/devices/0000:01:00.0")
+    (found,) = iommu.iommu(host)
+    assert found.state == "no" and found.detail.startswith("off")
+
+
+def test_iommufd_gives_what_type1_does(tmp_path: Path) -> None:
+    host = RootedHost(tmp_path, {"uname -r": "6.12\n"})
+    for config, state in (("CONFIG_IOMMUFD_VFIO_CONTAINER=y\n", "yes"), ("CONFIG_A=y\n", "no")):
+        host.put("/boot/config-6.12", config)
+        (found,) = (f for f in kernel.kernel(host) if f.name == "CONFIG_VFIO_IOMMU_TYPE1")
+        assert found.state == state
 
 
 def test_the_memlock_limit_is_asked_of_the_user_that_we_are() -> None:

@@ -25,6 +25,7 @@ from harness.host.program import program
 from harness.inventory import HostSpec, PortRef, PortSpec, discover
 from harness.inventory.guard import Verdict
 from harness.journal import DIRECTORY, restore
+from harness.nic import live
 from suites.selftest.rooted_host import RootedHost, with_82599
 from suites.selftest.test_doctor import DATA, by_name, debian
 
@@ -42,6 +43,47 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
 
 def ports(host: RootedHost) -> tuple[str, ...]:
     return tuple(path.rpartition("/")[2] for path in host.glob("/sys/bus/pci/devices/*"))
+
+
+def test_a_port_that_does_not_answer_says_nothing_of_the_others(server: RootedHost) -> None:
+    one, other = ports(server)
+    server.put(f"/sys/bus/pci/devices/{other}/config", b"\xff" * 256)
+    found = by_name(nics(server))
+    assert "the device does not answer" in found[f"NIC {other}"].detail
+    assert found[f"NIC {one}"].state == "yes" and found["a port to test"].detail == one
+    both = discover.ports(server)
+    assert [isinstance(each, discover.Port) for each in both] == [True, False]
+    said = discover.render(HostSpec(name="alpha", address="a.lab"), both, ())
+    assert f'bdf = "{one}"' in said and f"# left out: {other}: configuration space reads ff" in said
+    assert [type(each).__name__ for each in live(server, None)] == ["Survey", "Silent"]
+
+
+def test_firmware_that_forbids_a_port_to_guests_is_told(server: RootedHost) -> None:
+    """As on a ProLiant: an RMRR for each port, and no addresses for the BARs of VFs."""
+    assert not any(lacking(nics(server), purpose) for purpose in GUESTS)
+    one, _ = ports(server)
+    regions = (
+        "0x00000000bdf6f000 0x00000000bdf7efff {}\n0x00000000fee00000 0x00000000feefffff msi\n"
+    )
+    group = "/sys/kernel/iommu_groups/30/reserved_regions"
+    server.put(group, regions.format("direct-relaxable"))
+    assert not any(lacking(nics(server), purpose) for purpose in GUESTS)
+    server.put(group, regions.format("direct"))
+    found = by_name(nics(server))
+    assert "RMRR" in found[f"reserved memory of {one}"].detail
+    assert found["a port to test"].state == "no"
+    server.put(group, "")
+    at = f"/sys/bus/pci/devices/{one}/resource"
+    used, none = (
+        "0x00000000df880000 0x00000000df8fffff 0x000000000014220c\n",
+        f"{'0x' + '0' * 16} " * 3,
+    )
+    server.put(at, used + f"{none}\n" * 12)
+    found = by_name(nics(server))
+    assert "no addresses for their BARs" in found[f"SR-IOV of {one}"].detail
+    assert [each.name for each in lacking(nics(server), "SR-IOV")] == ["a port to test"]
+    server.put(at, used + f"{none}\n" * 6 + used + f"{none}\n" * 5)
+    assert not any(lacking(nics(server), purpose) for purpose in GUESTS)
 
 
 def test_one_port_that_is_fit_is_enough_without_an_inventory(server: RootedHost) -> None:

@@ -32,6 +32,12 @@ def test_what_the_pf_can_do() -> None:
     assert parse_max_mtu(said("pf-link.json")) == 9216
 
 
+def test_a_clock_is_found_as_ethtool_tells_of_it_today() -> None:
+    """From 6.14 on, with a kernel that has providers of time stamps (canonical/checkbox, pull
+    request 2677)."""
+    assert parse_clock(said("timestamps-6.19.txt")) is True
+
+
 def test_what_its_vf_can_do() -> None:
     info = parse_info(said("vf-info.txt"))
     assert info["driver"] == "igbvf" and info["firmware-version"] == ""

@@ -10,7 +10,16 @@ import pytest
 
 from harness.errors import LabError
 from harness.host.local import LocalHost
-from harness.journal import Entry, Journal, Run, Write, left_over, restore
+from harness.journal import (
+    Entry,
+    Journal,
+    Run,
+    Undo,
+    Write,
+    boot_of,
+    left_over,
+    restore,
+)
 from suites.selftest.writers import on_small_disk
 
 
@@ -140,7 +149,7 @@ def test_what_is_to_stay_is_no_left_over_and_is_undone_last(
     told: list[str] = []
     assert restore(LocalHost(), root, alive=("other",), tell=told.append) == ("change 1",)
     assert restore(LocalHost(), root, tell=told.append) == ("loaded a module",)
-    assert told == ["change 1", "loaded a module"]
+    assert told == ["undone: change 1", "undone: loaded a module"]
 
 
 def test_what_is_to_stay_is_undone_after_what_was_made_with_it(
@@ -159,9 +168,61 @@ def test_an_undo_whose_object_is_gone_is_no_error(journal: Journal, tmp_path: Pa
     assert not Path(gone).exists()
 
 
-def crash(journal: Journal, number: int, undo: Sequence[Run]) -> None:
+def test_what_belongs_to_an_earlier_boot_is_dropped_and_told(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Replayed, it would strike at whoever has the port since the boot."""
+    log, root = tmp_path / "log", str(tmp_path / "journal")
+    note = 'echo "$1" >> "$2"'
+    for number, boot in ((1, "an earlier one"), (2, boot_of(LocalHost())), (3, "")):
+        undo = Run(("sh", "-c", note, "sh", str(number), str(log)))
+        crash(journal, number, [undo], boot=boot)
+    assert left_over(LocalHost(), (), root) == ("run-1",)
+    told: list[str] = []
+    assert restore(LocalHost(), root, tell=told.append) == ("change 3", "change 2")
+    assert told == ["undone: change 3", "undone: change 2", "a boot has undone it: change 1"]
+    assert log.read_text() == "3\n2\n"
+    assert entries(journal) == []
+
+
+def test_a_run_is_not_refused_for_what_a_boot_has_undone(journal: Journal, tmp_path: Path) -> None:
+    crash(journal, 1, [Run(("false",))], boot="an earlier one")
+    assert left_over(LocalHost(), (), str(tmp_path / "journal")) == ()
+
+
+def test_a_change_is_of_the_boot_that_it_is_made_in(journal: Journal) -> None:
+    with journal.change("turned the knob", ()):
+        (path,) = entries(journal)
+        assert msgspec.json.decode(path.read_bytes())["boot"] == boot_of(LocalHost()) != ""
+
+
+def test_nothing_is_done_to_a_function_that_somebody_has_by_now(
+    journal: Journal, tmp_path: Path
+) -> None:
+    root, pf, vf = str(tmp_path / "journal"), "0000:01:00.0", "0000:01:10.1"
+    knob = tmp_path / "knob"
+    knob.write_text("as somebody wants it")
+    crash(journal, 1, [Write(str(knob), "prior"), Write(f"/sys/bus/pci/devices/{pf}/x", "0")])
+    crash(journal, 2, [Run(("true", f"/sys/bus/pci/devices/{vf}/net"))])
+    crash(journal, 3, [Run(("true",))])
+    asked: list[str] = []
+
+    def guard(bdf: str) -> tuple[str, ...]:
+        asked.append(bdf)
+        return ("it carries the default route",) if bdf == pf else ()
+
+    told: list[str] = []
+    with pytest.raises(LabError, match="left “change 1” alone: it carries the default route"):
+        restore(LocalHost(), root, guard=guard, tell=told.append)
+    assert asked == [vf, pf]
+    assert told == ["undone: change 3", "undone: change 2"]
+    assert knob.read_text() == "as somebody wants it"
+    assert [path.name for path in entries(journal)] == ["000001.json"]
+
+
+def crash(journal: Journal, number: int, undo: Sequence[Undo], boot: str = "") -> None:
     """Leave an entry behind as a run does that is killed inside its change."""
     directory = Path(journal.directory)
     directory.mkdir(parents=True, exist_ok=True)
-    entry = Entry(what=f"change {number}", undo=tuple(undo))
+    entry = Entry(what=f"change {number}", undo=tuple(undo), boot=boot)
     (directory / f"{number:06d}.json").write_bytes(msgspec.json.encode(entry))

@@ -114,7 +114,7 @@ def test_a_fault_of_the_device_is_shown(capsys: pytest.CaptureFixture[str], tmp_
         (["eth0"], "'eth0' is not a PCI address"),
         (["--dump", "/no/such/file"], "cannot read /no/such/file: No such file"),
         (["--dump", "/"], "cannot read /: Is a directory"),
-        (["--dump", __file__], "line 1 is neither a device nor a row of bytes"),
+        (["--dump", __file__], "there is no device in it"),
         (["--dump", str(DATA / "82576.txt"), "02:00.0"], "there is no 0000:02:00.0 in it"),
     ],
 )
@@ -135,8 +135,19 @@ def test_a_device_that_does_not_answer_is_told(
     row = " ".join(["ff"] * 16)
     rows = "\n".join(f"{at:02x}: {row}" for at in range(0, 256, 16))
     dump.write_text(f"01:00.0 Ethernet controller: Intel Corporation 82576\n{rows}\n")
-    assert main(["nic", "show", "--dump", str(dump)]) == 2
-    assert "there is no Ethernet function in it" in capsys.readouterr().err
+    says = "nicproof: 0000:01:00.0: configuration space reads ff throughout"
+    assert main(["nic", "show", "--dump", str(dump)]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(says) and printed.out == ""
+    dump.write_text(
+        dump.read_text() + (DATA / "82576.txt").read_text().replace("01:00.0", "02:00.0")
+    )
+    assert main(["nic", "show", "--dump", str(dump)]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.startswith(says) and "0000:02:00.0" in printed.out
+    assert main(["nic", "show", "--dump", str(dump), "--json"]) == 1
+    silent = json.loads(capsys.readouterr().out)[-1]
+    assert silent["address"] == "0000:01:00.0" and "reads ff" in silent["faults"][0]
     assert main(["nic", "show", "01:00.0", "--dump", str(dump)]) == 2
     assert "reads ff throughout: the device does not answer" in capsys.readouterr().err
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.errors import ConfigError
 from harness.pci.address import Address
 from harness.pci.dump import Dumped, parse_dump
-from harness.pci.survey import from_dump
+from harness.pci.survey import Silent, from_dump
 
 DATA = Path(__file__).parent / "data" / "pci"
 
@@ -83,13 +83,12 @@ ROWS = rows(HEADER)
         ("", "no device"),
         ("\n\n", "no device"),
         (ROWS, "line 1 has bytes, but of no device"),
-        ("what is this\n", "line 1 is neither"),
-        (DEVICE + ROWS + "root@host:~# \n", "line 6 is neither"),
+        ("what is this\n", "no device"),
         (DEVICE, "line 1: 0000:01:00.0 has 0 bytes"),
         (DEVICE + ROWS[:-52], "line 1: 0000:01:00.0 has 48 bytes"),
         (DEVICE + ROWS.replace("10: ", "20: ", 1), "line 3 has 16 bytes for offset 20"),
         (DEVICE + ROWS.replace(" 10 00 80 00\n", " 10\n", 1), "line 2 has 13 bytes for offset 00"),
-        (DEVICE + ROWS.replace("86 80", "86 8g"), "line 2 is neither"),
+        (DEVICE + ROWS.replace("86 80", "86 8g"), "line 3 has 16 bytes for offset 10"),
         (DEVICE + DEVICE + ROWS, "line 1: 0000:01:00.0 has 0 bytes"),
     ],
 )
@@ -99,10 +98,41 @@ def test_what_is_no_dump_is_refused_with_its_line(dump: str, says: str) -> None:
     assert "lspci -xxxx" in caught.value.remedy
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("", "root@host:~# \n"),
+        ("```\n", "```\n"),
+        ("\ufeff", ""),
+        ("libkmod: ERROR ../libkmod/libkmod.c:514 lookup_builtin_file()\n", ""),
+        ("$ sudo lspci -xxxx\n", "\n"),
+    ],
+)
+def test_what_is_pasted_along_is_passed_over(before: str, after: str) -> None:
+    (device,) = parse_dump(f"{before}{DEVICE}{ROWS}{after}")
+    assert device.data == HEADER
+
+
+def test_a_paste_that_is_indented_or_wrapped_is_read_as_lspci_reads_it() -> None:
+    wrapped = text("x710-wrapped")
+    (device,) = parse_dump(wrapped)
+    assert from_dump((device,))[0].ids == ("8086", "1572") and len(device.data) == 256
+    indented = "".join(f"    {line}\n" for line in wrapped.splitlines())
+    assert parse_dump(indented) == (device,)
+
+
+def test_what_is_whole_of_a_dump_that_was_cut_off_is_read() -> None:
+    data = bytes(range(256)) * 16
+    (device,) = parse_dump(f"{DEVICE}{rows(data[:0x140])}")
+    assert device.data == data[:256]
+
+
 def test_a_device_that_cannot_be_read_is_named_if_it_was_asked_for() -> None:
     broken = Dumped(Address.parse("01:00.0"), "", b"\xff" * 0x0A + b"\0\2" + b"\xff" * 52, 1)
     with pytest.raises(ConfigError, match=r"0000:01:00\.0: no configuration space"):
-        from_dump((broken,))
+        from_dump((broken,), "01:00.0")
+    (silent,) = from_dump((broken,))
+    assert isinstance(silent, Silent) and "no configuration space" in silent.why
     devices = (broken, *parse_dump(text("qemu-igb")))
     assert from_dump(devices, "01:10.0")[0].ids == ("8086", "10ca")
     assert from_dump(devices, "00:03.0")[0].ids == ("1b36", "000c"), "a bridge, if asked for"

@@ -16,7 +16,7 @@ from harness.errors import LabError
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.inventory import usage as usage_module
-from harness.inventory.guard import Verdict, judge, refusals
+from harness.inventory.guard import Verdict, judge, refusals, taken, users
 from harness.inventory.usage import (
     LOOK,
     Function,
@@ -118,6 +118,32 @@ def test_the_use_of_a_vf_is_a_reason_against_its_port() -> None:
     port, vf = Function(BDF, "igb", ("p0",), ()), Function("0000:01:10.0", "igbvf", ("p2",), ())
     found = judge(replace(busy(), functions=(port, vf)))
     assert "p2 has the address 10.2.0.2/24, which nobody would put back" in found.refusals
+
+
+def test_what_a_killed_run_leaves_is_no_user_and_what_others_have_is() -> None:
+    """p2 carries a default route, p3 has a macvlan upon it, p5 an address; p0 is free."""
+
+    def who(interface: str, *nodes: str) -> tuple[str, ...]:
+        return users(replace(busy(), functions=(Function(BDF, "igb", (interface,), nodes),)))
+
+    for ours in ("p0", "p3", "p5", ""):
+        assert who(ours) == ()
+    assert who("p1")[0] == "p1 is a member of bridge br0"
+    assert [reason.partition(" via ")[0] for reason in who("p2")] == [
+        "p2 carries the default route"
+    ] * 2
+    opened = replace(busy(), opened={"/dev/vfio/7": "qemu (pid 9)"})
+    functions = (
+        Function(BDF, "igb", ("p0",), ()),
+        Function("0000:01:10.0", "vfio-pci", (), ("/dev/vfio/7",)),
+    )
+    assert users(replace(opened, functions=functions)) == (
+        "VF 0000:01:10.0 is open, as /dev/vfio/7, in qemu (pid 9)",
+    )
+
+
+def test_a_function_that_is_gone_has_no_user() -> None:
+    assert taken(LocalHost(), "ffff:1f:1f.7") == ()
 
 
 @pytest.mark.parametrize(("driver", "refused"), [("igb", True), ("vfio-pci", False), ("", False)])

@@ -12,7 +12,7 @@ import pytest
 from harness import cli, restoring
 from harness.inventory.lock import Owner
 from harness.inventory.spec import HostSpec
-from harness.journal import DIRECTORY, Entry, Run
+from harness.journal import BOOT_ID, DIRECTORY, Entry, Run, Write
 from suites.selftest.rooted_host import RootedHost
 
 
@@ -84,6 +84,38 @@ def test_a_run_that_is_at_work_is_left_alone(
         "localhost: nothing to restore\n"
     )
     assert host.glob(f"{DIRECTORY}/run-1/*")
+
+
+def test_a_port_that_somebody_uses_by_now_is_left_alone(
+    host: RootedHost, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bdf = "0000:01:00.0"
+    entry = Entry("made VFs", (Write(f"/sys/bus/pci/devices/{bdf}/sriov_numvfs", "0"),))
+    host.put(f"{DIRECTORY}/run-1/000000.json", msgspec.json.encode(entry))
+    asked: list[tuple[object, str]] = []
+
+    def taken(host: RootedHost, bdf: str) -> tuple[str, ...]:
+        asked.append((host, bdf))
+        return ("eth0 carries the default route",)
+
+    monkeypatch.setattr(restoring, "taken", taken)
+    assert cli.main(["restore"]) == 1
+    said = capsys.readouterr()
+    assert asked == [(host, bdf)]
+    assert "left “made VFs” alone: eth0 carries the default route" in said.err
+    assert f"remove {DIRECTORY}/run-1/000000.json" in said.err
+
+
+def test_what_a_boot_has_undone_is_told_and_not_done_again(
+    host: RootedHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host.put(BOOT_ID, "this one\n")
+    entry = Entry("made VFs", (Run(("sh", "-c", "fails")),), boot="the one before")
+    host.put(f"{DIRECTORY}/run-1/000000.json", msgspec.json.encode(entry))
+    assert cli.main(["restore"]) == 0
+    assert capsys.readouterr().out == "localhost: a boot has undone it: made VFs\n"
+    assert cli.main(["restore"]) == 0
+    assert capsys.readouterr().out == "localhost: nothing to restore\n"
 
 
 def test_what_still_runs_is_ended_before_anything_else(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +14,7 @@ from harness.errors import LabError
 from harness.host import strays_agent
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
-from harness.host.strays import end_strays, marked, strays
+from harness.host.strays import end_strays, marked, own_mark, strays
 
 NAME = "np-stray"
 """No other process of this machine is called so."""
@@ -46,6 +49,57 @@ def test_what_is_under_way_when_its_starter_is_killed_is_ended(starter: str) -> 
     assert NAME in strays(host) and is_there()
     assert NAME in end_strays(host)
     assert not is_there()
+
+
+APART = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+"""In a pid namespace of its own, as a container is."""
+
+
+@pytest.fixture
+def apart() -> tuple[str, ...]:
+    if LocalHost().run((*APART, "true"), check=False).returncode != 0:
+        pytest.skip("this user may make no pid namespace")
+    return APART
+
+
+@pytest.mark.parametrize("starter", STARTERS)
+def test_a_number_of_another_pid_namespace_is_not_taken_for_one_here(
+    starter: str, apart: tuple[str, ...]
+) -> None:
+    """There a starter has a small number, which is no process here, or an older one's."""
+    host = LocalHost()
+    inside = ("sh", "-c", '"$@"; sleep 60', "sh", *STARTERS[starter])
+    with subprocess.Popen((*apart, *inside)) as process:
+        while not is_there():
+            assert process.poll() is None
+        assert NAME not in strays(host)
+        assert NAME not in end_strays(host) and is_there()
+        (child,) = _children(process.pid)  # the namespace's first process
+        (started_by,) = _children(child)
+        os.kill(started_by, signal.SIGKILL)
+        assert NAME in end_strays(host)
+        assert not is_there()
+        process.kill()
+
+
+def test_nothing_is_known_of_a_namespace_that_cannot_be_seen(apart: tuple[str, ...]) -> None:
+    """From inside of one, the starter outside cannot be seen."""
+    program = (
+        "import os, subprocess\n"
+        "from harness.host.local import LocalHost\n"
+        "from harness.host.strays import own_mark, strays\n"
+        "from harness.host.strays_agent import MARK, View\n"
+        "for mark, stray in ((os.environ['OUTSIDE'], False), ('99999@' + View().here, True)):\n"
+        "    with subprocess.Popen(('sleep', '60'), env={**os.environ, MARK: mark}) as child:\n"
+        "        assert ('sleep' in strays(LocalHost())) == stray, mark\n"
+        "        child.kill()\n"
+    )
+    host = LocalHost(env={"OUTSIDE": own_mark(), "PYTHONPATH": os.pathsep.join(sys.path)})
+    host.run((*apart, sys.executable, "-c", program))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_a_starter_lives_as_long_as_it_is_no_zombie_and_no_other() -> None:

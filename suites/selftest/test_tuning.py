@@ -15,15 +15,19 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import MissingCapability
+from harness.errors import CommandFailed, MissingCapability
 from harness.host.local import LocalHost
 from harness.inventory import PortPair
 from harness.inventory.spec import EVERYTHING
 from harness.journal import DIRECTORY, Journal, restore
 from harness.netdev import (
     Coalescing,
+    Rings,
+    coalescing,
     coalescing_back,
     parse_coalescing,
+    parse_rings,
+    rings,
     set_coalescing,
 )
 from harness.tuning import affinity, irqbalance
@@ -202,10 +206,40 @@ def test_restore_lets_irqbalance_go_on_after_a_crash(
         await_paused(balancer, False)
 
 
-def test_moderation_is_read_from_what_ethtool_prints() -> None:
-    printed = (ETHTOOL / "virtio-coalescing.json").read_text()
+AGES = ("5.16", "6.1", "6.7", "6.14")
+"""Of ethtool, from Ubuntu 22.04 to Debian 13; each asked the same kernel (6.12)."""
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_moderation_is_read_from_what_ethtool_prints_at_any_age(age: str) -> None:
+    printed = (ETHTOOL / f"virtio-coalescing-{age}.txt").read_text()
     assert parse_coalescing(printed) == Coalescing(0, 0, adaptive_rx=False)
-    assert parse_coalescing("[ ]\n") == Coalescing() == parse_coalescing("")
+    on = printed.replace("Adaptive RX: off  TX: n/a", "Adaptive RX: on  TX: off")
+    on = on.replace("CQE mode RX: n/a", "CQE mode RX: off")
+    assert parse_coalescing(on) == Coalescing(0, 0, adaptive_rx=True, adaptive_tx=False)
+    assert parse_coalescing("") == Coalescing()
+
+
+@pytest.mark.parametrize("age", AGES)
+def test_rings_are_read_from_what_ethtool_prints_at_any_age(age: str) -> None:
+    printed = (ETHTOOL / f"pf-rings-{age}.txt").read_text()
+    assert parse_rings(printed) == Rings(rx=256, tx=256, rx_max=4096, tx_max=4096)
+    assert parse_rings("") is None
+    assert parse_rings(printed.replace("TX:", "XX:")) is None
+
+
+def test_a_tool_that_fails_is_not_a_driver_that_has_nothing(tmp_path: Path) -> None:
+    tool = tmp_path / "ethtool"
+    host = LocalHost(env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    for ask in (rings, coalescing):
+        for said, status in (("Operation not supported", None), ("No such device", CommandFailed)):
+            tool.write_text(f"#!/bin/sh\necho netlink error: {said} >&2\nexit 1\n")
+            tool.chmod(0o755)
+            if status is None:
+                assert ask(host, "eth0") in (None, Coalescing())
+            else:
+                with pytest.raises(status, match=said):
+                    ask(host, "eth0")
 
 
 def test_moderation_is_put_back_before_it_is_adaptive_again() -> None:
