@@ -215,11 +215,11 @@ def probe(sender: socket.socket, receiver: socket.socket, spec: dict[str, Any]) 
         if number < total and now >= due:
             frame = template.numbered(number & 0xFFFF)
             number += 1
-            left = max(0, due + interval - now) / NS if number < total else 0
+            wait = due + interval - now if number < total else probes.timeout_ns
             probes.send(due, clock(), interval)
             sender.send(frame)
             # Nothing between these two: where there is one CPU, it is the answer that waits.
-            answered = select.select([receiver], [], [], left)[0]
+            answered = select.select([receiver], [], [], max(0, wait) / NS)[0]
         else:
             until = due if number < total else probes.deadline()
             if now >= until and number >= total:
