@@ -10,7 +10,7 @@ BENCHMARK = $(VENV)/bin/pytest --lab=nested --progress --capture=no -q $(if $(RU
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench qualify qualify-hosts bench-accounting bench-calibration bench-clocks bench-endurance drill
+.PHONY: help bench qualify qualify-hosts bench-accounting bench-calibration bench-clocks bench-endurance bench-pairs drill
 .PHONY: test setup tools test-tools check image clean
 
 help:
@@ -22,6 +22,7 @@ help:
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
+	@echo "make bench-pairs    does ab's test hold its level, and has it power? simulated, about 10 minutes"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
 	@echo "make drill          strike runs at any step, and the rig amid each family of cases: is the host"
 	@echo "                    left as it was found? 45 minutes"
@@ -51,6 +52,10 @@ bench-calibration: RUN_DIR ?= results/calibration
 bench-calibration: setup
 	$(BENCHMARK) suites/benchmarks/test_calibration.py
 	$(VENV)/bin/python -m suites.benchmarks.calibration $(RUN_DIR)
+
+bench-pairs: RUN_DIR ?= results/pairs
+bench-pairs: $(STAMP)
+	$(VENV)/bin/python -m suites.benchmarks.pairs $(RUN_DIR)
 
 bench-endurance: setup
 	$(BENCHMARK) --clock=virtual suites/benchmarks/test_endurance.py

@@ -50,18 +50,23 @@ def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "ab",
         help="compare two configurations, interleaved in one session",
         description="Boot two configurations of the guests in turn, in randomised blocks, until "
-        "every figure is decided: regression, improvement or no change of b against a. Whatever "
-        "follows -- goes to pytest.",
+        "every figure is decided: regression, improvement or no change of b against a. Before the "
+        "first boot it says how many blocks so many figures need. Whatever follows -- goes to "
+        "pytest.",
         epilog="examples:\n  nicproof ab --b='--vfio x-no-mmap=on'\n"
         "  nicproof ab --a='--rx-usecs 30' --b='--rx-usecs 3' --paths sriov --workloads latency\n"
         "  nicproof ab --a='--qemu /opt/old/qemu-system-x86_64' --paths virtio,sriov\n"
         "  nicproof ab --ablate x-no-mmap\n\n"
         f"features to ablate, and what is expected:\n{features}\n\n"
-        "exit status: 0 b is not worse (an ablation: it did what was expected); 1 it is, or a "
-        "trial or the rig failed; 2 wrong usage",
+        "exit status: 0 no figure is shown to be worse (an ablation: none did what was not "
+        "expected), though some may be undecided, which --strict makes 3; 1 one is, or a trial or "
+        "the rig failed; 2 wrong usage; 3 undecided (with --strict)",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_to(ab.add_argument, (*options.PAIR, *options.RUN, *CONFIGURATION))
+    strict = options.STRICT
+    pair = [each for each in options.PAIR if each is not strict]
+    add_to(ab.add_argument, (*pair, *options.RUN, *CONFIGURATION))
+    ab.add_argument("--strict", help=strict.help, dest=strict.name, action="store_true")
     ab.set_defaults(**dict.fromkeys(each.name for each in options.SINGLE))
     ab.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
     ab.set_defaults(handler=_ab)

@@ -20,7 +20,7 @@ from harness.variant import CONFIGURATION, Variant, affected, parse
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
-ten blocks a change of one figure among nine is told."""
+ten blocks a change of 5 % of one figure among sixty is told where boots vary by 1 %."""
 
 PAIR_WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 """Fewer figures are decided by fewer blocks."""
@@ -86,6 +86,13 @@ SINGLE = (
 )
 """Of a run of one configuration."""
 
+STRICT = option(
+    "--strict-verdict",
+    "exit status 3 if a figure that decides is undecided at the end",
+    action="store_true",
+)
+"""`nicproof ab` calls it --strict, which is another option of pytest's."""
+
 PAIR = (
     option("--a", "the one configuration, as options in one argument", metavar="OPTIONS"),
     option("--b", "the other one", metavar="OPTIONS"),
@@ -102,6 +109,7 @@ PAIR = (
         "throughput, median RTT and exits per packet of all)",
         metavar="FIGURES",
     ),
+    STRICT,
 )
 """Of a run of two."""
 
@@ -129,6 +137,7 @@ class _Namespace(Protocol):
     ablate: str | None
     max_blocks: int | None
     decide: str | None
+    strict_verdict: bool | None
 
 
 @dataclass(frozen=True)
@@ -144,6 +153,7 @@ class BenchOptions:
     variants: Mapping[str, Variant]
     ablation: str  # a name in harness.ablation, or none
     deciding: tuple[str, ...]  # figures, or none: all that may
+    strict: bool  # is it a bad end if one of them is undecided?
     quick: bool
     udp_rate: int | None  # bit/s; None: the workload's own
     lab: Choice
@@ -169,6 +179,7 @@ class BenchOptions:
             variants=variants,
             ablation=given.ablate or "",
             deciding=_deciding(given.decide, chosen, loads),
+            strict=bool(given.strict_verdict),
             quick=bool(given.quick),
             udp_rate=_udp_rate(given.udp_rate),
             lab=choose(given.lab, given.clock),
