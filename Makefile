@@ -11,7 +11,7 @@ TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
 .PHONY: help bench qualify qualify-hosts drill
-.PHONY: bench-accounting bench-calibration bench-clocks bench-endurance bench-levels bench-reports
+.PHONY: bench-accounting bench-calibration bench-clocks bench-endurance bench-levels bench-pairs bench-reports
 .PHONY: test setup tools test-tools check image clean
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
 	@echo "make bench-levels   how often is a step drawn, or a run called, where nothing changed? simulated, 5 minutes"
+	@echo "make bench-pairs    does ab's test hold its level, and has it power? simulated, about 10 minutes"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
 	@echo "make bench-reports  what the reports of large runs take: seconds and memory, two minutes"
 	@echo "make drill          strike runs at any step, and the rig amid each family of cases: is the host"
@@ -59,6 +60,10 @@ bench-calibration: setup
 bench-levels: RUN_DIR ?= results/levels
 bench-levels: $(STAMP)
 	$(VENV)/bin/python -m suites.benchmarks.levels $(RUN_DIR)
+
+bench-pairs: RUN_DIR ?= results/pairs
+bench-pairs: $(STAMP)
+	$(VENV)/bin/python -m suites.benchmarks.pairs $(RUN_DIR)
 
 bench-endurance: setup
 	$(BENCHMARK) --clock=virtual suites/benchmarks/test_endurance.py

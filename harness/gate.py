@@ -64,18 +64,27 @@ def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
         "ab",
         help="compare two configurations, interleaved in one session",
         description="Boot two configurations of the guests in turn, in randomised blocks, until "
-        "every figure is decided: regression, improvement or no change of b against a. Whatever "
-        "follows -- goes to pytest.",
+        "every figure is decided: regression, improvement or no change of b against a. Before the "
+        "first boot it says how many blocks so many figures need. Whatever follows -- goes to "
+        "pytest.",
         epilog="examples:\n  nicproof ab --b='--vfio x-no-mmap=on'\n"
         "  nicproof ab --a='--rx-usecs 30' --b='--rx-usecs 3' --paths sriov --workloads latency\n"
         "  nicproof ab --a='--qemu /opt/old/qemu-system-x86_64' --paths virtio,sriov\n"
         "  nicproof ab --ablate x-no-mmap\n\n"
         f"features to ablate, and what is expected:\n{features}\n\n"
-        "exit status: 0 b is not worse (an ablation: it did what was expected); 1 it is, or a "
-        f"trial or the rig failed; 2 wrong usage; 4 {Status.CRASHED.meaning}",
+        "exit status: 0 no figure is shown to be worse (an ablation: none did what was not "
+        "expected), though some may be undecided, which --strict makes 3; 1 one is, or was lost, "
+        "or a trial or the rig failed; 2 wrong usage; 3 undecided (with --strict); "
+        f"4 {Status.CRASHED.meaning}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add_to(ab.add_argument, options_of(Pair, Measuring, Where, Variant))
+    strict = next(each for each in options_of(Pair) if each.name == "strict_verdict")
+    asked = options_of(Pair, Measuring, Where, Variant)
+    add_to(ab.add_argument, [each for each in asked if each.name != strict.name])
+    # pytest has a --strict of its own, so the option cannot be called so there.
+    ab.add_argument(
+        "--strict", help=strict.help, dest=strict.name, action="store_true", default=None
+    )
     ab.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
     ab.set_defaults(handler=_ab)
 

@@ -143,7 +143,13 @@ def _engine(place: Place) -> sa.Engine:
         sa.event.listen(engine, "connect", _set_up_sqlite)
         return engine
     try:
-        arguments = {"connect_timeout": PATIENCE, "application_name": "nicproof"}
+        # Of a server whose encoding is SQL_ASCII, as initdb makes it in the C locale, text would
+        # come as bytes.
+        arguments = {
+            "connect_timeout": PATIENCE,
+            "application_name": "nicproof",
+            "client_encoding": "utf8",
+        }
         return sa.create_engine(place.url, connect_args=arguments)
     except ImportError as error:
         raise ConfigError(

@@ -24,7 +24,7 @@ from harness.variant import Variant, affected, parse
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
-ten blocks a change of one figure among nine is told."""
+ten blocks a change of 5 % of one figure among sixty is told where boots vary by 1 %."""
 
 MOST_BOOTS = 1000
 """Of each path in a run: pytest holds them all in its memory at once."""
@@ -241,6 +241,9 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         ]
         | None
     ) = None
+    strict_verdict: Annotated[
+        bool, says("exit status 3 if a figure that decides is undecided at the end")
+    ] = False
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -289,6 +292,7 @@ class BenchOptions:
     variants: Mapping[str, Variant]
     ablation: str  # a name in harness.ablation, or none
     deciding: tuple[str, ...]  # figures, or none: all that may
+    strict: bool  # is it a bad end if one of them is undecided?
     quick: bool
     udp_rate: int | None  # bit/s; None: the workload's own
     lab: Choice
@@ -317,6 +321,7 @@ class BenchOptions:
             variants=variants,
             ablation=asked.pair.ablate or "",
             deciding=_deciding(asked.pair.decide, chosen, loads),
+            strict=asked.pair.strict_verdict,
             quick=asked.single.quick,
             udp_rate=None if measuring.udp_rate is None else round(measuring.udp_rate * 1e6),
             lab=choose(asked.where.lab, asked.where.clock),

@@ -106,13 +106,15 @@ class PipedProcess(LocalProcess):
 
 
 def _status(child: subprocess.Popen[bytes]) -> int | None:
-    """As Popen.poll, but the child is not reaped: so its number stays its group's, which can then
-    be ended whatever has become of the child."""
+    """As Popen.poll, but the child is not reaped while it has children that live: so its number
+    stays its group's, which can then be ended whatever has become of the child."""
     if child.returncode is not None:
         return child.returncode
     found = os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     if found is None:
         return None
+    if not _group_lives(child.pid):
+        return child.wait()
     return found.si_status if found.si_code == os.CLD_EXITED else -found.si_status
 
 
@@ -120,7 +122,10 @@ def _ends(child: subprocess.Popen[bytes], seconds: float) -> bool:
     """Wait for its end, at most so long, without reaping it; whether it has ended."""
     if _status(child) is not None:
         return True
-    handle = os.pidfd_open(child.pid)
+    try:
+        handle = os.pidfd_open(child.pid)
+    except ProcessLookupError:  # another thread has reaped it meanwhile
+        return True
     try:
         return bool(select.select([handle], [], [], seconds)[0])
     finally:

@@ -14,6 +14,7 @@ import pandas as pd
 
 from reports import sequential, stats
 from reports.regression.verdict import (
+    MOST_BOOTS,
     Change,
     Figure,
     advice,
@@ -23,21 +24,23 @@ from reports.regression.verdict import (
     figures,
     gap_of,
 )
+from reports.sequential import Shown
 from reports.shifts import Shift
 
 LEVEL = 0.05
-"""The chance, at most, that two equal configurations are ever called different in any primary
-figure, before the margins; docs/calibration says how often they were."""
+"""The chance, at most, that of two equal configurations any primary figure is ever called
+different, before the margins; docs/calibration says how often they were. It is also the chance
+that an interval is ever wrong."""
 
 
 def judge(
-    base: pd.DataFrame, new: pd.DataFrame, deciding: Collection[str] = ()
+    base: pd.DataFrame, new: pd.DataFrame, planned: int, deciding: Collection[str] = ()
 ) -> tuple[Change, ...]:
-    """Every figure that both sides have, the worst first; the frames are frames.per_boot of them,
-    with the same blocks. Each family, primary and others, is held to LEVEL; `deciding` as for
-    verdict.figures."""
+    """Every figure that both sides have, the worst first, looked at after each of its blocks, of
+    which so many were `planned`; the frames are frames.per_boot of the sides, with the same blocks.
+    Each family, primary and others, is held to LEVEL; `deciding` as for verdict.figures."""
     split = families(figures(base, new, deciding))
-    changes = [change for family in split for change in _decide(family)]
+    changes = [change for family in split for change in _decide(family, planned)]
     return tuple(sorted(changes, key=badness))
 
 
@@ -53,47 +56,55 @@ class _Pairs:
         return list(self.paired.differences.values())
 
 
-def _decide(family: Sequence[Figure]) -> list[Change]:
+def _decide(family: Sequence[Figure], planned: int) -> list[Change]:
     pairs = [
         _Pairs(figure, stats.paired(figure.new, figure.base))
         for figure in family
         if figure.new.keys() & figure.base.keys()
     ]
-    evidence = sequential.adjusted([sequential.either_way(each.differences) for each in pairs])
+    shown = sequential.shown(_table(pairs), planned, LEVEL)
     return [
-        _change(each, sequential.chance(found), len(pairs))
-        for each, found in zip(pairs, evidence, strict=True)
+        _change(each, found, planned, len(pairs)) for each, found in zip(pairs, shown, strict=True)
     ]
 
 
-def _change(pairs: _Pairs, p: float, family: int) -> Change:
-    figure, differences = pairs.figure, pairs.differences
-    low, high = sequential.interval(differences, LEVEL)
+def _table(pairs: Sequence[_Pairs]) -> stats.Floats:
+    """Their differences: a row a block, a column a figure, NaN where a block has no pair."""
+    last = max((block for each in pairs for block in each.paired.differences), default=-1)
+    return np.array(
+        [
+            [each.paired.differences.get(block, math.nan) for each in pairs]
+            for block in range(last + 1)
+        ]
+    ).reshape(last + 1, len(pairs))
+
+
+def _change(pairs: _Pairs, shown: Shown, planned: int, family: int) -> Change:
+    figure, differences, back = pairs.figure, pairs.differences, pairs.paired.back
+    middle = min(max(stats.hodges_lehmann(differences), shown.low), shown.high)
     shift = Shift(
-        ratio=pairs.paired.ratio,
-        low=pairs.paired.back(low),
-        high=pairs.paired.back(high),
+        ratio=back(middle),
+        low=back(shown.low),
+        high=back(shown.high),
         scale=float(np.std(differences, ddof=1)) if len(differences) > 1 else math.inf,
         boots=(len(differences),) * 2,
-        bounded=math.isfinite(low),
+        bounded=math.isfinite(shown.low) and math.isfinite(shown.high),
     )
-    verdict = decide(figure, shift, p <= LEVEL)
-    why = advice(shift, needed(shift, figure, family), "pair")
+    verdict = decide(figure, shift, shown.p <= LEVEL)
     both = figure.base.keys() & figure.new.keys()
     sides = [
         float(np.median([side[block] for block in both])) for side in (figure.base, figure.new)
     ]
     return Change(
-        figure.path, figure.workload, figure.metric, figure.primary, sides[0], sides[1], shift, p,
-        verdict, why if verdict == "undecided" else "",
+        figure.path, figure.workload, figure.metric, figure.primary, sides[0], sides[1], shift,
+        shown.p, verdict,
+        advice(shift, needed(shift, figure, planned, family), "pair")
+        if verdict == "undecided"
+        else "",
     )  # fmt: skip
 
 
-def needed(shift: Shift, figure: Figure, family: int) -> int:
-    """Blocks with which a figure of a family would be decided, about.
-
-    Wealth grows by log 2 a block at most, and by (effect / scale)^2 / 2 where that is less; what
-    is needed is 2 / LEVEL for each figure, and what the shared stakes cost."""
-    fewest = math.log(2 * family * len(sequential.STAKES) / LEVEL)
-    growth = min(math.log(2), (gap_of(figure, shift) / shift.scale) ** 2 / 2 if shift.scale else 1)
-    return math.ceil(fewest / growth) if growth > 0 else 1_000_000
+def needed(shift: Shift, figure: Figure, planned: int, family: int) -> int:
+    """Blocks with which a figure of a family would be decided, about."""
+    gap = gap_of(figure, shift) / shift.scale if shift.scale else math.inf
+    return sequential.likely(gap, family, planned, LEVEL, MOST_BOOTS)

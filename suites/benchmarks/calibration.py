@@ -1,12 +1,13 @@
 """The gate's record on real trials: `python -m suites.benchmarks.calibration DIR` reads blocks.csv
 in DIR, as test_calibration.py made it, and writes calibration.md and calibration.png beside it.
 
-The same data is judged by our tests, by benchstat's (Mann-Whitney at 5 %, each figure for itself)
-and by a fixed threshold of 5 % between medians.
+The same data is judged by our tests, by benchstat's (Mann-Whitney at 5 %, each figure for itself),
+each with our margins and without, and by a fixed threshold of 5 % between medians.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,15 +19,18 @@ from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 
 from harness.options import MAX_BLOCKS
-from reports import style
+from reports import sequential, style
 from reports.regression import judge, paired
-from reports.regression.verdict import Change, worsening
+from reports.regression.verdict import Change, margin_of, worsening
 
 FILENAME = "blocks.csv"
 COLUMNS = ("condition", "comparison", "block", "variant", "path", "workload", "metric", "value")
 EQUAL = "equal"
 DRAWN = 200
 """Comparisons drawn from blocks of equal configurations."""
+
+DRAWN_REAL = 50
+"""And from the blocks of each real slowdown."""
 
 SHIFTS = (0.0, 0.01, 0.03, 0.05, 0.10)
 """By how much all figures of the drawn comparisons are worse, as log ratios."""
@@ -49,41 +53,67 @@ class Sides:
 
 def by_pairs(sides: Sides) -> int | None:
     """Blocks after which `ab` first tells a regression, of all at which one may look; or None."""
-    for blocks in sorted(set(sides.base["block"])):
-        if any(change.verdict == "regression" for change in primary(sides.until(blocks))):
-            return int(blocks) + 1
+    if not by_pairs_alone(sides):  # nothing was ever beyond chance
+        return None
+    earliest = sequential.first(MAX_BLOCKS, paired.LEVEL) or MAX_BLOCKS
+    for block in range(earliest - 1, int(sides.base["block"].max()) + 1):
+        if any(change.verdict == "regression" for change in primary(sides.until(block))):
+            return block + 1
     return None
+
+
+def by_pairs_alone(sides: Sides) -> int | None:
+    """The same test without the margins: is any difference beyond chance, at any look?"""
+    return MAX_BLOCKS if any(change.p <= paired.LEVEL for change in primary(sides)) else None
 
 
 def primary(sides: Sides) -> list[Change]:
     """What `ab` makes of the figures that it has to decide."""
-    return [change for change in paired.judge(*_both(sides)) if change.primary]
+    return [change for change in paired.judge(*_both(sides), MAX_BLOCKS) if change.primary]
 
 
 def by_exchange(sides: Sides) -> int | None:
     """`compare`, on the same boots as two runs."""
-    found = [c for c in judge.judge(*_both(sides)) if c.primary and c.verdict == "regression"]
-    return MAX_BLOCKS if found else None
+    return MAX_BLOCKS if any(c.verdict == "regression" for c in _exchanged(sides)) else None
+
+
+def by_exchange_alone(sides: Sides) -> int | None:
+    """The same test without the margins."""
+    return MAX_BLOCKS if any(change.p < judge.LEVEL for change in _exchanged(sides)) else None
+
+
+def _exchanged(sides: Sides) -> list[Change]:
+    return [change for change in judge.judge(*_both(sides)) if change.primary]
 
 
 def by_mann_whitney(sides: Sides) -> int | None:
-    """benchstat's method: each figure for itself, unpaired, at 5 %."""
-    return MAX_BLOCKS if any(p < 0.05 and worse > 0 for worse, p in _tested(sides)) else None
+    """benchstat's method with our margins: each figure for itself, unpaired, at 5 %."""
+    found = any(p < 0.05 and worse > margin for worse, margin, p in _tested(sides))
+    return MAX_BLOCKS if found else None
+
+
+def by_mann_whitney_alone(sides: Sides) -> int | None:
+    """benchstat's method as it is."""
+    return MAX_BLOCKS if any(p < 0.05 for _, _, p in _tested(sides)) else None
 
 
 def by_threshold(sides: Sides) -> int | None:
     """Medians that are 5 % worse."""
-    return MAX_BLOCKS if any(worse > np.log(1.05) for worse, _ in _tested(sides)) else None
+    return MAX_BLOCKS if any(worse > np.log(1.05) for worse, _, _ in _tested(sides)) else None
 
 
-def _tested(sides: Sides) -> Iterator[tuple[float, float]]:
-    """Of each figure: how much worse its median is, as a log ratio, and Mann and Whitney's p."""
+def _tested(sides: Sides) -> Iterator[tuple[float, float, float]]:
+    """Of each figure: how much worse its median is, as a log ratio, its margin, and Mann and
+    Whitney's p."""
     keys = ["path", "workload", "metric"]
     base, new = (side.groupby(keys)["value"] for side in _both(sides))
     for key, values in base:
-        other = new.get_group(key)
+        other, metric = new.get_group(key), str(key[2])
+        before, now = float(values.median()), float(other.median())
+        ratio = now / before if before else math.inf if now else 1.0
         yield (
-            worsening(key[2], float(other.median() / values.median())),
+            worsening(metric, ratio),
+            margin_of(metric).ratio(before + now),
             float(mannwhitneyu(values, other).pvalue),
         )
 
@@ -96,14 +126,26 @@ PAIRS = "nicproof ab (pairs)"
 METHODS: dict[str, Callable[[Sides], int | None]] = {
     PAIRS: by_pairs,
     "nicproof compare (exchange)": by_exchange,
-    "benchstat's (Mann-Whitney, 5 %)": by_mann_whitney,
-    "fixed threshold, 5 %": by_threshold,
+    "Mann-Whitney, our margins": by_mann_whitney,
+    "threshold, 5 %": by_threshold,
 }
+"""What a gate would do: a regression beyond chance and beyond the margin."""
+
+TESTS: dict[str, Callable[[Sides], int | None]] = {
+    "pairs, no margin": by_pairs_alone,
+    "exchange, no margin": by_exchange_alone,
+    "benchstat's (Mann-Whitney, 5 % each)": by_mann_whitney_alone,
+}
+"""What is beyond chance for each test, in either direction: where nothing changed, its level."""
+
+EVERY = METHODS | TESTS
 
 
-def drawn(equal: Frame, count: int, worse: float = 0.0) -> Iterator[Sides]:
+def drawn(
+    equal: Frame, count: int, worse: float = 0.0, *, exchanged: bool = True
+) -> Iterator[Sides]:
     """Comparisons of MAX_BLOCKS blocks each, drawn from real ones of equal configurations, the
-    sides of each block exchanged or not by lot; every figure of the second is then so much worse.
+    sides of each block `exchanged` or not by lot; every figure of the second is then so much worse.
     """
     random = np.random.default_rng(_SEED)
     halves = dict(list(equal.groupby(["comparison", "block", "variant"])))
@@ -112,7 +154,7 @@ def drawn(equal: Frame, count: int, worse: float = 0.0) -> Iterator[Sides]:
         chosen = random.choice(len(whole), MAX_BLOCKS, replace=False)
         sides: tuple[list[Frame], list[Frame]] = ([], [])
         for block, number in enumerate(chosen):
-            order = "ab" if random.random() < 0.5 else "ba"
+            order = "ba" if exchanged and random.random() >= 0.5 else "ab"
             for side, variant in zip(sides, order, strict=True):
                 side.append(halves[*whole[number], variant].assign(block=block))
         base, new = (pd.concat(side) for side in sides)
@@ -129,10 +171,10 @@ def sides_of(frame: Frame) -> Sides:
     return Sides(*(frame[frame["variant"] == variant] for variant in "ab"))
 
 
-def injected(blocks: Frame, condition: str) -> list[Sides]:
-    """The comparisons of a real slowdown, as they were measured."""
-    here = blocks[blocks["condition"] == condition]
-    return [sides_of(frame) for _, frame in here.groupby("comparison")]
+def injected(blocks: Frame, condition: str, count: int) -> Iterator[Sides]:
+    """Comparisons of a real slowdown, of MAX_BLOCKS of its blocks each. (As they were measured they
+    end where they were told.)"""
+    return drawn(blocks[blocks["condition"] == condition], count, exchanged=False)
 
 
 @dataclass(frozen=True)
@@ -145,7 +187,7 @@ class Verdicts:
     @classmethod
     def of(cls, name: str, comparisons: Iterable[Sides]) -> Verdicts:
         each = list(comparisons)
-        told = {method: [tell(sides) for sides in each] for method, tell in METHODS.items()}
+        told = {method: [tell(sides) for sides in each] for method, tell in EVERY.items()}
         return cls(f"{name}, {len(each)}", told)
 
     def share(self, method: str) -> float:
@@ -174,8 +216,8 @@ def synthetic(blocks: Frame) -> list[Verdicts]:
 def table(verdicts: Iterable[Verdicts]) -> str:
     """Regressions that each method tells, of how many comparisons, as Markdown."""
     lines = [
-        f"| of so many comparisons | {' | '.join(METHODS)} | blocks that ab took |",
-        f"| --- |{' ---: |' * (len(METHODS) + 1)}",
+        f"| of so many comparisons | {' | '.join(EVERY)} | blocks that ab took |",
+        f"| --- |{' ---: |' * (len(EVERY) + 1)}",
         *(each.row() for each in verdicts),
     ]
     return "\n".join(lines) + "\n"
@@ -196,6 +238,42 @@ def figure(verdicts: Sequence[Verdicts]) -> Figure:
     axes.set_title("Who cries wolf, and who hears one?", loc="left", size=10.5, weight="bold")
     axes.legend(frameon=False, fontsize=8)
     return made
+
+
+SESSION_EFFECTS = (0.0, 0.005, 0.01, 0.02)
+"""Standard deviations, as log ratios, by which a session moves each figure of all its boots."""
+
+RUN_BOOTS = 6
+"""Of a run that is made as usual."""
+
+
+def in_sessions(equal: Frame, effect: float, count: int = DRAWN) -> Iterator[Sides]:
+    """Pairs of runs of equal configurations, each of which lives in a session of its own: the boots
+    are real, and every figure of a run is moved by what its session is drawn to do to it."""
+    random = np.random.default_rng(_SEED)
+    for sides in drawn(equal, count):
+        here = sides.until(RUN_BOOTS - 1)
+        yield Sides(*(_moved(side, effect, random) for side in _both(here)))
+
+
+def _moved(frame: Frame, effect: float, random: np.random.Generator) -> Frame:
+    figures = frame.groupby(["workload", "metric"]).ngroup()
+    by = random.normal(0, effect, figures.max() + 1)
+    return frame.assign(value=frame["value"] * np.exp(by[figures]))
+
+
+def sessions(equal: Frame) -> str:
+    """What a session of its own for each run does to `compare`, a row an effect."""
+    lines = [
+        f"| a session moves a figure by, of {DRAWN} comparisons | a regression | beyond chance |",
+        "| --- | ---: | ---: |",
+    ]
+    for effect in SESSION_EFFECTS:
+        every = [_exchanged(sides) for sides in in_sessions(equal, effect)]
+        told = sum(any(c.verdict == "regression" for c in changes) for changes in every)
+        beyond = sum(any(c.p < judge.LEVEL for c in changes) for changes in every)
+        lines.append(f"| {100 * effect:g} % | {told} | {beyond} |")
+    return "\n".join(lines) + "\n"
 
 
 def sizes(blocks: Frame) -> str:
@@ -220,8 +298,9 @@ def main(directory: Path) -> None:
     blocks = pd.read_csv(directory / FILENAME)
     others = [str(name) for name in blocks["condition"].unique() if name != EQUAL]
     made = synthetic(blocks)
-    real = [Verdicts.of(name, injected(blocks, name)) for name in others]
-    text = f"{table([*made, *real])}\n{sizes(blocks)}"
+    real = [Verdicts.of(name, injected(blocks, name, DRAWN_REAL)) for name in others]
+    equal = blocks[blocks["condition"] == EQUAL]
+    text = f"{table([*made, *real])}\n{sessions(equal)}\n{sizes(blocks)}"
     (directory / "calibration.md").write_text(text)
     figure(made).savefig(directory / "calibration.png", dpi=150, metadata={"Software": None})
     print(text)

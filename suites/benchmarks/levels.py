@@ -159,7 +159,7 @@ class Gate:
             ]
 
         ten, five = (
-            called and size > margin_of("throughput")
+            called and size > math.log1p(margin_of("throughput").relative)
             for called, size in (beyond_chance(0.10)[0], beyond_chance(0.05)[0])
         )
         return any(called for called, _ in beyond_chance(0.0)), ten, five

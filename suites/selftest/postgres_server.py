@@ -34,11 +34,11 @@ class PostgresServer:
         self.directory = directory
         self._databases = 0
 
-    def fresh_database(self) -> str:
+    def fresh_database(self, encoding: str = "UTF8") -> str:
         """The URL of a new, empty database."""
         self._databases += 1
         name = f"history{self._databases}"
-        self.execute(f"CREATE DATABASE {name}")
+        self.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' TEMPLATE template0")
         return self.url(name)
 
     def url(self, database: str) -> str:
@@ -59,7 +59,8 @@ def postgres_server(bin: Path) -> Iterator[PostgresServer]:
             os.chown(directory, user.pw_uid, user.pw_gid)
         drop = ("setpriv", "--pdeathsig", "INT", *_as(user))
         data, host = directory / "data", LocalHost()
-        made = ("initdb", "--no-sync", "--auth=trust", f"--username={USER}", f"--pgdata={data}")
+        made = ("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8")
+        made = (*made, f"--username={USER}", f"--pgdata={data}")
         host.run((*drop, str(bin / made[0]), *made[1:]), timeout=60)
         options = ("-k", str(directory), "-c", "listen_addresses=")
         with host.spawn((*drop, str(bin / "postgres"), "-D", str(data), *options)) as process:

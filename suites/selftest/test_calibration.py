@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.options import MAX_BLOCKS
+from reports.regression.outcome import EXCHANGED
 from suites.benchmarks import calibration as cal
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "calibration"
@@ -49,14 +50,49 @@ def test_every_real_slowdown_was_found_and_equal_ones_were_not(blocks: pd.DataFr
     conditions = [name for name in blocks["condition"].unique() if name != cal.EQUAL]
     assert len(conditions) == 3
     for name in conditions:
-        told = [cal.by_pairs(sides) for sides in cal.injected(blocks, name)]
-        assert len(told) == 10 and all(told), f"{name}: {told}"
+        told = [cal.by_pairs(sides) for sides in cal.injected(blocks, name, 5)]
+        assert len(told) == 5 and all(told), f"{name}: {told}"
     equal = blocks[blocks["condition"] == cal.EQUAL]
     assert not any(cal.by_pairs(sides) for sides in cal.drawn(equal, 20))
 
 
+def test_rivals_are_judged_by_the_same_margins(equal: pd.DataFrame) -> None:
+    """Within all margins nobody's gate may call anything, beyond chance as it is; without the
+    margins every test finds it."""
+    (within,) = cal.drawn(equal, 1, 0.02)
+    gates = {method: tell(within) for method, tell in cal.METHODS.items()}
+    assert not any(gates.values()), gates
+    tests = {method: tell(within) for method, tell in cal.TESTS.items()}
+    assert all(tests.values()), tests
+    (beyond,) = cal.drawn(equal, 1, 0.2)
+    assert all(tell(beyond) for tell in cal.EVERY.values())
+
+
+def test_a_session_of_its_own_makes_the_gate_cry_wolf(equal: pd.DataFrame) -> None:
+    alarms = {
+        effect: sum(cal.by_exchange(s) is not None for s in cal.in_sessions(equal, effect, 15))
+        for effect in (0.0, 0.05)
+    }
+    assert alarms[0.0] == 0 and alarms[0.05] > 5
+    (moved,) = cal.in_sessions(equal, 0.05, 1)
+    (still,) = cal.in_sessions(equal, 0.0, 1)
+    ratios = (moved.base["value"] / still.base["value"]).groupby(
+        [still.base["workload"], still.base["metric"]]
+    )
+    assert (ratios.std() < 1e-9).all(), "a session moves all boots of a figure alike"
+    assert ratios.mean().nunique() == len(ratios), "and each figure by itself"
+
+
+def test_compare_tells_what_was_measured_of_sessions() -> None:
+    for file in ("calibration.md", "README.md"):
+        rows = [line.split(" | ") for line in (DOCS / file).read_text().splitlines()]
+        told = {row[0]: row[1] for row in rows if len(row) == 3}
+        assert f"{told['| 1 %']} of {cal.DRAWN} comparisons" in EXCHANGED.note
+        assert f"where by 2 %, {told['| 2 %']} " in EXCHANGED.note
+
+
 def test_a_row_says_how_many_and_after_how_many_blocks(equal: pd.DataFrame) -> None:
     verdicts = cal.Verdicts.of("worse", cal.drawn(equal, 2, 0.2))
-    assert verdicts.row().startswith("| worse, 2 | 2 | 2 | 2 | 2 | ")
+    assert verdicts.row().startswith(f"| worse, 2 | {'2 | ' * len(cal.EVERY)}")
     assert verdicts.share(cal.PAIRS) == 1
-    assert set(verdicts.told[cal.PAIRS]) <= set(range(6, MAX_BLOCKS + 1))
+    assert set(verdicts.told[cal.PAIRS]) <= set(range(7, MAX_BLOCKS + 1))

@@ -56,6 +56,14 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def test_a_server_without_an_encoding_of_its_own_will_do(postgres: PostgresServer) -> None:
+    """SQL_ASCII is what initdb takes in the C locale; psycopg then gives bytes for text."""
+    info, trials = small_run(1, nic="82576 \u00e9")
+    with open_history(postgres.fresh_database("SQL_ASCII")) as history:
+        added = history.add(info, trials, "main")
+        assert history.load(added)[0] == info
+
+
 def test_a_database_that_is_not_there(postgres: PostgresServer) -> None:
     with (
         pytest.raises(ConfigError, match='database "elsewhere" does not exist'),

@@ -31,6 +31,7 @@ from harness.options import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.qualify.commands import Together
 from harness.qualify.options import Qualification
 from harness.qualify.record import CASES_FILE
+from harness.status import Status
 from harness.store import FILENAME as RECORDS
 from harness.suite import ROOT
 from harness.variant import Variant
@@ -279,7 +280,7 @@ def test_what_is_given_beside_the_document_is_refused(
 ) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--boots=3")
     result = run(tmp_path, "harness.cli", "bench", "--no-history", "--", *ALONE)
-    assert result.returncode == pytest.ExitCode.USAGE_ERROR
+    assert result.returncode == Status.USAGE
     assert "--boots: the run is asked for by" in result.error
     assert "Traceback" not in result.text + result.error
 

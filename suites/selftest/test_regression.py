@@ -140,6 +140,7 @@ def test_a_regression_is_told_with_the_exits_that_explain_it(
     worst = {(c["path"], c["metric"]) for c in whole["changes"] if c["verdict"] == "regression"}
     assert worst >= {("sriov", "throughput"), ("sriov", "exits_per_packet")}
     assert not any(path == "virtio" for path, _ in worst)
+    assert "Two runs are two sessions" in summary.read_text()
     assert "sriov, tcp-tx" in summary.read_text() and "npf exits per packet 0 -> " in result.text
     suite = ElementTree.parse(out / "regression-junit.xml").getroot()
     assert int(suite.get("failures", "0")) == sum(c["verdict"] == "regression"

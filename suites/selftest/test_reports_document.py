@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.crash import guarded
 from harness.errors import LabError
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
@@ -115,7 +116,7 @@ def test_a_paths_time_is_explained_part_by_part(
         msgspec.structs.replace(info, clock="virtual"),
         [msgspec.structs.replace(t, clock="virtual") for t in made],
     )
-    assert main([str(tmp_path / "run"), "--explain=sriov"]) == 0
+    assert guarded(lambda: main([str(tmp_path / "run"), "--explain=sriov"])) == 0
     said = capsys.readouterr().out
     rows = {line[:20].strip(): line for line in said.splitlines()}
     assert {"guest", "exits", "vhost", "QEMU", "rest", "msr exits", "hlt exits"} <= rows.keys()
@@ -124,7 +125,7 @@ def test_a_paths_time_is_explained_part_by_part(
         for column in (0, 1)
     ]
     assert all(98 <= share <= 102 for share in shares)  # of tcp-tx and latency, rounded
-    assert main([str(tmp_path / "run"), "--explain=native"]) == 2
+    assert guarded(lambda: main([str(tmp_path / "run"), "--explain=native"])) == 2
     assert "choose from e1000e" in capsys.readouterr().err
 
 
@@ -223,9 +224,9 @@ def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory = write_run(tmp_path / "run", *make_run(1, workloads=("tcp-tx",)))
-    assert main([str(directory)]) == 0
+    assert guarded(lambda: main([str(directory)])) == 0
     assert capsys.readouterr().out.strip() == str(directory / "report.html")
-    assert main([str(tmp_path / "nowhere")]) == 2
+    assert guarded(lambda: main([str(tmp_path / "nowhere")])) == 2
     assert "no run here" in capsys.readouterr().err
 
 
