@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 FOREVER = 3600.0  # seconds, longer than any window
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL for the command
 ANSWER = 20.0  # seconds for who is told of an edge; a guest that is emulated may take some
+SETTLES = 0.005
+"""Seconds for whoever was told of the opening to be idle again: a guest gives the buffer of its
+port back after it has answered, which is an exit."""
 OPEN = "open\n"
 READY = b"ready\n"
 GO = b"go\n"
@@ -246,6 +249,8 @@ class Window:
     def open(self) -> None:
         answer = self.answer
         self.tell()
+        if self.listener is not None:
+            time.sleep(SETTLES)
         answer.before = read_all(self.spec["read"], answer.vanished)
         answer.opened = True
         answer.started_ns = time.time_ns()
