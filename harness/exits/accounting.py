@@ -3,9 +3,9 @@
 Three BPF programs time every exit, from kvm_exit to the next kvm_entry of the same thread, and how
 much of that the thread was on a CPU (`loader.py` holds them and puts them in). Their counts only
 grow, and read as text like any other counter: a window reads them at its edges, and nothing is
-switched while it is open. So those exits count that ended inside the window; of one that was going
-on at an edge, the time inside counts. No reader runs meanwhile; `make bench-accounting` measures
-what it costs.
+switched while it is open. So those exits count that ended between the two readings; of one that was
+going on at either, the time between counts. No reader runs meanwhile; `make bench-accounting`
+measures what it costs.
 """
 
 from __future__ import annotations
@@ -134,18 +134,18 @@ def _load(host: Host, accounting: Accounting, event: str) -> None:
 
 
 def _probe(accounting: Accounting, isa: Isa, reasons: Reasons) -> Probe:
-    def edge(texts: Mapping[str, str], at_ns: int) -> Edge:
+    def edge(texts: Mapping[str, str], read_ns: Mapping[str, int]) -> Edge:
         vcpus, exits = (accounting.counts.replace("*", name) for name in ("1-vcpus", "2-exits"))
         try:
-            return Edge(at_ns, parse_vcpus(texts[vcpus]), parse_counts(texts[exits]))
+            return Edge(read_ns[vcpus], parse_vcpus(texts[vcpus]), parse_counts(texts[exits]))
         except KeyError as error:
             raise LabError(f"{error} could not be read at both edges of the window") from None
 
     def parse(result: WindowResult) -> Reading:
-        opening = edge(result.before, result.opened_ns)
-        closing = edge(result.after, result.opened_ns + result.window_ns)
+        opening = edge(result.before, result.before_ns)
+        closing = edge(result.after, result.after_ns)
         exits = exits_between(opening, closing, isa, reasons)
-        vcpus_ns = len(opening.vcpus) * result.window_ns
+        vcpus_ns = len(opening.vcpus) * (closing.at_ns - opening.at_ns)
         away = closing.away_in_guest - opening.away_in_guest
         in_guest = vcpus_ns - sum(each.time_ns for each in exits) - away
         return Reading({"vcpus.window_ns": vcpus_ns, "cpu.guest_ns": in_guest}, exits)

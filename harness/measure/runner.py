@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from harness.errors import HarnessError, LabError, MissingCapability, RunOver
 from harness.exits.accounting import exit_accounting
-from harness.guest.boot import Guest, boot
+from harness.guest.boot import BOOT_LIMIT, Guest, boot
 from harness.host.base import Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal
@@ -72,7 +72,7 @@ class Bench:
     info: RunInfo
     setups: Mapping[str, Setup]  # by the variant's name; {"": ...} where there is but one
     logs: Path
-    boot_limit: float = 60.0  # seconds to a guest's agent
+    boot_limit: float = BOOT_LIMIT  # seconds to a guest's agent
     tuning: Tuning | None = None  # of the host, which a path's provisioning undoes in part
     accounting: bool = True  # count exits; off only to measure what counting costs
     possible: set[str] = field(default_factory=set)  # paths that the host was seen to have

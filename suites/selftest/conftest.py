@@ -64,6 +64,15 @@ def history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def runs_of_the_tests() -> Iterator[None]:
+    """pytest as tests start it does without the plugin of hypothesis, whose import takes longer
+    than all of the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+        yield
+
+
 @pytest.fixture(scope="session")
 def debian_root() -> Path:
     """A Debian root tree as the lab image holds it: kernel, modules, QEMU, guest programs."""

@@ -77,7 +77,7 @@ def test_a_guest_that_panics_is_told_within_its_deadline(lab: Lab, tmp_path: Pat
     config = GuestConfig(image, name="panics")
     with (
         pytest.raises(LabError, match="Kernel panic"),
-        boot(lab.host, config, (), log_dir=tmp_path, deadline_s=60),
+        boot(lab.host, config, (), log_dir=tmp_path),
     ):
         pass
     assert "Kernel panic" in (tmp_path / "panics.serial.log").read_text(errors="replace")

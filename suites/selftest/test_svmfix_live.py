@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LabError
-from harness.guest.boot import boot
+from harness.guest.boot import BOOT_LIMIT, boot
 from harness.lab import accel, nested
 from harness.lab.image import LabImage, ensure_image, is_built
 from harness.lab.intlog import Deliveries, deliveries
@@ -41,13 +41,15 @@ def image() -> LabImage:
     return ensure_image(progress=False)
 
 
-def provoke(machine: LabMachine, kept: Snapshot | None, log: Path) -> None:
+def provoke(
+    machine: LabMachine, kept: Snapshot | None, log: Path, boot_limit: float = BOOT_LIMIT
+) -> None:
     """Run a guest until `log` has what there is to see."""
     with nested.started(machine, log.parent, kept) as lab:
         monitor(lab, f"logfile {log}")
         monitor(lab, "log int")
         config = GuestConfig(lab.guest, name="ticking")
-        with boot(lab.host, config, (), log_dir=log.parent, deadline_s=45) as guest:
+        with boot(lab.host, config, (), log_dir=log.parent, deadline_s=boot_limit) as guest:
             guest.host.run(TIMER)
             end = time.monotonic() + LIMIT
             while time.monotonic() < end and not decided(seen(log)):
@@ -94,5 +96,5 @@ def test_debians_own_qemu_has_the_fault(image: LabImage, tmp_path: Path) -> None
     # A QEMU built from source has fewer devices, and so another state.
     usable = kept.exists() and image.built_qemu is None
     with suppress(LabError):
-        provoke(machine, kept if usable else None, tmp_path / "int.log")
+        provoke(machine, kept if usable else None, tmp_path / "int.log", boot_limit=45)
     assert seen(tmp_path / "int.log").forbidden
