@@ -42,13 +42,21 @@ class OneLab(LoadFileScheduling):
 
 @cache
 def _shares_lab(file: Path) -> bool:
-    """A file whose fixture `lab` is its own may run on any worker."""
+    """A file whose fixture `lab` is its own, or which has commands open theirs, may run on any
+    worker."""
     text = file.read_text()
-    return "mark.lab" in text and "def lab(" not in text
+    return "mark.lab" in text and "def lab(" not in text and "lab:" in text
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[MAKES_RUN] = False  # none that is kept
+    config.option.loadscopereorder = False  # else files with many tests would come first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a lab come first, for they take longest: no worker is left alone with one at the
+    end."""
+    items.sort(key=lambda item: item.get_closest_marker("lab") is None)
 
 
 @pytest.hookimpl(tryfirst=True)
