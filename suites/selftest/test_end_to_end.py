@@ -25,6 +25,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("bench") / "run"
     said = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-tx,latency")
     assert f"report: {run_dir}/report.html" in said
+    assert "warning" not in said.lower()
     return run_dir
 
 
