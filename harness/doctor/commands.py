@@ -10,10 +10,11 @@ import msgspec
 from harness.doctor import table
 from harness.doctor.controller import controller
 from harness.doctor.cpu import pace, virtualisation
+from harness.doctor.exits import exits
 from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
 from harness.doctor.iommu import iommu
-from harness.doctor.kernel import kernel
+from harness.doctor.kernel import kernel, lockdown
 from harness.doctor.login import login
 from harness.doctor.memory import memory
 from harness.doctor.nics import nics
@@ -27,6 +28,9 @@ from harness.lab import accel
 
 MODULES: frozenset[Permission] = frozenset({"modules"})
 """What --fix by itself allows on a host of which no inventory says what may be changed."""
+
+BESIDE: tuple[Purpose, ...] = ("exit counts", "steady figures")
+"""What is told of a host, too, and nothing fails by."""
 
 EXAMPLES = """\
 examples:
@@ -76,7 +80,7 @@ def run(given: argparse.Namespace) -> int:
     else:
         table.print_findings(findings)
         where = f"on {spec.name}" if given.host else "here"
-        told: tuple[Purpose, ...] = (*asked, "steady figures") if given.host else asked
+        told: tuple[Purpose, ...] = (*asked, *BESIDE) if given.host else asked
         for purpose in told:
             print(table.verdict(findings, purpose, where))
     return 1 if any(lacking(findings, purpose) for purpose in asked) else 0
@@ -90,6 +94,8 @@ def examine(host: Host, spec: HostSpec) -> tuple[Finding, ...]:
         kvm(host, accel.known_answer() if spec.local else None),
         *iommu(host),
         *kernel(host),
+        lockdown(host),
+        exits(host),
         *memory(host, spec.hugepages, spec.numa),
         *qemu(host),
         *nics(host, spec),

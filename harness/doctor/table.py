@@ -16,6 +16,10 @@ SENTENCES: dict[Purpose, tuple[str, str]] = {
     "nested lab": ("The nested lab can run {}.", "The nested lab cannot run {} yet: {}."),
     "passthrough": ("Passthrough is possible {}.", "Passthrough is not possible {} yet: {}."),
     "SR-IOV": ("SR-IOV is possible {}.", "SR-IOV is not possible {} yet: {}."),
+    "exit counts": (
+        "Exits can be counted {}.",
+        "Exits cannot be counted {}: {}. A bench goes on without them.",
+    ),
     "steady figures": ("Figures can be steady {}.", "Figures will not be steady {}: {}."),
 }
 
