@@ -116,6 +116,7 @@ class MissingPath(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     capability: str
     why: str
+    remedy: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
