@@ -18,6 +18,7 @@ from harness.doctor.kernel import kernel, lockdown
 from harness.doctor.login import login
 from harness.doctor.memory import memory
 from harness.doctor.nics import nics
+from harness.doctor.python import python
 from harness.doctor.virtualisation import kvm, qemu
 from harness.errors import ConfigError
 from harness.host.base import Host
@@ -90,6 +91,7 @@ def examine(host: Host, spec: HostSpec) -> tuple[Finding, ...]:
     """Everything doctor says of a host, in the order in which it is read."""
     return (
         *(() if spec.local else (login(host),)),
+        python(host),
         *virtualisation(host),
         kvm(host, accel.known_answer() if spec.local else None),
         *iommu(host),

@@ -18,11 +18,13 @@ from harness.doctor.iommu import isolation, judge_iommu, judge_remapping
 from harness.doctor.kernel import Option, judge, judge_lockdown, options
 from harness.doctor.login import judge_sessions
 from harness.doctor.memory import judge_memlock, judge_pages
+from harness.doctor.python import python
 from harness.doctor.virtualisation import judge_vfio, kvm, qemu
+from harness.errors import ConfigError
 from harness.exits.accounting import BPF_FS_MAGIC, BPFFS, FORMAT, NEEDED
 from harness.host.hugepages import EVERYWHERE, NODE, Pages, pages
 from harness.host.local import LocalHost
-from harness.host.program import program
+from harness.host.program import program, require_python
 from harness.lab import accel
 from suites.selftest.rooted_host import RootedHost
 
@@ -467,6 +469,31 @@ def test_sshd_has_room_for_what_a_run_does_at_once(settings: str, state: str, wo
     found = judge_sessions(settings)
     assert found.state == state and words in found.detail
     assert ("MaxSessions" in found.remedy) == (state != "yes")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("Python 3.9.18\n", ""),
+        ("Python 3.13.0rc2\n", ""),
+        ("Python 3.10.12\n", ""),  # which is no 3.1
+        ("Python 3.6.8\n", "python3 is 3.6.8, 3.9 or newer is wanted"),
+        ("", "there is no python3, 3.9 or newer is wanted"),
+    ],
+)
+def test_a_python_that_is_too_old_is_told_before_anything_is_done(
+    host: RootedHost, told: str, why: str
+) -> None:
+    if told:
+        host.said = {"python3 --version": told}
+    found = python(host)
+    if not why:
+        assert found.state == "yes" and found.detail == told.strip()
+        require_python(host)
+        return
+    assert (found.state, found.detail, found.needed) == ("no", why, GUESTS)
+    with pytest.raises(ConfigError, match=rf"alpha: {why}\n.*alternatives"):
+        require_python(host)
 
 
 @pytest.mark.parametrize(

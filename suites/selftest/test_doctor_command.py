@@ -210,6 +210,7 @@ def ready(server: RootedHost, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
         **server.said,
         "uname -r": "6.12.117+deb13-amd64\n",
         " ".join(program("harness.doctor", "kvm")): "works\n",
+        "python3 --version": "Python 3.13.5\n",
         "sh -c id -u; id -un; ulimit -l": "0\nroot\n8192\n",
         "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13\n",
         "qemu-system-x86_64 -device vfio-pci,help": (
@@ -330,6 +331,12 @@ def test_the_table_shows_what_devices_say_as_it_is(capsys: pytest.CaptureFixture
     said = capsys.readouterr().out
     assert "[bold]x[/]" in said and "-> mend [it]" in said and "SR-IOV" in said
     assert "nothing to mend" not in said
+
+
+def test_a_command_is_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    command = f"echo {'x' * 300} > /etc/security/limits.d/nicproof.conf; log in again"
+    table.print_findings((Finding("a", "no", "y" * 200, command, GUESTS),))
+    assert f"-> {command}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("purpose", get_args(Purpose))
