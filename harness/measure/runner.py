@@ -32,6 +32,7 @@ from harness.measure.record import (
 )
 from harness.measure.watch import Watch, Watched
 from harness.measure.window import (
+    Probe,
     host_interface_probe,
     interrupts_probe,
     partner_probe,
@@ -295,6 +296,17 @@ def _watch(bench: Bench, end: Endpoint) -> Iterator[Watch]:
             vhost = guest.process.vhost_threads()
             near.append(threads_probe(guest.qemu_pid, vhost_threads=vhost))
             if bench.accounting:
-                near.append(stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)))
+                near.extend(_counting(bench, guest, stack))
         reader = None if guest is None else GuestReader(guest, counted)
         yield Watch(bench.host, bench.partner, tuple(near), far, reader)
+
+
+def _counting(bench: Bench, guest: Guest, stack: ExitStack) -> tuple[Probe, ...]:
+    """The guest's exits, where its host lets them be counted; else the run goes on without, and
+    keeps why."""
+    try:
+        return (stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)),)
+    except MissingCapability as lack:
+        info = bench.store.info()
+        bench.store.save_info(replace(info, uncounted=info.uncounted or lack.message))
+        return ()

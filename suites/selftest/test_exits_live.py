@@ -10,9 +10,15 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from harness.errors import LabError
+from harness.errors import LabError, MissingCapability
 from harness.exits import accounting
-from harness.exits.accounting import BPFFS, PREFIX, Accounting, exit_accounting
+from harness.exits.accounting import (
+    BPFFS,
+    PREFIX,
+    Accounting,
+    exit_accounting,
+    require_exit_accounting,
+)
 from harness.guest.boot import Guest, boot
 from harness.lab.base import Lab
 from harness.measure.record import ExitCount
@@ -182,9 +188,32 @@ def test_a_kernel_that_refuses_is_quoted(lab: Lab, quiet: Guest) -> None:
     """The loader asks for a field that lies outside of the event."""
     _, event = accounting.exit_event(lab.host)
     outside = re.sub(r"(exit_reason;\s*offset:)\d+", r"\g<1>4096", event)
-    with pytest.raises(LabError, match=r"does not let exits be counted: .*kvm_exit"):
-        accounting._load(lab.host, Accounting(quiet.vcpu_tids), outside)
+    own = Accounting(quiet.vcpu_tids)
+    with pytest.raises(MissingCapability, match=r"does not let exits be counted: .*kvm_exit"):
+        accounting._load(lab.host, own.directory, own.vcpu_tids, outside)
     assert leftovers(lab) == []
+
+
+UNPRIVILEGED = ("setpriv", "--bounding-set=-all", "--inh-caps=-all")
+"""What runs by it has no capability, so the kernel refuses it BPF, as root of a container."""
+
+
+def test_what_the_kernel_takes_is_tried_and_leaves_no_trace(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require_exit_accounting(lab.host)
+    assert leftovers(lab) == []
+    monkeypatch.setattr(accounting, "PYTHON", (*UNPRIVILEGED, *accounting.PYTHON))
+    with pytest.raises(MissingCapability, match="BTF: Operation not permitted"):
+        require_exit_accounting(lab.host)
+
+
+def test_a_loader_that_fails_is_no_refusal_of_the_kernel(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounting, "_loader_source", lambda: "def main(spec): 1 / 0")
+    with pytest.raises(LabError, match="ZeroDivisionError"):
+        require_exit_accounting(lab.host)
 
 
 def test_an_idle_guest_halts_nearly_all_the_time(lab: Lab, quiet: Guest) -> None:
