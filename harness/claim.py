@@ -28,6 +28,9 @@ DOCUMENT_OPTION = "--options-file"
 RESULTS = "results"
 """Where a run has its directory if none was given."""
 
+PUTTING_BACK = "putting-back.log"
+"""In a run's directory: what it says once nobody is there any more to whom it could say it."""
+
 _RECORDS = (store.FILENAME, CASES_FILE)
 
 

@@ -14,6 +14,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harness import ablation, series
+from harness.claim import PUTTING_BACK
 from harness.errors import ConfigError
 from harness.flags import add_to, nonempty, options_of, read, says
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
@@ -89,13 +90,13 @@ def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     ab.set_defaults(handler=_ab)
 
 
-def _ab(given: argparse.Namespace) -> None:
+def _ab(given: argparse.Namespace) -> int:
     if given.a is None and given.b is None and given.ablate is None:
         raise ConfigError(
             "ab: two configurations are needed",
             remedy="describe one of them at least, by --a, --b or --ablate",
         )
-    run_suite("comparison", checked(given), given.pytest)
+    return run_suite("comparison", checked(given), given.pytest)
 
 
 def _add_across(parser: argparse.ArgumentParser) -> None:
@@ -208,7 +209,7 @@ def _bench_against(
     name, where = judging.against or "", asked.measuring.history
     _check_series(name, where)
     argv, run_dir = suite_argv("comparison", asked, pytest)
-    status = run_to_its_end(argv)
+    status = run_to_its_end(argv, run_dir / PUTTING_BACK)
     if status not in (Status.OK, Status.FAILED):
         return status
     history = [] if where is None else [f"--history={where}"]
@@ -223,8 +224,7 @@ def _bench_against(
         print(f"\nnothing to confirm: what was lost ({suspicion.lost}) is no suspicion")
         return Status.FAILED
     print(f"\nto confirm: {suspicion.told()}")
-    again, _ = suite_argv("comparison", suspicion.asked(asked, run_dir / "confirm"), ())
-    confirmed = run_to_its_end(again)
+    confirmed = run_suite("comparison", suspicion.asked(asked, run_dir / "confirm"), ())
     return confirmed or status or (Status.FAILED if suspicion.lost else Status.OK)
 
 

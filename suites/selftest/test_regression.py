@@ -27,6 +27,7 @@ from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from harness.options import Asked, BenchOptions
+from harness.status import Status
 from harness.suite import run_to_its_end
 from harness.variant import Variant
 from reports import shifts
@@ -329,9 +330,15 @@ def test_exits_that_rose_point_to_a_cause() -> None:
     assert not list(likely_causes("sriov", rose[2:])), "io fell"
 
 
-def test_a_program_is_waited_for_and_its_end_is_told() -> None:
-    assert run_to_its_end([sys.executable, "-c", "raise SystemExit(3)"]) == 3
-    before = signal.getsignal(signal.SIGTERM)
-    script = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
-    assert run_to_its_end([sys.executable, "-c", script]) == -signal.SIGTERM, "it was handed on"
-    assert signal.getsignal(signal.SIGTERM) is before
+def test_a_program_is_waited_for_and_its_end_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def ended(script: str) -> int:
+        return run_to_its_end([sys.executable, "-c", f"import os, signal, sys; {script}"])
+
+    assert ended("sys.exit(3)") == 3
+    assert ended("sys.exit(77)") == Status.CRASHED
+    assert "ended with status 77, which is no verdict" in capfd.readouterr().err
+    assert ended("os.kill(os.getpid(), signal.SIGKILL)") == Status.CRASHED
+    assert "ended by SIGKILL, which is no verdict" in capfd.readouterr().err
+    heeds = "signal.pthread_sigmask(signal.SIG_UNBLOCK, [15]); os.kill(os.getppid(), 15)"
+    assert ended(f"{heeds}; signal.pause()") == Status.INTERRUPTED, "it was handed on"
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "we are told again"
