@@ -17,6 +17,7 @@ from harness import ablation, series
 from harness.claim import PUTTING_BACK
 from harness.errors import ConfigError
 from harness.flags import add_to, nonempty, options_of, read, says
+from harness.measure.alike import check_across
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.status import Status
 from harness.suite import become, run_suite, run_to_its_end, suite_argv, workers_of
@@ -120,6 +121,7 @@ def add_bench_options(bench: argparse.ArgumentParser) -> None:
 
 def bench(given: argparse.Namespace) -> int:
     """Handler of `bench`; the exit status."""
+    check_across(given.across)
     asked, judging = checked(given), read(Against, given)
     if judging.against is not None:
         return _bench_against(judging, given.across, asked, given.pytest)
@@ -191,6 +193,7 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _compare(given: argparse.Namespace) -> None:
+    check_across(given.across)
     arguments = [given.base, given.new, *(f"--across={key}" for key in given.across)]
     arguments += ["--strict"] if given.strict else []
     said = {name: getattr(given, name) for name in ("out", "history")}
