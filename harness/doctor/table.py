@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from harness.doctor.findings import Finding, Purpose, lacking
+from harness.plain import plain
 
 COLOURS = {"yes": "green", "no": "red", "note": "yellow"}
 
@@ -37,7 +38,7 @@ def print_findings(findings: Sequence[Finding]) -> None:
         if each.remedy and each.state != "yes":
             found += f"\n-> {each.remedy}"
         state = Text(each.state, COLOURS[each.state])
-        table.add_row(state, each.name, found, ", ".join(each.needed))
+        table.add_row(state, each.name, plain(found), ", ".join(each.needed))
     # Without markup: what devices and kernels say may have brackets.
     console = Console(markup=False, highlight=False)
     if not console.is_terminal:

@@ -201,7 +201,7 @@ def _diagnosis(name: str, process: QemuProcess, qmp: Qmp) -> str:
 def _serial_tail(process: QemuProcess, characters: int = TAIL) -> str:
     with suppress(LabError):
         tail = ("tail", "-c", str(characters), process.files.serial)
-        return process.host.run(tail, check=False).text.replace("\r", "").strip()
+        return process.host.run(tail, check=False).text.strip()
     return ""
 
 

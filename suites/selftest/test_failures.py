@@ -351,6 +351,8 @@ def pytest_runtestloop(session):
         ("raise RuntimeError('a bug')", Status.CRASHED),  # INTERNAL_ERROR, pytest's 3
         ("raise pytest.UsageError('a word')", Status.USAGE),  # pytest's 4
         ("raise KeyboardInterrupt", Status.INTERRUPTED),  # pytest's 2
+        ("pytest.exit('enough', returncode=3)", Status.CRASHED),
+        ("raise SystemExit(3)", Status.CRASHED),
         ("return True", Status.OK),
     ],
 )
@@ -358,6 +360,12 @@ def test_what_pytest_ends_with_is_told_as_ours(body: str, status: Status, tmp_pa
     (tmp_path / "odd_plugin.py").write_text(PLUGIN.format(body=body))
     result = bench(tmp_path, "--no-history", plugins=("-podd_plugin",))
     assert result.returncode == status, result.text + result.error
+
+
+def test_a_plugin_that_ends_the_program_makes_no_verdict(tmp_path: Path) -> None:
+    (tmp_path / "odd_plugin.py").write_text("raise SystemExit(3)")
+    result = bench(tmp_path, "--no-history", plugins=("-podd_plugin",))
+    assert result.returncode == Status.CRASHED, result.text + result.error
 
 
 def test_no_test_chosen_and_an_unknown_option_are_wrong_usage(tmp_path: Path) -> None:
