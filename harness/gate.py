@@ -19,7 +19,15 @@ from harness.flags import add_to, nonempty, options_of, read, says
 from harness.measure.alike import check_across
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.status import Status
-from harness.suite import become, python, run_suite, run_to_its_end, suite_argv, workers_of
+from harness.suite import (
+    become,
+    not_together,
+    python,
+    run_suite,
+    run_to_its_end,
+    suite_argv,
+    workers_of,
+)
 from harness.variant import Variant, told
 
 
@@ -141,10 +149,7 @@ def checked(given: argparse.Namespace) -> Asked:
     asked = Asked.of(given)
     run = BenchOptions.of(asked)
     if workers_of(given.pytest):
-        raise ConfigError(
-            "-n: a comparison takes one host, and has it to itself",
-            remedy="start one for each host: --lab FILE#HOST",
-        )
+        raise not_together()
     if run.kept:
         from harness.history import check_usable  # late: SQLAlchemy takes a while
 

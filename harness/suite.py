@@ -62,6 +62,14 @@ def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[
     return [*argv, str(ROOT / "suites" / name), *shown, *arguments], run_dir
 
 
+def not_together() -> ConfigError:
+    """Of several workers in a comparison."""
+    return ConfigError(
+        "-n: a comparison takes one host, and has it to itself",
+        remedy="start one for each host: --lab FILE#HOST",
+    )
+
+
 def workers_of(arguments: Sequence[str]) -> str:
     """What pytest-xdist's -n says among arguments for pytest: a number, "auto", "" if nothing."""
     found = re.search(r"(?:^| )(?:-n[ =]?|--numprocesses[ =])(\w+)", " ".join(arguments))

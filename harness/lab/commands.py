@@ -103,7 +103,7 @@ def _shell(given: argparse.Namespace) -> int:
 
 
 def _down(_: argparse.Namespace) -> int:
-    print("stopped" if keeper.stop() else "no lab is up")
+    print("stopped" if keeper.stop() else "no lab is up (a run has one of its own)")
     return 0
 
 

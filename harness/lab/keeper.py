@@ -14,7 +14,8 @@ import signal
 import sys
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -110,10 +111,17 @@ def current() -> LabState | None:
 
 
 def start() -> LabState:
-    """Start a lab in the background and return once it answers. LabError if it does not."""
+    """Start a lab in the background and return once it answers; one that is up meanwhile is that
+    lab. LabError if it does not answer."""
     home = directory()
     home.mkdir(parents=True, exist_ok=True)
     prepare(run_dir=home)  # here, where its progress is seen
+    with _alone():
+        return current() or _started(home)
+
+
+def _started(home: Path) -> LabState:
+    Deadline(STOP_LIMIT, "the end of the lab that was up").poll(lambda: not _held())
     _state_file().unlink(missing_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -131,13 +139,32 @@ def start() -> LabState:
 
 
 def stop() -> bool:
-    """Stop the lab; False if none is up."""
-    state = current()
-    if state is None:
-        return False
-    os.kill(state.keeper_pid, signal.SIGTERM)
-    Deadline(STOP_LIMIT, "the end of the lab").poll(lambda: not _held())
-    return True
+    """Stop the lab; False if none is up. One that is about to start is awaited."""
+    with _alone():
+        state = current()
+        if state is None:
+            return False
+        os.kill(state.keeper_pid, signal.SIGTERM)
+        Deadline(STOP_LIMIT, "the end of the lab").poll(lambda: not _held())
+        return True
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """While the lab is started or stopped nobody else does either. The lock is let go of by name,
+    as a keeper that was forked meanwhile has it, too."""
+    home = directory()
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / "starting.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting: another command starts the lab, or stops it", file=sys.stderr)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            fcntl.flock(lock, fcntl.LOCK_UN)
 
 
 def _become_keeper() -> NoReturn:
@@ -163,8 +190,8 @@ def _become_keeper() -> NoReturn:
 
 def _keep() -> None:
     with _lock_file().open("w") as lock:
-        # The lock tells that the keeper lives, and that there is one only.
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The lock tells that the keeper lives. Whoever looks whether one does has it for a moment.
+        fcntl.flock(lock, fcntl.LOCK_EX)
         try:
             with open_nested_lab(run_dir=directory(), progress=False) as lab:
                 _write(_state(lab))

@@ -25,6 +25,7 @@ from harness.lab.choice import (
 )
 from harness.options import Asked, BenchOptions
 from harness.suite import ROOT, workers_of
+from suites.selftest.test_history_bench import without_lab
 
 ONE, TWO, THREE, FOUR = (f"0000:0{number}:00.0" for number in (1, 2, 3, 4))
 
@@ -257,6 +258,15 @@ def test_a_comparison_takes_one_host(
     (here / "rack.toml").write_text(RACK)
     assert cli.main([*command, "--lab=rack.toml", "--", "-n2"]) == 2
     assert "a comparison takes one host" in capsys.readouterr().err
+
+
+def test_a_comparison_takes_one_host_by_pytests_own_door_too(tmp_path: Path) -> None:
+    """Each worker would start a lab, and make the run."""
+    argv = (str(ROOT / "suites" / "comparison"), "-n2", "--lab=nested", "--no-history")
+    result = without_lab(tmp_path, "pytest", *argv, f"--run-dir={tmp_path}/run", "-pwithout_lab")
+    assert result.returncode == pytest.ExitCode.USAGE_ERROR, result.text + result.error
+    assert "a comparison takes one host" in result.error and "Traceback" not in result.error
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,9 @@ done stand in the file, and commands are started as a user starts them.
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -196,7 +198,14 @@ def running_bench(lab_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
         try:
             yield process
         finally:
-            process.kill()
+            process.terminate()  # what it changed is put back
+            process.wait(60)
+
+
+def kill_run(process: subprocess.Popen[bytes]) -> None:
+    """Kill the run that a command waits for; the command alone would have it put back."""
+    (run,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(run), signal.SIGKILL)
 
 
 THREADS = r'grep -hs "^Name:\|^Cpus_allowed_list:" "/proc/$1/task/"*/status || :'
@@ -309,7 +318,7 @@ def test_what_a_killed_bench_left_is_told_and_restored_on_each_host(
         alive = restore(two_hosts, "alpha")
         assert "alpha: left alone, since it is at work: run" in alive.text, alive.error
         assert alive.text.endswith("alpha: nothing to restore\n")
-        doomed.kill()
+        kill_run(doomed)
     for host in hosts.values():
         wait_for(lambda host=host: not owners(host))
     left = lab.host.glob(f"{DIRECTORY}/*/*")
