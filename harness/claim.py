@@ -28,6 +28,9 @@ DOCUMENT_OPTION = "--options-file"
 RESULTS = "results"
 """Where a run has its directory if none was given."""
 
+PUTTING_BACK = "putting-back.log"
+"""In a run's directory: what it says once nobody is there any more to whom it could say it."""
+
 _RECORDS = (store.FILENAME, CASES_FILE)
 
 
@@ -64,7 +67,7 @@ def load(file: Path) -> tuple[Asked, Path]:
     """
     try:
         return msgspec.json.decode(file.read_bytes(), type=Asked), file.parent
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
         raise ConfigError(f"{file}: no options of a run: {error}") from error
 
 
@@ -100,7 +103,7 @@ def _new() -> tuple[str, Path]:
 
 
 def _made(directory: Path) -> Path:
-    directory = directory.resolve()
+    directory = Path(os.path.realpath(directory))  # Path.resolve raises RuntimeError at a loop
     directory.mkdir(parents=True, exist_ok=True)
     return directory
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.errors import ConfigError, HarnessError
+from harness.signals import is_told, unwind_when_told
 from harness.status import Status
 from harness.xdg import cache_root
 
@@ -25,8 +26,11 @@ _OURS = tuple(str(_ROOT / name) + os.sep for name in ("harness", "reports", "fix
 def guarded(command: Callable[[], int | None]) -> int:
     """The exit status of `command`, whatever it raises: see harness.status."""
     try:
+        if not is_told():
+            unwind_when_told()
         status = int(command() or Status.OK)
-        sys.stdout.flush()  # what nobody reads is found out here, not at the interpreter's end
+        if sys.stdout is not None:  # it may have been closed before we came
+            sys.stdout.flush()  # what nobody reads is found out here, not at the interpreter's end
     except ConfigError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return Status.USAGE

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from harness.plain import plain
+
 
 class HarnessError(Exception):
     """Base of everything nicproof raises on purpose.
 
-    `remedy` is one line that says how to mend it; it is printed below the message.
+    `remedy` is one line that says how to mend it; it is printed below the message. Both are plain:
+    they quote whoever said something.
     """
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message, self.remedy = plain(message), plain(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message

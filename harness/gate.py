@@ -13,8 +13,10 @@ import msgspec
 from msgspec.structs import replace
 
 from harness import ablation, series
+from harness.claim import PUTTING_BACK
 from harness.errors import ConfigError
 from harness.flags import add_to, nonempty, options_of, read, says
+from harness.measure.alike import check_across
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.status import Status
 from harness.suite import become, python, run_suite, run_to_its_end, suite_argv, workers_of
@@ -88,13 +90,13 @@ def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     ab.set_defaults(handler=_ab)
 
 
-def _ab(given: argparse.Namespace) -> None:
+def _ab(given: argparse.Namespace) -> int:
     if given.a is None and given.b is None and given.ablate is None:
         raise ConfigError(
             "ab: two configurations are needed",
             remedy="describe one of them at least, by --a, --b or --ablate",
         )
-    run_suite("comparison", checked(given), given.pytest)
+    return run_suite("comparison", checked(given), given.pytest)
 
 
 def _add_across(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +120,7 @@ def add_bench_options(bench: argparse.ArgumentParser) -> None:
 
 def bench(given: argparse.Namespace) -> int:
     """Handler of `bench`; the exit status."""
+    check_across(given.across)
     asked, judging = checked(given), read(Against, given)
     if judging.against is not None:
         return _bench_against(judging, given.across, asked, given.pytest)
@@ -189,6 +192,7 @@ def _add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 
 def _compare(given: argparse.Namespace) -> None:
+    check_across(given.across)
     arguments = [given.base, given.new, *(f"--across={key}" for key in given.across)]
     arguments += ["--strict"] if given.strict else []
     said = {name: getattr(given, name) for name in ("out", "history")}
@@ -207,7 +211,7 @@ def _bench_against(
     name, where = judging.against or "", asked.measuring.history
     _check_series(name, where)
     argv, run_dir = suite_argv("comparison", asked, pytest)
-    status = run_to_its_end(argv)
+    status = run_to_its_end(argv, run_dir / PUTTING_BACK)
     if status not in (Status.OK, Status.FAILED):
         return status
     history = [] if where is None else [f"--history={where}"]
@@ -222,8 +226,7 @@ def _bench_against(
         print(f"\nnothing to confirm: what was lost ({suspicion.lost}) is no suspicion")
         return Status.FAILED
     print(f"\nto confirm: {suspicion.told()}")
-    again, _ = suite_argv("comparison", suspicion.asked(asked, run_dir / "confirm"), ())
-    confirmed = run_to_its_end(again)
+    confirmed = run_suite("comparison", suspicion.asked(asked, run_dir / "confirm"), ())
     return confirmed or status or (Status.FAILED if suspicion.lost else Status.OK)
 
 

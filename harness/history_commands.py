@@ -13,6 +13,7 @@ import msgspec
 from harness import series
 from harness.errors import ConfigError
 from harness.flags import nonempty
+from harness.plain import plain
 from harness.qualify.record import CASES_FILE
 from harness.suite import become
 
@@ -158,7 +159,7 @@ def _print(entries: tuple[Entry, ...]) -> None:
     for heading in ("name", "run", "digest", "fidelity", "host", "NIC", "boots", "valid", ""):
         table.add_column(heading, overflow="fold")
     for entry in entries:
-        table.add_row(
+        cells = (
             entry.name or "-",
             entry.run,
             entry.digest[:DIGITS],
@@ -169,6 +170,7 @@ def _print(entries: tuple[Entry, ...]) -> None:
             f"{entry.valid}/{entry.trials}",
             "" if entry.finished else "unfinished",
         )
+        table.add_row(*map(plain, cells))
     width = None if sys.stdout.isatty() else 200  # no folding in what another program reads
     Console(markup=False, highlight=False, width=width).print(table)
 

@@ -33,6 +33,7 @@ from harness.errors import (
 )
 from harness.host.base import Host
 from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
+from harness.signals import deferred
 
 DIRECTORY = "/var/lib/nicproof/journal"
 
@@ -125,13 +126,16 @@ class Journal:
 
         `what` completes "nicproof did: ..."; `undo` is applied in the given order.
         """
-        entry = self._entry(what, undo)
-        path = self._write(entry, self.directory)
+        entry, path = self._entry(what, undo), ""
         try:
+            with deferred():
+                path = self._write(entry, self.directory)
             yield
         finally:
-            _undo(self.host, entry)
-            self.host.run(("rm", "-f", path))
+            with deferred():
+                if path:
+                    _undo(self.host, entry)
+                    self.host.run(("rm", "-f", path))
 
     def keep(self, what: str, undo: Sequence[Undo]) -> None:
         """Write down a change that is to stay, about to be made: `restore` undoes it."""

@@ -15,6 +15,7 @@ from harness.pci.describe import describe
 from harness.pci.extended import Sriov
 from harness.pci.profiles import Erratum, Profile, profile_for
 from harness.pci.survey import Running, Survey
+from harness.plain import plain
 
 MARKS = {"yes": ("yes", "green"), "no": ("no", "red"), "unknown": ("?", "yellow")}
 
@@ -28,7 +29,7 @@ def print_list(found: Sequence[Survey], silent: int = 0) -> None:
         table.add_row(
             each.address,
             profile.name(*each.ids),
-            (running and running.interface) or "-",
+            plain((running and running.interface) or "-"),
             (running and running.driver) or "-",
             _vfs(running),
             ", ".join(differs) or ("(no profile)" if profile.generic else "nothing"),

@@ -6,10 +6,13 @@ body)` one JSON document a trial. WAL mode, so a reader never blocks the run.
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 
@@ -142,15 +145,46 @@ def create(directory: Path) -> Iterator[RunStore]:
 
 @contextmanager
 def open_run(directory: Path) -> Iterator[RunStore]:
-    """The store of a run made before; ConfigError says what is wrong with it."""
+    """The store of a run made before; ConfigError says what is wrong with it.
+
+    It may be somebody else's, or on a disk that cannot be written to: then it can be read only.
+    """
     path = directory / FILENAME
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError as error:
+        raise ConfigError(f"{directory}: cannot be read: {error.strerror}") from error
+    if not there:
         raise ConfigError(
             f"{directory}: no run here ({FILENAME} is missing)",
             remedy="name a directory that `nicproof bench` made, such as results/<run-id>",
         )
+    with _writable(path) as file:
+        yield from _opened(file, path)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[Path]:
+    """The database, or a copy of it: SQLite reads none in WAL mode where it cannot write beside
+    it, since it has to tell others that it reads."""
+    if os.access(path.parent, os.W_OK) and os.access(path, os.W_OK):
+        yield path
+        return
+    with TemporaryDirectory(prefix="nicproof-") as directory:
+        copy = Path(directory) / path.name
+        try:
+            for suffix in ("", "-wal"):
+                if (source := path.with_name(path.name + suffix)).exists():
+                    shutil.copyfile(source, copy.with_name(copy.name + suffix))
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+        yield copy
+
+
+def _opened(file: Path, path: Path) -> Iterator[RunStore]:
+    """The store in `file`, called `path`."""
     try:
-        connection = _connect(path)
+        connection = _connect(file)
         owner = connection.execute("PRAGMA application_id").fetchone()[0]
         row = (
             connection.execute("SELECT value FROM meta WHERE key = 'schema'").fetchone()
@@ -168,7 +202,7 @@ def open_run(directory: Path) -> Iterator[RunStore]:
             f"{path}: schema version {row[0]}, this nicproof reads {SCHEMA}",
             remedy="render it with the nicproof that made it",
         )
-    yield from _closing(RunStore(connection, directory))
+    yield from _closing(RunStore(connection, path.parent))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -1,6 +1,6 @@
 """Starting a suite or the reports, for the commands that are thin doors to them.
 
-The harness imports neither pytest nor a plot library: it becomes them, or waits for them.
+The harness imports neither pytest nor a plot library: it waits for them, or becomes them.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from harness.claim import DOCUMENT_OPTION, FILENAME, claim
+from harness import signals
+from harness.claim import DOCUMENT_OPTION, FILENAME, PUTTING_BACK, claim
+from harness.deadline import Deadline
 from harness.errors import ConfigError
 from harness.options import OPTIONS, Asked
+from harness.status import Status
 from harness.xdg import cache_root
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -26,11 +30,17 @@ ROOTED = (f"--rootdir={ROOT}", f"-c{ROOT / 'fixtures' / 'pytest.toml'}")
 directory."""
 
 
-def run_suite(name: str, asked: Asked, arguments: Sequence[str]) -> NoReturn:
-    """Become pytest on suites/`name`, for a run that is claimed here."""
-    argv, _ = suite_argv(name, asked, arguments)
-    sys.stdout.flush()
-    os.execv(sys.executable, argv)
+TRACKED_BY = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE")
+"""Of GitHub's runner (Runner.Worker/JobExtension.cs), and of Jenkins (its ProcessTreeKiller)."""
+
+PATIENCE = 5.0
+"""Seconds: GitHub's runner, the least patient, kills what has not ended 7.5 s after its SIGINT."""
+
+
+def run_suite(name: str, asked: Asked, arguments: Sequence[str]) -> int:
+    """Run pytest on suites/`name`, for a run that is claimed here; the exit status."""
+    argv, run_dir = suite_argv(name, asked, arguments)
+    return run_to_its_end(argv, run_dir / PUTTING_BACK)
 
 
 def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[str], Path]:
@@ -71,18 +81,72 @@ def become(module: str, arguments: Sequence[str]) -> NoReturn:
     os.execv(sys.executable, [*python(module), *arguments])
 
 
-def run_to_its_end(argv: list[str]) -> int:
-    """Start a program on this terminal and wait for it; its exit status.
+def run_to_its_end(argv: Sequence[str], log: Path | None = None) -> int:
+    """Start a program of ours on this terminal and wait for it; its exit status.
 
-    Ctrl-C reaches it as well, and it is the one that has to clean up; SIGTERM is handed on.
+    It is in a session of its own, so what tells us to end tells only us. We hand it on, and wait
+    as long as whoever told us may have patience; what is not put back by then the program puts
+    back without us, and says in `log` what it says.
     """
-    sys.stdout.flush()
-    pid = os.posix_spawn(argv[0], argv, os.environ)
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    terminate = signal.signal(signal.SIGTERM, lambda number, _: os.kill(pid, number))
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    heeded = signals.heeded()
+    waited_for = (*heeded, signal.SIGCHLD)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     try:
-        _, status = os.waitpid(pid, 0)
+        # Blocked until it is ready for them: harness.signals.unwind_when_told.
+        pid = os.posix_spawn(
+            argv[0],
+            list(argv),
+            _untracked(os.environ),
+            setsid=True,
+            setsigmask=signals.ENDING,
+            setsigdef=signals.ENDING,
+        )
+        patience: Deadline | None = None
+        while not (ended := os.waitpid(pid, os.WNOHANG))[0]:
+            came = _next(waited_for, patience)
+            if came is None:
+                _leave(pid, log)
+                return Status.INTERRUPTED
+            if came.si_signo in heeded:
+                os.kill(pid, came.si_signo)
+                patience = patience or Deadline(PATIENCE, "the putting back")
     finally:
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, terminate)
-    return os.waitstatus_to_exitcode(status)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return _told(os.waitstatus_to_exitcode(ended[1]), interrupted=patience is not None)
+
+
+def _next(waited_for: Collection[int], patience: Deadline | None) -> signal.struct_siginfo | None:
+    """The next of these signals that comes; None if patience is at its end."""
+    if patience is None:
+        return signal.sigwaitinfo(waited_for)
+    return signal.sigtimedwait(waited_for, patience.left)
+
+
+def _untracked(environment: Mapping[str, str]) -> dict[str, str]:
+    """Without the marks by which a CI system finds what a job has started, and kills it."""
+    return {name: text for name, text in environment.items() if name not in TRACKED_BY}
+
+
+def _leave(pid: int, log: Path | None) -> None:
+    goes_on = f"process {pid} goes on putting back what was changed"
+    said = f"nicproof: interrupted; {goes_on}{f': see {log}' if log else ''}"
+    with suppress(OSError):  # a terminal that is gone
+        print(said, file=sys.stderr, flush=True)
+
+
+def _told(code: int, interrupted: bool) -> int:
+    """The exit status of a program as a status of ours; a signal that ended it is none, nor is what
+    somebody in it made up."""
+    if code in set(Status):
+        return code
+    if code < 0 and interrupted:
+        return Status.INTERRUPTED
+    what = f"by {signal.Signals(-code).name}" if code < 0 else f"with status {code}"
+    print(
+        f"nicproof: the run was ended {what}, which is no verdict\n"
+        "  remedy: put back what it may have left: nicproof restore",
+        file=sys.stderr,
+    )
+    return Status.CRASHED

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from harness.measure.alike import PARAMETERS
 from harness.measure.record import IDLE
 from reports import frames
 from reports.frames import Run, metric_of
-from reports.regression.comparable import PARAMETERS, fingerprint
+from reports.regression.comparable import fingerprint
 
 
 def text(run: Run) -> str:

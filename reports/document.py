@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context, select_autoescape
+from jinja2.nodes import EvalContext
 
 from harness.errors import LabError
 from harness.percentiles import summarise
@@ -117,10 +118,19 @@ def templates(run_dir: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_without_tags,
     )
     environment.filters["svg_data"] = lambda name: _svg_data(run_dir / FIGURES / f"{name}.svg")
     environment.filters["cell_md"] = _markdown_cell
     return environment
+
+
+@pass_eval_context
+def _without_tags(context: EvalContext, value: object) -> object:
+    """What a template prints has no tag of its own; in HTML the template's escaping sees to it."""
+    if context.autoescape or not isinstance(value, str):
+        return value
+    return value.replace("<", "&lt;")
 
 
 def _svg_data(path: Path) -> str:
@@ -129,7 +139,7 @@ def _svg_data(path: Path) -> str:
 
 
 def _markdown_cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _round_trips(run: frames.Run) -> dict[str, dict[int, list[float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -170,7 +171,7 @@ class GuestHost:
         return result.returncode == 0 or (result.returncode != 1 and bool(result.checked()))
 
     def glob(self, pattern: str) -> tuple[str, ...]:
-        found = self.run(glob_argv(pattern)).text.split("\0")
+        found = os.fsdecode(self.run(glob_argv(pattern)).stdout).split("\0")
         return tuple(sorted(path for path in found if path))
 
     def forward(self, path: str) -> NoReturn:

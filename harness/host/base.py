@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.errors import CommandFailed, Killed, NotStarted
+from harness.plain import plain
 
 _NOT_FOUND = re.compile(
     r"^(?:\S*sh: (?:line )?(?:\d+: )?(?P<word>\S+): (?:command )?not found"
@@ -29,7 +30,8 @@ KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 
 @dataclass(frozen=True)
 class CommandResult:
-    """What a finished command left behind. Streams are bytes; `text` and `error` decode them."""
+    """What a finished command left behind. Streams are bytes; `text` and `error` decode them, and
+    are plain."""
 
     host: str
     argv: tuple[str, ...]
@@ -39,11 +41,11 @@ class CommandResult:
 
     @property
     def text(self) -> str:
-        return self.stdout.decode(errors="replace")
+        return plain(self.stdout.decode(errors="replace"))
 
     @property
     def error(self) -> str:
-        return self.stderr.decode(errors="replace")
+        return plain(self.stderr.decode(errors="replace"))
 
     def checked(self) -> CommandResult:
         """This result, or CommandFailed if the exit status is not 0; raises as `ended` does."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.errors import ConfigError
 from harness.flags import nonempty
 from harness.host.base import Host
+from harness.host.program import require_python
 from harness.inventory import discover, fields, reading
 from harness.inventory.cabling import cables
 from harness.inventory.checks import contradictions
@@ -179,6 +180,7 @@ def _cables(host: Host, found: tuple[discover.Port, ...]) -> tuple[tuple[str, st
     interfaces = {port.bdf: port.interface for port in found if port.free and port.interface}
     if len(interfaces) < 2:
         return ()
+    require_python(host)
     owner = Owner.of(f"discover-{uuid.uuid4().hex[:8]}")
     journal = Journal(host, owner.run)
     try:

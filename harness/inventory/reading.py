@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from harness.inventory.lines import KeyPath, line_of, locate, syntax_error
 from harness.inventory.spec import HostSpec, Inventory, PortSpec, nearest
 
 NAME = "lab.toml"
+
+DEEPEST = 32
+"""Tables in tables, lists in lists: an inventory has five at the most."""
 
 
 @dataclass(frozen=True, order=True)
@@ -66,14 +69,32 @@ def parse(text: str, path: Path) -> Inventory:
     """The inventory that a text describes; paths in it are relative to the directory of `path`."""
     try:
         document = tomllib.loads(text)
+        if _depth(document) > DEEPEST:
+            raise RecursionError
     except tomllib.TOMLDecodeError as error:
         line, said = syntax_error(error, text)
         raise InventoryError(path, [Problem(line, "", f"no TOML: {said}")]) from error
+    except RecursionError:
+        raise ConfigError(f"{path}: it is nested too deeply") from None
+    except ValueError as error:  # a number of thousands of digits
+        raise ConfigError(f"{path}: no TOML that can be read: {error}") from error
     reader = _Reader(locate(text), path.absolute().parent)
     inventory = reader.inventory(document, path)
     if reader.problems:
         raise InventoryError(path, reader.problems)
     return inventory
+
+
+def _depth(document: object) -> int:
+    """Of tables in tables, and lists in lists."""
+    deepest, left = 0, [(document, 1)]
+    while left:
+        value, depth = left.pop()
+        deepest = max(deepest, depth)
+        inside = value.values() if isinstance(value, dict) else value
+        if isinstance(inside, Iterable) and not isinstance(inside, str):
+            left += [(each, depth + 1) for each in inside]
+    return deepest
 
 
 class _Reader:

@@ -16,7 +16,6 @@ import time
 import traceback
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 import msgspec
@@ -28,12 +27,15 @@ from harness.lab.image import LabImage
 from harness.lab.login import ssh_options
 from harness.lab.machine import DESTINATION
 from harness.lab.nested import NestedLab, open_nested_lab, prepare
+from harness.signals import unwind_when_told
 from harness.xdg import cache_root
 
 START_LIMIT = 200.0
 """Seconds for the lab to be up, a cold start included."""
 
 STOP_LIMIT = 15.0
+
+LOG = "keeper.log"
 
 TABLE = "l1"
 """What the lab is called in a lab.toml."""
@@ -121,7 +123,7 @@ def start() -> LabState:
     deadline = Deadline(START_LIMIT, "the lab")
     while (state := current()) is None:
         if os.waitpid(child, os.WNOHANG)[0] == child:
-            said = (home / "keeper.log").read_text(errors="replace").strip()
+            said = (home / LOG).read_text(errors="replace").strip()
             raise LabError(f"the lab did not start: {said[-2000:]}")
         deadline.check(f"see {home}")
         time.sleep(0.02)
@@ -143,11 +145,11 @@ def _become_keeper() -> NoReturn:
     status = 1
     try:
         os.setsid()
-        log = os.open(directory() / "keeper.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        log = os.open(directory() / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
         for target, source in ((0, null), (1, log), (2, log)):
             os.dup2(source, target)
-        signal.signal(signal.SIGTERM, _interrupt)
+        unwind_when_told(elsewhere=lambda: directory() / LOG)
         _keep()
         status = 0
     except KeyboardInterrupt:
@@ -157,11 +159,6 @@ def _become_keeper() -> NoReturn:
     finally:
         sys.stderr.flush()
         os._exit(status)
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """SIGTERM unwinds as Ctrl-C does."""
-    raise KeyboardInterrupt
 
 
 def _keep() -> None:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from harness.errors import ConfigError
 from harness.measure.record import RunInfo, TrialRecord
+from harness.plain import plain_record
 
 T = TypeVar("T")
 
@@ -89,6 +90,6 @@ def read_info(body: bytes | str, where: str, *, remedy: str) -> RunInfo:
 
 def _read(body: bytes | str, kind: type[T], where: str, remedy: str) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return plain_record(body, kind)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
         raise ConfigError(f"{where} cannot be read: {error}", remedy=remedy) from error

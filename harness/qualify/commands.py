@@ -27,7 +27,7 @@ examples:
   nicproof qualify --lab rack12.toml -n 3        three, each with a host of the inventory
 
 exit status: 0 fit (failures known of emulated hardware are told as deviations), 1 a case failed or
-the rig did, 2 wrong usage or interrupted
+the rig did, 2 wrong usage, 130 interrupted
 """
 
 
@@ -68,7 +68,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(handler=_qualify)
 
 
-def _qualify(given: argparse.Namespace) -> None:
+def _qualify(given: argparse.Namespace) -> int:
     asked = Asked.of(given)
     wanted = QualifyOptions.of(asked.qualification)  # what is wrong is told before pytest starts
     workers = _workers(given)
@@ -82,7 +82,7 @@ def _qualify(given: argparse.Namespace) -> None:
         require_room(lab, int(workers))
     # Cases of a file share guests.
     together = [f"-n{workers}", "--dist=loadfile"] if workers else []
-    run_suite("qualification", asked, [*given.pytest, *together])
+    return run_suite("qualification", asked, [*given.pytest, *together])
 
 
 def _workers(given: argparse.Namespace) -> str:

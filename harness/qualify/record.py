@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import msgspec
 
 from harness.errors import ConfigError
+from harness.plain import plain_record
 from harness.units import Clock, Fidelity
 
 Verdict = Literal["pass", "fail", "skip", "error", "deviation"]
@@ -55,6 +56,7 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str = ""  # of every verdict but pass
     evidence: tuple[str, ...] = ()  # what was seen, in the order in which it was
+    suspect: tuple[str, ...] = ()  # what the kernel said that may be a fault, and may be none
     silicon: str = ""  # on emulated hardware: what the verdict says about real hardware
     seconds: float = 0.0  # of the world's time, set-up and clean-up of the case included
     host: str = ""  # where it was run; "" if it did not get that far
@@ -135,13 +137,14 @@ def _write(path: Path, record: Subject | Claim) -> None:
 def load_subject(run_dir: Path) -> Subject:
     """What a run qualified. ConfigError if the directory does not say, or not readably."""
     with _reading(run_dir):
-        return msgspec.json.decode((run_dir / SUBJECT_FILE).read_bytes(), type=Subject)
+        return plain_record((run_dir / SUBJECT_FILE).read_bytes(), Subject)
 
 
 def load_claim(worker_dir: Path) -> Claim | None:
-    """What a worker has; None if it has no need of a host."""
+    """What a worker has; None if it has no need of a host. ConfigError as above."""
     path = worker_dir / CLAIM_FILE
-    return msgspec.json.decode(path.read_bytes(), type=Claim) if path.exists() else None
+    with _reading(worker_dir):
+        return msgspec.json.decode(path.read_bytes(), type=Claim) if path.exists() else None
 
 
 def load_subjects(run_dir: Path) -> tuple[Subject, ...]:
@@ -156,8 +159,11 @@ def load_cases(run_dir: Path) -> tuple[CaseRecord, ...]:
     """The cases of a run that ended, in the order of their families. ConfigError as above."""
     with _reading(run_dir):
         lines = (run_dir / CASES_FILE).read_bytes().splitlines()
-        cases = [msgspec.json.decode(line, type=CaseRecord) for line in lines]
+        cases = [plain_record(line, CaseRecord) for line in lines]
     order = list(FAMILIES)
+    for case in cases:
+        if case.family not in order:
+            raise ConfigError(f"{run_dir}: {case.id} is of no family of cases: {case.family!r}")
     return tuple(sorted(cases, key=lambda case: order.index(case.family)))
 
 
@@ -167,5 +173,7 @@ def _reading(run_dir: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise ConfigError(f"{run_dir}: no qualification: {error.filename} is not there") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"{run_dir}: its records cannot be read: {error}") from error

@@ -6,21 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.errors import ConfigError
+from harness.measure.alike import KEYS, PARAMETERS, check_across
 from harness.measure.record import IDLE, STAMPS, TUNING
 from reports.frames import Run
-
-PARAMETERS = "workload parameters"
-"""The key whose value names workloads, each with its own."""
-
-KEYS = (
-    "fidelity", "clock", "NIC model", "CPU", "link partner", "tuning", "guest memory",
-    "time stamps", PARAMETERS,
-)  # fmt: skip
-"""What must be the same in two runs for a comparison to mean anything."""
-
-ASKED = ("paths", "workloads")
-"""What a run may be asked for less of than the one that it is compared with, if --across says so;
-else each figure that it was not asked for counts as lost."""
 
 
 def fingerprint(run: Run) -> dict[str, str]:
@@ -78,11 +66,7 @@ def difference(base: Run, new: Run, across: Iterable[str] = ()) -> Difference | 
     ConfigError for a key that there is not.
     """
     allowed = set(across)
-    if unknown := allowed - {*KEYS, *ASKED}:
-        raise ConfigError(
-            f"--across {', '.join(sorted(unknown))}: not a key of a run",
-            remedy=f"choose from {', '.join((*KEYS, *ASKED))}",
-        )
+    check_across(allowed)
     sides = _of_common_workloads(fingerprint(base), fingerprint(new))
     for key in KEYS:
         base_value, new_value = sides[0][key], sides[1][key]

@@ -129,12 +129,19 @@ def as_github_benchmark(changes: Iterable[Change], better: str) -> str:
             "name": change.name,
             "unit": metric_of(change.metric).unit,
             "value": change.new,
-            "range": f"± {100 * change.shift.scale:.2g} %",
+            **_range(change),
         }
         for change in changes
         if metric_of(change.metric).better == better
     ]
     return json.dumps(rows, indent=1, ensure_ascii=False) + "\n"
+
+
+def _range(change: Change) -> dict[str, str]:
+    """By how much boots vary, which one alone does not tell."""
+    if max(change.shift.boots) < 2:
+        return {}
+    return {"range": f"± {100 * change.shift.scale:.2g} %"}
 
 
 def as_bencher(changes: Iterable[Change]) -> str:

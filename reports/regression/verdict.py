@@ -223,6 +223,8 @@ def gap_of(figure: Figure, shift: Shift) -> float:
 def advice(shift: Shift, needed: int, unit: str) -> str:
     """Why a figure cannot be told, and how many more boots of each side would do."""
     have = min(shift.boots)
+    if max(shift.boots) < 2:
+        return f"1 {unit} is too few: it does not tell by how much {unit}s vary"
     noise = f"a {unit} varies by {100 * shift.scale:.1f} %"
     if needed > MOST_BOOTS:
         return f"too noisy: {noise}"

@@ -21,19 +21,22 @@ import msgspec
 import numpy as np
 import pytest
 
+from harness import cli, gate
 from harness.errors import ConfigError
 from harness.gate import Suspicion
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from harness.options import Asked, BenchOptions
+from harness.status import Status
 from harness.suite import run_to_its_end
 from harness.variant import Variant
 from reports import shifts
-from reports.frames import load
-from reports.regression import judge
+from reports.frames import Run, load
+from reports.regression import formats, judge
 from reports.regression.exits import ExitChange, likely_causes
 from reports.regression.outcome import compare as compared
+from reports.regression.outcome import compare_variants
 from suites.selftest import synthetic_run
 from suites.selftest.synthetic_run import CHARACTERS, make_run, write_run
 
@@ -209,6 +212,37 @@ def test_too_few_boots_are_undecided_with_advice(tmp_path: Path) -> None:
     assert all("would decide it" in c.why or "too noisy" in c.why for c in outcome.primary)
 
 
+@pytest.mark.parametrize("variants", [False, True])
+def test_one_boot_says_nothing_of_how_boots_vary(variants: bool, tmp_path: Path) -> None:
+    """Its scale is no figure: it would be told as inf %, or as 0."""
+    if variants:
+        info, trials = synthetic_run.make_run(1, paths=("sriov",), workloads=("tcp-tx",))
+        both = [msgspec.structs.replace(t, variant=side) for side in "ab" for t in trials]
+        info = msgspec.structs.replace(info, variants={"a": {}, "b": {"vfio": "x-no-mmap=on"}})
+        outcome = compare_variants(Run(info, tuple(both)))
+    else:
+        sides = [run(tmp_path / name, seed, boots=1) for seed, name in enumerate("ab", 1)]
+        outcome = compared(*map(load, sides))
+    sample = outcome.method.sample
+    for change in outcome.primary:
+        assert change.why == f"1 {sample} is too few: it does not tell by how much {sample}s vary"
+    for better in ("higher", "lower"):
+        assert "range" not in formats.as_github_benchmark(outcome.changes, better)
+
+
+@pytest.mark.parametrize("command", [("bench", "--against=main"), ("compare", "base", "new")])
+def test_a_key_that_there_is_not_is_told_before_anything_is_done(
+    command: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "become", lambda *_: pytest.fail("the reports were started"))
+    assert cli.main([*command, "--across=pathes", f"--history={tmp_path}/history.db"]) == 2
+    assert capsys.readouterr().err.startswith("nicproof: --across pathes: not a key of a run\n")
+    assert not (tmp_path / "history.db").exists(), "it was not even looked for"
+
+
 def test_known_shifts_are_judged_as_they_are() -> None:
     """Boots that vary by half a per cent: 1 % is none within the margin of 3, 8 % is a change."""
     quiet = synthetic_run.CHARACTERS["sriov"]
@@ -329,9 +363,15 @@ def test_exits_that_rose_point_to_a_cause() -> None:
     assert not list(likely_causes("sriov", rose[2:])), "io fell"
 
 
-def test_a_program_is_waited_for_and_its_end_is_told() -> None:
-    assert run_to_its_end([sys.executable, "-c", "raise SystemExit(3)"]) == 3
-    before = signal.getsignal(signal.SIGTERM)
-    script = "import os, signal; os.kill(os.getppid(), signal.SIGTERM); signal.pause()"
-    assert run_to_its_end([sys.executable, "-c", script]) == -signal.SIGTERM, "it was handed on"
-    assert signal.getsignal(signal.SIGTERM) is before
+def test_a_program_is_waited_for_and_its_end_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    def ended(script: str) -> int:
+        return run_to_its_end([sys.executable, "-c", f"import os, signal, sys; {script}"])
+
+    assert ended("sys.exit(3)") == 3
+    assert ended("sys.exit(77)") == Status.CRASHED
+    assert "ended with status 77, which is no verdict" in capfd.readouterr().err
+    assert ended("os.kill(os.getpid(), signal.SIGKILL)") == Status.CRASHED
+    assert "ended by SIGKILL, which is no verdict" in capfd.readouterr().err
+    heeds = "signal.pthread_sigmask(signal.SIG_UNBLOCK, [15]); os.kill(os.getppid(), 15)"
+    assert ended(f"{heeds}; signal.pause()") == Status.INTERRUPTED, "it was handed on"
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()), "we are told again"
