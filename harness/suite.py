@@ -25,10 +25,9 @@ from harness.xdg import cache_root
 ROOT = Path(__file__).resolve().parent.parent
 """What holds our rooms: a checkout, or where packages are installed."""
 
-ROOTED = (f"--rootdir={ROOT}", f"-c{ROOT / 'fixtures' / 'pytest.toml'}")
-"""By which pytest finds its configuration and nothing but our suites, whatever lies in the current
-directory."""
-
+ROOTED = (f"--rootdir={ROOT}", f"-c{ROOT / 'fixtures' / 'pytest.toml'}", "-pfixtures.plugins")
+"""By which pytest finds its configuration, our plugins and nothing but our suites, whatever lies in
+the current directory."""
 
 TRACKED_BY = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE")
 """Of GitHub's runner (Runner.Worker/JobExtension.cs), and of Jenkins (its ProcessTreeKiller)."""

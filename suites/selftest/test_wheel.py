@@ -25,11 +25,11 @@ ROOMS = ("harness", "fixtures", "reports", "suites/comparison", "suites/qualific
 
 BUILD = """\
 import os, sys
-from setuptools import build_meta
+from hatchling import build
 os.chdir(sys.argv[1])
-print(getattr(build_meta, "build_" + sys.argv[2])(sys.argv[3]))
+print(getattr(build, "build_" + sys.argv[2])(sys.argv[3]))
 """
-"""As a build front end does, PEP 517, with the setuptools that is here: no network."""
+"""As a build front end does, PEP 517, with the hatchling that is here: no network."""
 
 
 def build(source: Path, what: str, into: Path) -> Path:
@@ -115,7 +115,7 @@ def test_a_wheel_holds_what_runs_and_no_test_of_nicproof_itself(wheel: Path) -> 
         about = {name.partition(".dist-info/")[2] for name in archive.namelist()} - {""}
     wanted = {name for name in sources() if name.startswith(tuple(f"{room}/" for room in ROOMS))}
     assert {name for name in names if str(Path(name).parent) != "suites"} == wanted
-    assert {"suites/__init__.py", "suites/conftest.py"} <= names
+    assert "suites/__init__.py" in names
     assert "licenses/docs/COPYING" in about
 
 
