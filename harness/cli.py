@@ -11,6 +11,7 @@ from harness.doctor import commands as doctor_commands
 from harness.flags import nonempty
 from harness.inventory import commands as inventory_commands
 from harness.lab import commands as lab_commands
+from harness.lab import kept_commands
 from harness.persist import commands as persist_commands
 from harness.qualify import commands as qualify_commands
 from harness.status import explained
@@ -28,6 +29,7 @@ examples:
   nicproof report results/20261123-101500-7f3a    render a run again, without any host
   nicproof history                                the runs that were made, newest first
   nicproof lab shell                              look around inside the nested lab
+  nicproof cache prune                            remove what no current image needs
   nicproof doctor alpha.lab                       what a machine can and cannot do
   nicproof inventory check                        is lab.toml right?
   nicproof restore alpha.lab                      undo what a run left that was killed
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_report(commands)
     history_commands.add_parser(commands)
     lab_commands.add_parser(commands)
+    kept_commands.add_parser(commands)
     inventory_commands.add_parser(commands)
     doctor_commands.add_parser(commands)
     restoring.add_parser(commands)

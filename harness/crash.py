@@ -82,7 +82,7 @@ def _kept(text: str) -> str:
             number, name = tempfile.mkstemp(prefix="nicproof-", suffix=".txt", dir=directory)
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(whole)
-        except (OSError, RuntimeError):  # RuntimeError: a user without a home
+        except (OSError, ConfigError):  # ConfigError: a user without a home
             continue
         return f"the traceback is in {name}"
     return f"the traceback can be written nowhere:\n{text}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from harness.errors import ConfigError
+
 
 def cache_root() -> Path:
     """nicproof's directory for what can be made again."""
@@ -17,6 +19,17 @@ def data_root() -> Path:
 
 
 def _home(variable: str, usual: str) -> Path:
-    """A path that is not absolute is to be ignored, says the specification."""
+    """A path that is not absolute is to be ignored, says the specification.
+
+    ConfigError for a user without a home, as containers have them.
+    """
     base = os.environ.get(variable, "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / usual) / "nicproof"
+    if os.path.isabs(base):
+        return Path(base) / "nicproof"
+    # With an empty HOME expanduser() says "/".
+    home = os.environ.get("HOME", "~") and os.path.expanduser("~")
+    if not os.path.isabs(home):
+        raise ConfigError(
+            "this user has no home directory", remedy=f"set HOME, or {variable}, to a directory"
+        )
+    return Path(home) / usual / "nicproof"

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.doctor.findings import Finding
 from harness.host.base import Host
 from harness.lab import accel, image
+from harness.lab.cache import damage
 from harness.units import MIB
 from harness.xdg import cache_root
 
@@ -61,12 +62,16 @@ def _resources() -> tuple[Finding, ...]:
     there = next(path for path in (cache, *cache.parents) if path.exists())
     disk = shutil.disk_usage(there).free // MIB
     built = image.is_built()
+    writable = there.is_dir() and os.access(there, os.W_OK)
     memory = available_mib()
     return (
+        _image(),
         Finding(
-            "lab image",
-            "yes" if built else "note",
-            f"built, in {cache}" if built else "not built yet: the first `make bench` does it",
+            "cache",
+            "yes" if built or writable else "no",
+            f"{there} can be written to" if writable else f"{there} cannot be written to",
+            "set XDG_CACHE_HOME to a directory of your own",
+            needed=("nested lab",),
         ),
         Finding(
             "free disk",
@@ -83,6 +88,15 @@ def _resources() -> tuple[Finding, ...]:
             needed=("nested lab",),
         ),
     )
+
+
+def _image() -> Finding:
+    found = image.current_image().directory
+    if not image.is_built():
+        return Finding("lab image", "note", "not built yet: `nicproof lab build`, or the first run")
+    if lost := damage(found):
+        return Finding("lab image", "note", f"damaged ({lost}): the next run makes it anew")
+    return Finding("lab image", "yes", f"built, in {found}")
 
 
 def available_mib() -> int:

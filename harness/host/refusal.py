@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from harness.errors import HostUnreachable
 
-_FRAME = re.compile(r"^@+$\n?", re.MULTILINE)
-"""Lines around a warning, for a terminal."""
+_FRAME = re.compile(r"^@+$\n?|^@ +| +@$", re.MULTILINE)
+"""What ssh draws around a warning."""
 
 _Remedy = Callable[[re.Match[str], str], str]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -121,12 +122,14 @@ def _cache() -> Path:
 def _load() -> _Answers:
     try:
         return msgspec.json.decode(_cache().read_bytes(), type=_Answers)
-    except (FileNotFoundError, msgspec.DecodeError):  # absent or torn: probe again
+    except (OSError, msgspec.DecodeError):  # absent, torn or not ours: probe again
         return _Answers()
 
 
 def _save(answers: _Answers) -> None:
-    _cache().parent.mkdir(parents=True, exist_ok=True)
+    """In a cache that cannot be written to nothing is kept, and the next one probes again."""
     temporary = _cache().with_suffix(f".{os.getpid()}")
-    temporary.write_bytes(msgspec.json.encode(answers))
-    temporary.rename(_cache())
+    with suppress(OSError):
+        _cache().parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(msgspec.json.encode(answers))
+        temporary.rename(_cache())

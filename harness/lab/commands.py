@@ -9,6 +9,7 @@ import time
 
 from harness.lab import keeper
 from harness.lab.image import ensure_image, use_patched, use_source
+from harness.lab.kept_commands import left_behind
 from harness.lab.nested import prepare
 
 EXAMPLES = """\
@@ -77,6 +78,8 @@ def _build(given: argparse.Namespace) -> int:
     accel = machine.accel
     print(f"QEMU      {machine.image.qemu_version}, {accel.fidelity}, {accel.clock} clock")
     print(f"          its SVM fault: {machine.image.svm_fault}")
+    if left := left_behind():
+        print(f"cache     {left}")
     print(f"{time.monotonic() - begin:.1f} s")
     return 0
 

@@ -59,6 +59,14 @@ ACCOUNTS = {
 }
 
 
+def found(tool: str) -> str:
+    """A program that may lie outside an ordinary user's PATH. MissingCapability if it is absent."""
+    path = shutil.which(tool, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+    if path is None:
+        raise MissingCapability(tool, "it is not installed", remedy=REMEDY)
+    return path
+
+
 @dataclass(frozen=True)
 class Packages:
     """What a root tree is made of."""
@@ -97,15 +105,14 @@ def make_root(packages: Packages, root: Path, log: Path, steps: Steps) -> str:
 
 def versions(log: str) -> str:
     """The packages that an mmdebstrap log says were downloaded, a line each."""
-    found = (GET.match(line) for line in log.splitlines())
-    lines = {f"{m['name']} {m['version']} {m['arch']}\n" for m in found if m}
+    got = (GET.match(line) for line in log.splitlines())
+    lines = {f"{m['name']} {m['version']} {m['arch']}\n" for m in got if m}
     return "".join(sorted(lines))
 
 
 def bootstrap(argv: tuple[str, ...], root: Path, log: Path, steps: Steps) -> None:
     """Run mmdebstrap and show what it does until it has ended well. Raises as make_root does."""
-    if shutil.which("mmdebstrap") is None:
-        raise MissingCapability("mmdebstrap", "it is not installed", remedy=REMEDY)
+    found("mmdebstrap")
     # Guarded: mmdebstrap's children would write on after a SIGKILL of ours.
     with closing(PipedProcess("localhost", guarded(argv))) as process:
         _follow(process, root, log, steps, Deadline(PACKAGES_LIMIT, "the Debian root tree"))

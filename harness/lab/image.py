@@ -10,29 +10,28 @@ Layout of a cache entry, `images/<key>/`:
     guest           the key of the micro guest, which lies in the tree where guest.image has it
     qemu            the version of the tree's QEMU
     packages.txt    exact versions; manifest.json: what the key is the hash of
+    contents.json   every file with its size, by which damage is known (cache)
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
+import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
-from harness.errors import LabError, MissingCapability
+from harness.errors import ConfigError, LabError
 from harness.guest import cpio, elf, initramfs, kernel, modules, rootfs
 from harness.guest import image as guest_image
 from harness.guest.image import GuestImage
-from harness.host.local import LocalHost
-from harness.lab import debian, machine, qemusource, svmfix
-from harness.lab.cache import building, locked
+from harness.lab import cache, debian, disk, machine, qemusource, svmfix
 from harness.lab.machine import Keys
 from harness.lab.progress import Steps, shown
 from harness.lab.toolchain import Toolchain
 from harness.qemu.config import DeployedImage
-from harness.units import MIB
 from harness.xdg import cache_root
 
 LAYOUT = 2
@@ -62,6 +61,9 @@ PACKAGES = (
     # networks
     *("ethtool", "iperf3", "iproute2", "iputils-ping", "pciutils", "tcpdump"),
 )
+
+TOOLS = ("mmdebstrap", *disk.TOOLS, "ssh-keygen")
+"""Programs of the controller's that make an image."""
 
 SHARES = {
     debian.INDEX: 4.0,
@@ -197,26 +199,57 @@ def images() -> Path:
     return cache_root() / "images"
 
 
+def current_image() -> LabImage:
+    """The image that this version of nicproof works with, whether it is there or not."""
+    return LabImage(images() / current_manifest().key)
+
+
 def is_built() -> bool:
     """Whether the image is there already, so that a lab starts at once."""
-    return (images() / current_manifest().key).is_dir()
+    return current_image().directory.is_dir()
 
 
 def ensure_image(*, progress: bool = True) -> LabImage:
-    """The image, built if it is not there yet. Concurrent builders wait for one another."""
+    """The image, built if it is not there yet, or anew if it has lost a file. Concurrent builders
+    wait for one another.
+
+    Raises ConfigError if the cache cannot be used, MissingCapability without the tools to build.
+    """
     manifest = current_manifest()
-    image = LabImage(images() / manifest.key)
-    if image.directory.is_dir():
-        return image
-    with shown(SHARES, progress) as steps, locked(images(), steps.say):
-        if not image.directory.is_dir():  # else somebody built it while we waited
-            with building(image.directory) as partial:
+    image = LabImage(_sayable(images()) / manifest.key)
+    if cache.damage(image.directory):
+        with shown(SHARES, progress) as steps:
+
+            def build(partial: Path) -> None:
                 _build(LabImage(partial), manifest, steps)
+
+            cache.ensure(image.directory, "the lab's image", build, steps.say)
+    _close(image.keys)
     return image
 
 
+def _close(keys: Keys) -> None:
+    """ssh refuses keys that others may read, as a copy of the cache may have them."""
+    for key in (keys.client, keys.host):
+        if key.stat().st_mode & 0o077:
+            with suppress(OSError):  # in a cache that is read only; ssh tells it then
+                key.chmod(0o600)
+
+
+def _sayable(directory: Path) -> Path:
+    """ConfigError for a path by which the tree's programs cannot be started: ld.so(8) splits its
+    list of directories at ':' and ';', and puts something else in place of $NAME."""
+    if found := re.search(r"[:;$\x00-\x1f\x7f]", str(directory)):
+        raise ConfigError(
+            f"the lab cannot be kept in {directory}: there is {found[0]!r} in that path",
+            remedy="set XDG_CACHE_HOME to another directory",
+        )
+    return directory
+
+
 def _build(image: LabImage, manifest: Manifest, steps: Steps) -> None:
-    mke2fs = find_mke2fs()
+    for tool in TOOLS:  # before anything is downloaded
+        debian.found(tool)
     at = image.directory
     log = images() / "build.log"
     log.unlink(missing_ok=True)
@@ -235,7 +268,7 @@ def _build(image: LabImage, manifest: Manifest, steps: Steps) -> None:
         steps.say(UNKNOWN_QEMU)
     (at / "qemu").write_text(image.toolchain.qemu_version())
     steps.step("making the disk")
-    LocalHost().run(disk_argv(mke2fs, image), timeout=300)
+    disk.make_disk(image.root, image.disk)
     (at / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
 
 
@@ -261,43 +294,6 @@ def _make_guest(image: LabImage) -> None:
     built = guest_image.build_guest_image(image.root, cache / "new")
     (cache / "new").rename(image.root / Path(guest_image.installed(built.key).kernel[1:]).parent)
     (image.directory / "guest").write_text(built.key)
-
-
-def disk_argv(mke2fs: str, image: LabImage) -> tuple[str, ...]:
-    """argv that writes the tree as a file system, every file owned by root.
-
-    In a user namespace that maps the user to root, the user's files are root's; no mount is made
-    and no privilege taken. Nothing ever writes to the disk, so there is little slack, no journal.
-    """
-    bytes_, files = _size(image.root)
-    blocks = bytes_ * 21 // 20 // 4096 + 16 * MIB // 4096
-    as_root = () if os.geteuid() == 0 else ("unshare", "--map-root-user")
-    return (
-        *(*as_root, mke2fs, "-q", "-t", "ext4", "-b", "4096", "-m", "0", "-N", str(files + 1024)),
-        *("-O", "^has_journal,^resize_inode", "-L", "nicproof-lab", "-d", str(image.root)),
-        *(str(image.disk), str(blocks)),
-    )
-
-
-def find_mke2fs() -> str:
-    """mke2fs, which lies outside an ordinary user's PATH."""
-    found = shutil.which("mke2fs", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
-        raise MissingCapability("mke2fs", "it is not installed", remedy=debian.REMEDY)
-    return found
-
-
-def _size(root: Path) -> tuple[int, int]:
-    """Bytes, in whole blocks, and number of the files below `root`."""
-    total = count = 0
-    for directory, names, files in os.walk(root):
-        for name in (*names, *files):
-            size = os.lstat(os.path.join(directory, name)).st_size
-            total += -(-size // 4096) * 4096
-            count += 1
-    if not count:
-        raise LabError(f"{root} is empty")
-    return total, count
 
 
 def _hash(*parts: bytes) -> str:

@@ -23,6 +23,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import LabError
+from harness.lab.cache import usable
 from harness.lab.image import LabImage
 from harness.lab.login import ssh_options
 from harness.lab.machine import DESTINATION
@@ -113,8 +114,7 @@ def current() -> LabState | None:
 def start() -> LabState:
     """Start a lab in the background and return once it answers; one that is up meanwhile is that
     lab. LabError if it does not answer."""
-    home = directory()
-    home.mkdir(parents=True, exist_ok=True)
+    home = usable(directory())
     prepare(run_dir=home)  # here, where its progress is seen
     with _alone():
         return current() or _started(home)
@@ -226,10 +226,10 @@ def _held() -> bool:
     try:
         with _lock_file().open("r+") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
     except BlockingIOError:
         return True
+    except OSError:  # there is none, or none of ours
+        return False
     return False
 
 

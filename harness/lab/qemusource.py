@@ -21,9 +21,8 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.guard import guarded
-from harness.host.local import PipedProcess
-from harness.lab import debian
-from harness.lab.cache import building, locked, remove_tree
+from harness.host.local import LocalHost, PipedProcess
+from harness.lab import cache, debian
 from harness.lab.progress import Steps
 from harness.xdg import cache_root
 
@@ -156,15 +155,12 @@ def ensure_build(source: Source, steps: Steps) -> Path:
     the build fails.
     """
     entry = builds() / source.key
-    if not entry.is_dir():
-        with locked(builds(), steps.say):
-            if not entry.is_dir():  # else somebody built it while we waited
-                with building(entry) as partial:
-                    _build(source, partial, steps)
+    cache.ensure(entry, "the build of QEMU", lambda into: _build(source, into, steps), steps.say)
     return program(source.key)
 
 
 def _build(source: Source, entry: Path, steps: Steps) -> None:
+    _check_entering()
     log = builds() / "build.log"
     log.unlink(missing_ok=True)
     tree = entry / "tree"
@@ -177,7 +173,7 @@ def _build(source: Source, entry: Path, steps: Steps) -> None:
     _compile(tree, log, steps)
     (tree / BUILT).rename(entry / PROGRAM)
     shutil.copy(log, entry / "build.log")
-    remove_tree(tree)
+    cache.remove_tree(tree)
 
 
 def bootstrap_argv(
@@ -209,11 +205,23 @@ def compile_argv(tree: Path, log: Path) -> tuple[str, ...]:
 
     For a user who is not root, a user namespace makes him root of the mounts and of nothing else.
     """
-    as_root = () if os.geteuid() == 0 else ("--map-root-user",)
-    return (
-        *("unshare", "--mount", *as_root),
-        *("sh", "-ec", ENTER, "sh", str(tree), str(log), SCRIPT),
-    )
+    return (*_unshare(), "sh", "-ec", ENTER, "sh", str(tree), str(log), SCRIPT)
+
+
+def _unshare() -> tuple[str, ...]:
+    """argv prefix of what runs with mounts of its own."""
+    return ("unshare", "--mount", *(() if os.geteuid() == 0 else ("--map-root-user",)))
+
+
+def _check_entering() -> None:
+    """LabError, before anything is downloaded, if this user cannot enter a tree."""
+    tried = LocalHost().run((*_unshare(), "true"), check=False)
+    if tried.returncode != 0:
+        raise _no_entry(tried.error)
+
+
+def _no_entry(said: str) -> LabError:
+    return LabError(f"no tree can be entered to build QEMU in: {said.strip()}", remedy=ENTERING)
 
 
 def _compile(tree: Path, log: Path, steps: Steps) -> None:
@@ -233,7 +241,7 @@ def _compile(tree: Path, log: Path, steps: Steps) -> None:
         result = debian.watched(process, look, 1.0, deadline, log)
     if result.returncode != 0:
         if said := result.error.strip():  # what runs in the tree speaks to the log
-            raise LabError(f"cannot enter the tree that QEMU is built in: {said}", remedy=ENTERING)
+            raise _no_entry(said)
         raise LabError(
             f"QEMU's source does not build; the end of {log}:\n{debian.last_lines(log)}",
             remedy=f"if the source has changed, mend {Path(__file__).name} and its patches",

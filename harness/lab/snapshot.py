@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.errors import ConfigError, LabError
 from harness.lab.accel import machine_identity
-from harness.lab.cache import PARTIAL, locked
+from harness.lab.cache import PARTIAL, locked, sweep
 from harness.lab.vm import LabMachine
 from harness.qemu.qmp import Qmp
 from harness.xdg import cache_root
@@ -84,12 +84,18 @@ def ensure(
     """Make the snapshot unless it is there; concurrent makers wait for one another.
 
     `make` boots the machine, calls what it is given with its QMP connection, and ends it.
+    SnapshotFailed if the cache cannot be written to.
     """
-    with locked(snapshots(), say):
-        if snapshot.exists():
+    if snapshot.exists():
+        return
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(locked(snapshots(), say))
+        except ConfigError as error:
+            raise SnapshotFailed(error.message, remedy=error.remedy) from error
+        if snapshot.exists():  # somebody made it while we waited
             return
-        for stale in snapshots().glob(f"*{PARTIAL}"):
-            stale.unlink()  # left by a maker that was killed: the lock is ours
+        sweep(snapshots())
         partial = snapshot.path.with_suffix(PARTIAL)
         try:
             make(lambda qmp: save(qmp, partial))
