@@ -17,6 +17,7 @@ from harness.errors import ConfigError
 from harness.inventory.spec import (
     LOCAL,
     PERMISSIONS,
+    Become,
     BindMode,
     Holder,
     Permission,
@@ -147,6 +148,10 @@ def permissions(value: object) -> frozenset[Permission]:
     return cast(frozenset[Permission], frozenset(words))
 
 
+def become(value: object) -> Become:
+    return cast(Become, _one_of(value, get_args(Become)))
+
+
 def bind_mode(value: object) -> BindMode:
     return cast(BindMode, _one_of(value, get_args(BindMode)))
 
@@ -200,6 +205,7 @@ HOST: dict[str, Field] = {
     "address": destination,
     "jump": jump,
     "user": user,
+    "become": become,
     "ssh_port": tcp_port,
     "identity": path,
     "ssh_config": path,

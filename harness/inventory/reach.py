@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.host.base import Host
+from harness.host.greeting import greet
 from harness.host.local import LocalHost
 from harness.host.ssh import connect
 from harness.inventory import reading
@@ -24,9 +25,12 @@ def inventory_at(path: str | None) -> Inventory | None:
 
 @contextmanager
 def reached(spec: HostSpec) -> Iterator[Host]:
-    """The host, for as long as the context lasts. HostUnreachable if it cannot be reached."""
+    """The host, for as long as the context lasts. HostUnreachable if it cannot be reached,
+    ConfigError if the login cannot do the work."""
     if spec.local:
         yield LocalHost(spec.name)
-    else:
-        with connect(spec.address, name=spec.name, options=spec.ssh_options()) as host:
-            yield host
+        return
+    options = spec.ssh_options()
+    with connect(spec.address, name=spec.name, options=options, become=spec.become) as host:
+        greet(host)
+        yield host
