@@ -16,6 +16,7 @@ from harness.doctor.iommu import iommu
 from harness.doctor.kernel import kernel
 from harness.doctor.login import login
 from harness.doctor.memory import memory
+from harness.doctor.network import network
 from harness.doctor.nics import nics
 from harness.doctor.virtualisation import kvm, qemu
 from harness.errors import ConfigError
@@ -93,6 +94,7 @@ def examine(host: Host, spec: HostSpec) -> tuple[Finding, ...]:
         *memory(host, spec.hugepages, spec.numa),
         *qemu(host),
         *nics(host, spec),
+        *network(host, spec),
         *pace(host, spec.cpus),
     )
 
