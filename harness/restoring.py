@@ -6,6 +6,7 @@ import argparse
 
 from harness.flags import nonempty
 from harness.host.base import Host
+from harness.host.program import require_python
 from harness.host.strays import end_strays
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.guard import taken
@@ -51,6 +52,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _restore(given: argparse.Namespace) -> None:
     with reached(host_of(given)) as host:
+        require_python(host)
         if given.gone:
             fence(host, given.gone)
             print(f"{host.name}: ended the connection of run {given.gone}")

@@ -33,6 +33,11 @@ _MEANINGS = {
 }
 
 
+SESSION_UNDECIDED = 6
+"""pytest's exit status for a session that was to be decided (--strict-verdict) and was not; pytest
+has none of this number."""
+
+
 def explained() -> str:
     """All of them, a line each."""
     return "\n".join(f"  {status.value:<4} {status.meaning}" for status in Status)

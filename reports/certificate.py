@@ -127,6 +127,11 @@ def lead(certificate: Certificate) -> list[str]:
             f"{_cases(counts['deviation'])} failed as is known of this emulation and its drivers, "
             "each with its cause below."
         )
+    if suspect := sum(bool(case.suspect) for case in certificate.cases):
+        said.append(
+            f"In {_cases(suspect)} the kernel said of the port under test what may be a fault and "
+            "may be none; it stands beside the case and counts for nothing."
+        )
     if subject.profile == "generic":
         said.append("nicproof has no profile of this model: nothing was expected of its figures.")
     return said
@@ -153,7 +158,9 @@ def case_table(family: str, cases: Sequence[CaseRecord], hosts: bool = False) ->
 
 def _small(case: CaseRecord) -> str:
     seen = "; ".join(case.evidence) if case.reason else ""
-    return ". ".join(part for part in (seen, case.silicon and f"Silicon: {case.silicon}") if part)
+    suspect = case.suspect and f"Suspect, not counted: {'; '.join(case.suspect)}"
+    silicon = case.silicon and f"Silicon: {case.silicon}"
+    return ". ".join(part for part in (seen, suspect, silicon) if part)
 
 
 def finding_table(subject: Subject) -> Table:

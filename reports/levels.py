@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import ruptures
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
@@ -93,6 +92,8 @@ def change_points(values: Sequence[float]) -> tuple[int, ...]:
 def _segmentations(signal: Floats) -> Iterator[list[int]]:
     """The ends of the best one, two, three ... levels."""
     yield [len(signal)]
+    import ruptures  # late: it takes a second, and most series are too short for it
+
     search = ruptures.KernelCPD(kernel="linear", min_size=SHORTEST).fit(signal[:, np.newaxis])
     for changes in range(1, len(signal) // SHORTEST):
         yield search.predict(n_bkps=changes)

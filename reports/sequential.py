@@ -23,8 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import norm
-from scipy.stats import t as student
+from scipy.special import ndtri, stdtrit  # scipy.stats takes a second to import
 
 from reports import stats
 from reports.stats import Floats
@@ -137,7 +136,7 @@ def _distances(figures: int, planned: int, level: float, most: int) -> Floats:
     for blocks, look in (at_plan | at_end).items():
         if blocks <= most:
             share = look.rejected / look.patterns / (2 * figures)
-            found[blocks - 1] = student.isf(share, blocks - 1) + norm.ppf(0.8)
+            found[blocks - 1] = ndtri(0.8) - stdtrit(blocks - 1, share)
     return found
 
 

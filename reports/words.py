@@ -90,6 +90,8 @@ def lead(run: Run, found: Estimates) -> list[str]:
     if run.info.missing:
         names = ", ".join(m.path for m in run.info.missing)
         notes.append(f"Not available on this host: {names}.")
+    if run.info.uncounted:
+        notes.append(f"Exits were not counted: {run.info.uncounted}.")
     if run.info.failures:
         names = ", ".join(dict.fromkeys(f.path for f in run.info.failures))
         notes.append(f"{_count(len(run.info.failures), 'boot')} failed ({names}).")

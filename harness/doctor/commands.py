@@ -10,14 +10,16 @@ import msgspec
 from harness.doctor import table
 from harness.doctor.controller import controller
 from harness.doctor.cpu import pace, virtualisation
+from harness.doctor.exits import exits
 from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
 from harness.doctor.iommu import iommu
-from harness.doctor.kernel import kernel
+from harness.doctor.kernel import kernel, lockdown
 from harness.doctor.login import login
 from harness.doctor.memory import memory
 from harness.doctor.network import network
 from harness.doctor.nics import nics
+from harness.doctor.python import python
 from harness.doctor.virtualisation import kvm, qemu
 from harness.errors import ConfigError
 from harness.host.base import Host
@@ -28,6 +30,9 @@ from harness.lab import accel
 
 MODULES: frozenset[Permission] = frozenset({"modules"})
 """What --fix by itself allows on a host of which no inventory says what may be changed."""
+
+BESIDE: tuple[Purpose, ...] = ("exit counts", "steady figures")
+"""What is told of a host, too, and nothing fails by."""
 
 EXAMPLES = """\
 examples:
@@ -77,7 +82,7 @@ def run(given: argparse.Namespace) -> int:
     else:
         table.print_findings(findings)
         where = f"on {spec.name}" if given.host else "here"
-        told: tuple[Purpose, ...] = (*asked, "steady figures") if given.host else asked
+        told: tuple[Purpose, ...] = (*asked, *BESIDE) if given.host else asked
         for purpose in told:
             print(table.verdict(findings, purpose, where))
     return 1 if any(lacking(findings, purpose) for purpose in asked) else 0
@@ -87,10 +92,13 @@ def examine(host: Host, spec: HostSpec) -> tuple[Finding, ...]:
     """Everything doctor says of a host, in the order in which it is read."""
     return (
         *(() if spec.local else (login(host),)),
+        python(host),
         *virtualisation(host),
         kvm(host, accel.known_answer() if spec.local else None),
         *iommu(host),
         *kernel(host),
+        lockdown(host),
+        exits(host),
         *memory(host, spec.hugepages, spec.numa),
         *qemu(host),
         *nics(host, spec),

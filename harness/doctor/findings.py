@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 State = Literal["yes", "no", "note"]
-Purpose = Literal["nested lab", "passthrough", "SR-IOV", "steady figures"]
+Purpose = Literal["nested lab", "passthrough", "SR-IOV", "exit counts", "steady figures"]
 
 GUESTS: tuple[Purpose, ...] = ("passthrough", "SR-IOV")
 """What a host is asked for: both ways of giving a guest hardware."""

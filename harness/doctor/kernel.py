@@ -76,6 +76,34 @@ def _instead(option: Option) -> Finding:
     return Finding(f"CONFIG_{option.name}", "yes", detail, needed=option.needed)
 
 
+LOCKDOWN = "/sys/kernel/security/lockdown"
+
+LOCKED = {
+    "integrity": "no module without a signature, and no program writes to PCI configuration space",
+    "confidentiality": "the same, and what programs read of the kernel is cut down, too",
+}
+"""What each mode keeps from the things that are done here (include/linux/security.h, enum
+lockdown_reason). vfio, KVM and BPF programs that read none of the kernel's memory go on."""
+
+
+def lockdown(host: Host) -> Finding:
+    """Whether root, too, is kept from the kernel (kernel_lockdown(7)), as Secure Boot brings it
+    about in most distributions."""
+    return judge_lockdown(text(host, LOCKDOWN))
+
+
+def judge_lockdown(modes: str) -> Finding:
+    """From all modes, with the one in force in brackets."""
+    name, mode = "kernel lockdown", re.search(r"\[(\w+)\]", modes)
+    if mode is None:
+        return Finding(name, "note", f"not told: {LOCKDOWN} cannot be read")
+    if mode[1] == "none":
+        return Finding(name, "yes", "off")
+    detail = f"{mode[1]}: {LOCKED.get(mode[1], 'a mode that nicproof does not know')}"
+    remedy = "if a module of yours does not load: sign it, or switch Secure Boot off"
+    return Finding(name, "note", detail, remedy)
+
+
 def iommu_option(host: Host) -> str:
     """The option of the IOMMU's driver: by the firmware, or by the CPU if that tells of none."""
     for table in told_by_firmware(host):

@@ -16,8 +16,15 @@ SENTENCES: dict[Purpose, tuple[str, str]] = {
     "nested lab": ("The nested lab can run {}.", "The nested lab cannot run {} yet: {}."),
     "passthrough": ("Passthrough is possible {}.", "Passthrough is not possible {} yet: {}."),
     "SR-IOV": ("SR-IOV is possible {}.", "SR-IOV is not possible {} yet: {}."),
+    "exit counts": (
+        "Exits can be counted {}.",
+        "Exits cannot be counted {}: {}. A bench goes on without them.",
+    ),
     "steady figures": ("Figures can be steady {}.", "Figures will not be steady {}: {}."),
 }
+
+UNFOLDED = 10_000
+"""Columns where there is no terminal: a command that is folded is one no more."""
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
@@ -32,7 +39,10 @@ def print_findings(findings: Sequence[Finding]) -> None:
         state = Text(each.state, COLOURS[each.state])
         table.add_row(state, each.name, found, ", ".join(each.needed))
     # Without markup: what devices and kernels say may have brackets.
-    Console(markup=False, highlight=False).print(table)
+    console = Console(markup=False, highlight=False)
+    if not console.is_terminal:
+        console.width = UNFOLDED
+    console.print(table)
 
 
 def verdict(findings: Sequence[Finding], purpose: Purpose, where: str) -> str:

@@ -3,9 +3,9 @@
 Three BPF programs time every exit, from kvm_exit to the next kvm_entry of the same thread, and how
 much of that the thread was on a CPU (`loader.py` holds them and puts them in). Their counts only
 grow, and read as text like any other counter: a window reads them at its edges, and nothing is
-switched while it is open. So those exits count that ended inside the window; of one that was going
-on at an edge, the time inside counts. No reader runs meanwhile; `make bench-accounting` measures
-what it costs.
+switched while it is open. So those exits count that ended between the two readings; of one that was
+going on at either, the time between counts. No reader runs meanwhile; `make bench-accounting`
+measures what it costs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from harness.errors import CommandFailed, LabError, MissingCapability
+from harness.errors import CommandFailed, LabError, MissingCapability, RunOver
+from harness.exits.loader import REFUSED
 from harness.exits.model import (
     Edge,
     Isa,
@@ -36,6 +37,8 @@ FORMAT = "/sys/kernel/tracing/events/kvm/kvm_exit/format"
 BPFFS = "/sys/fs/bpf"
 BPF_FS_MAGIC = "cafe4a11"  # include/uapi/linux/magic.h
 PREFIX = "nicproof_"
+
+ASK_DOCTOR = "nicproof doctor HOST tells of root's rights there, lockdown and Python"
 
 NEEDED = {
     "/sys/kernel/tracing/README": (
@@ -74,7 +77,7 @@ def exit_accounting(host: Host, vcpu_tids: Sequence[int]) -> Iterator[Probe]:
     """A probe that counts the exits of these vCPU threads, and of no others, in each window.
 
     Leaving the context takes everything out; what a killed run left behind is taken out on
-    entering. Raises MissingCapability if the host's kernel cannot do it, LabError if it refuses.
+    entering. Raises MissingCapability if the host's kernel cannot do it, or refuses.
     """
     if not vcpu_tids:
         raise LabError(f"{host.name}: no vCPU threads to account for: the guest is not running")
@@ -82,10 +85,17 @@ def exit_accounting(host: Host, vcpu_tids: Sequence[int]) -> Iterator[Probe]:
     isa, event = exit_event(host)
     _remove_leftovers(host, accounting.directory)
     try:
-        _load(host, accounting, event)
+        _load(host, accounting.directory, accounting.vcpu_tids, event)
         yield _probe(accounting, isa, parse_reasons(event)[isa])
     finally:
         host.run(("rm", "-rf", accounting.directory))
+
+
+def require_exit_accounting(host: Host) -> None:
+    """MissingCapability if exits cannot be counted there: the programs are put in, of a thread that
+    is no vCPU, and leave no trace."""
+    _, event = exit_event(host)
+    _load(host, "", (1,), event)
 
 
 def exit_event(host: Host) -> tuple[Isa, str]:
@@ -109,7 +119,13 @@ def exit_event(host: Host) -> tuple[Isa, str]:
             isa = "svm"
         case _:
             raise MissingCapability("vmx or svm", f"{host.name}'s CPU has neither")
-    return isa, host.read(FORMAT).decode()
+    try:
+        return isa, host.read(FORMAT).decode()
+    except RunOver:
+        raise
+    except (OSError, LabError) as error:
+        why = f"exit accounting reads {FORMAT}, which {host.name} refuses: {error}"
+        raise MissingCapability("kvm trace events", why, remedy=ASK_DOCTOR) from error
 
 
 @cache
@@ -117,11 +133,11 @@ def _loader_source() -> str:
     return (resources.files(__package__) / "loader.py").read_text()
 
 
-def _load(host: Host, accounting: Accounting, event: str) -> None:
+def _load(host: Host, directory: str, tids: Sequence[int], event: str) -> None:
     number, offset = parse_event(event)
     spec = {
-        "directory": accounting.directory,
-        "tids": accounting.vcpu_tids,
+        "directory": directory,
+        "tids": tuple(tids),
         "event": number,
         "reason_offset": offset,
     }
@@ -130,22 +146,25 @@ def _load(host: Host, accounting: Accounting, event: str) -> None:
         host.run((*PYTHON, "-"), stdin=program)
     except CommandFailed as error:
         said = error.stderr.strip()[-700:]
-        raise LabError(f"{host.name}: its kernel does not let exits be counted: {said}") from error
+        why = f"{host.name}: its kernel does not let exits be counted: {said}"
+        if error.returncode == REFUSED:
+            raise MissingCapability("exit accounting", why, remedy=ASK_DOCTOR) from error
+        raise LabError(why) from error
 
 
 def _probe(accounting: Accounting, isa: Isa, reasons: Reasons) -> Probe:
-    def edge(texts: Mapping[str, str], at_ns: int) -> Edge:
+    def edge(texts: Mapping[str, str], read_ns: Mapping[str, int]) -> Edge:
         vcpus, exits = (accounting.counts.replace("*", name) for name in ("1-vcpus", "2-exits"))
         try:
-            return Edge(at_ns, parse_vcpus(texts[vcpus]), parse_counts(texts[exits]))
+            return Edge(read_ns[vcpus], parse_vcpus(texts[vcpus]), parse_counts(texts[exits]))
         except KeyError as error:
             raise LabError(f"{error} could not be read at both edges of the window") from None
 
     def parse(result: WindowResult) -> Reading:
-        opening = edge(result.before, result.opened_ns)
-        closing = edge(result.after, result.opened_ns + result.window_ns)
+        opening = edge(result.before, result.before_ns)
+        closing = edge(result.after, result.after_ns)
         exits = exits_between(opening, closing, isa, reasons)
-        vcpus_ns = len(opening.vcpus) * result.window_ns
+        vcpus_ns = len(opening.vcpus) * (closing.at_ns - opening.at_ns)
         away = closing.away_in_guest - opening.away_in_guest
         in_guest = vcpus_ns - sum(each.time_ns for each in exits) - away
         return Reading({"vcpus.window_ns": vcpus_ns, "cpu.guest_ns": in_guest}, exits)

@@ -4,7 +4,8 @@ A program of its own, which knows nothing of nicproof and needs python3 >= 3.9 o
 least 5.15) and nothing else. `harness.exits.accounting` sends its text to `python3 -I -S -`,
 followed by a call of `main` with the specification, a dict:
 
-    directory      where the programs and the counts are pinned, on a bpffs; is made
+    directory      where the programs and the counts are pinned, on a bpffs; is made. "": they are
+                   only tried, and go with this program
     tids           the vCPU threads to count
     event          id of the kvm_exit trace event, from its `id` file
     reason_offset  where that event holds exit_reason, from its `format` file
@@ -55,6 +56,9 @@ REASONS = 512
 
 R0, R1, R2, R3, R4, _, R6, R7, R8, R9, R10 = range(11)
 PSEUDO_MAP_FD, PSEUDO_MAP_VALUE = 1, 2
+
+REFUSED = 3
+"""Exit status if the kernel does not let the programs in; whatever else fails ends with 1."""
 
 libc = ctypes.CDLL(None, use_errno=True)
 log = ctypes.create_string_buffer(1 << 16)  # what the verifier says
@@ -193,7 +197,8 @@ def at(buffer: ctypes.Array[ctypes.c_char]) -> int:
 def checked(result: int, what: str) -> int:
     if result < 0:
         said = log.value.decode(errors="replace").strip()[-500:]
-        sys.exit(f"{what}: {os.strerror(ctypes.get_errno())} {said}".strip())
+        print(f"{what}: {os.strerror(ctypes.get_errno())} {said}".strip(), file=sys.stderr)
+        sys.exit(REFUSED)
     return result
 
 
@@ -281,6 +286,8 @@ def main(spec: dict) -> None:  # type: ignore[type-arg]
         attach_raw(load_program(RAW_TRACEPOINT, b"kvm_entry", entry), b"kvm_entry"),
         attach_exit(load_program(TRACEPOINT, b"kvm_exit", leave), spec["event"]),
     )
+    if not directory:
+        return
     for path in (directory, f"{directory}/counts"):
         os.mkdir(path, 0o700)
     names = ("counts/1-vcpus", "counts/2-exits", "switch", "entry", "exit")

@@ -166,7 +166,7 @@ def name_of(code: int, isa: Isa, reasons: Reasons) -> str:
 class Edge:
     """What was read at one edge of a window, vCPUs first."""
 
-    at_ns: int  # of the edge, on the host's monotonic clock
+    at_ns: int  # when the vCPUs' records were read, on the host's monotonic clock
     vcpus: tuple[Vcpu, ...]
     exits: Exits
 

@@ -5,13 +5,41 @@ Each is stdlib only and sent as text, so a host needs nothing of nicproof, only 
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
 
-from harness.host.base import CommandResult
+from harness.errors import ConfigError
+from harness.host.base import CommandResult, Host
 
 PYTHON = ("python3", "-I", "-S")
 """Isolated and without site: half the start-up time, and nothing of the host's to trip over."""
+
+OLDEST = (3, 9)
+"""The Python that these programs are written for. RHEL 8, whose own is 3.6, has it as a package."""
+
+NEWER_PYTHON = (
+    "make python3 a newer one there: RHEL 8 has python39 and the like, and `alternatives --set "
+    "python3 /usr/bin/python3.9`"
+)
+
+
+def require_python(host: Host) -> None:
+    """ConfigError if the host's python3 is too old for these programs, or is none."""
+    told = host.run((PYTHON[0], "--version"), check=False)
+    if why := too_old(told.text if told.returncode == 0 else ""):
+        raise ConfigError(f"{host.name}: {why}", remedy=NEWER_PYTHON)
+
+
+def too_old(told: str) -> str:
+    """Why a python3 that says this of itself (`--version`) will not do; "" if it will."""
+    version = re.match(r"Python (\d+)\.(\d+)", told)
+    wanted = ".".join(map(str, OLDEST))
+    if version is None:
+        return f"there is no python3, {wanted} or newer is wanted"
+    if (int(version[1]), int(version[2])) < OLDEST:
+        return f"python3 is {told.split()[1]}, {wanted} or newer is wanted"
+    return ""
 
 
 @cache

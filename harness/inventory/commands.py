@@ -12,6 +12,7 @@ from typing import get_args
 from harness.errors import ConfigError
 from harness.flags import nonempty
 from harness.host.base import Host
+from harness.host.program import require_python
 from harness.inventory import discover, fields, reading
 from harness.inventory.cabling import cables
 from harness.inventory.checks import contradictions
@@ -183,6 +184,7 @@ def _cables(host: Host, found: tuple[discover.Port, ...]) -> tuple[tuple[str, st
     interfaces = {port.bdf: port.interface for port in found if port.free and port.interface}
     if len(interfaces) < 2:
         return ()
+    require_python(host)
     owner = Owner.of(f"discover-{uuid.uuid4().hex[:8]}")
     journal = Journal(host, owner.run)
     try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from harness.host.base import Host
+from harness.inventory.fields import cpu_list
 from harness.inventory.guard import Verdict, inspect
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device
@@ -19,11 +20,13 @@ CPUS = "/sys/devices/system/cpu/online"
 
 @dataclass(frozen=True)
 class Port:
-    """A port, as it was found. `cpus` are those next to it."""
+    """A port, as it was found. `cpus` are those next to it; `every`: are they all that the host
+    has?"""
 
     found: Survey
     verdict: Verdict
     cpus: str
+    every: bool = False
 
     @property
     def bdf(self) -> str:
@@ -73,7 +76,9 @@ def port_at(host: Host, bdf: str) -> Port:
 
 def _port_of(host: Host, found: Survey) -> Port:
     node = found.running.numa_node if found.running else None
-    return Port(found, inspect(host, found.address), _cpus(host, node))
+    cpus, online = _cpus(host, node), _cpus(host, None)
+    every = set(cpu_list(online)) <= set(cpu_list(cpus))
+    return Port(found, inspect(host, found.address), cpus, every)
 
 
 def _known(host: Host, bdf: str) -> bool:
@@ -128,7 +133,9 @@ def _host(spec: HostSpec) -> Iterator[str]:
 def _near(free: Sequence[Port]) -> Iterator[str]:
     """CPUs and NUMA node of the first free port."""
     if free:
-        yield f"cpus = {_text(free[0].cpus)}"
+        if free[0].every:  # which is no choice: some have to be left to the host
+            yield "# These are all: name some for guests, and leave the first ones to the host."
+        yield f"{'# ' * free[0].every}cpus = {_text(free[0].cpus)}"
         if free[0].numa is not None:
             yield f"numa = {free[0].numa}"
         if len({port.numa for port in free}) > 1:

@@ -84,7 +84,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True):
     valid: bool
     reasons: tuple[str, ...] = ()  # why it is not valid, in words
     metrics: dict[str, float] = {}  # by names of harness.units.METRICS, in their units
-    exits: tuple[ExitCount, ...] | None = None  # None: no guest, or accounting was off
+    exits: tuple[ExitCount, ...] | None = None  # None: no guest, or none were counted
     counters: dict[str, int] = {}
     """Differences over the window. Keys used by the reports:
     partner.rx_packets partner.tx_packets partner.rx_bytes partner.tx_bytes: frames on the wire
@@ -116,6 +116,7 @@ class MissingPath(msgspec.Struct, frozen=True, kw_only=True):
     path: str
     capability: str
     why: str
+    remedy: str = ""
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,4 +152,5 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     floor_stamps: str = ""  # whose, as TrialRecord.instruments has it; "" of older records
     missing: tuple[MissingPath, ...] = ()
     failures: tuple[Failure, ...] = ()
+    uncounted: str = ""  # why exits were not counted, though the run was to count them
     finished: bool = False  # False: interrupted; what is there is still good

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from harness.errors import HarnessError, LabError, MissingCapability, RunOver
 from harness.exits.accounting import exit_accounting
-from harness.guest.boot import Guest, boot
+from harness.guest.boot import BOOT_LIMIT, Guest, boot
 from harness.host.base import Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal
@@ -32,6 +32,7 @@ from harness.measure.record import (
 )
 from harness.measure.watch import Watch, Watched
 from harness.measure.window import (
+    Probe,
     host_interface_probe,
     interrupts_probe,
     partner_probe,
@@ -72,7 +73,7 @@ class Bench:
     info: RunInfo
     setups: Mapping[str, Setup]  # by the variant's name; {"": ...} where there is but one
     logs: Path
-    boot_limit: float = 60.0  # seconds to a guest's agent
+    boot_limit: float = BOOT_LIMIT  # seconds to a guest's agent
     tuning: Tuning | None = None  # of the host, which a path's provisioning undoes in part
     accounting: bool = True  # count exits; off only to measure what counting costs
     possible: set[str] = field(default_factory=set)  # paths that the host was seen to have
@@ -295,6 +296,17 @@ def _watch(bench: Bench, end: Endpoint) -> Iterator[Watch]:
             vhost = guest.process.vhost_threads()
             near.append(threads_probe(guest.qemu_pid, vhost_threads=vhost))
             if bench.accounting:
-                near.append(stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)))
+                near.extend(_counting(bench, guest, stack))
         reader = None if guest is None else GuestReader(guest, counted)
         yield Watch(bench.host, bench.partner, tuple(near), far, reader)
+
+
+def _counting(bench: Bench, guest: Guest, stack: ExitStack) -> tuple[Probe, ...]:
+    """The guest's exits, where its host lets them be counted; else the run goes on without, and
+    keeps why."""
+    try:
+        return (stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)),)
+    except MissingCapability as lack:
+        info = bench.store.info()
+        bench.store.save_info(replace(info, uncounted=info.uncounted or lack.message))
+        return ()

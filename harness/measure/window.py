@@ -82,6 +82,9 @@ class WindowResult:
     told: tuple[tuple[int, int], ...] = ()
     """When `WindowSpec.tell` was told of the opening and of the closing, and when it had answered,
     on the host's monotonic clock; of the closing there is nothing if it did not answer."""
+    before_ns: Mapping[str, int] = field(default_factory=dict)
+    after_ns: Mapping[str, int] = field(default_factory=dict)
+    """When each text was read, on the same clock. On a busy host that is not the edge."""
 
 
 @dataclass(frozen=True)
@@ -204,6 +207,8 @@ class _Answer(msgspec.Struct):
     window_ns: int
     started_ns: int
     told: tuple[tuple[int, int], ...]
+    before_ns: dict[str, int]
+    after_ns: dict[str, int]
     rc: int | None
     stdout: str
     stderr: str
@@ -236,6 +241,8 @@ def _decode(host: str, text: bytes) -> WindowResult:
         vanished=answer.vanished,
         samples=answer.samples,
         told=answer.told,
+        before_ns=answer.before_ns,
+        after_ns=answer.after_ns,
     )
 
 

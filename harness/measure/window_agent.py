@@ -62,6 +62,8 @@ class Answer:
     def __init__(self) -> None:
         self.before: dict[str, str] = {}
         self.after: dict[str, str] = {}
+        self.before_ns: dict[str, int] = {}  # when each was read, by the monotonic clock
+        self.after_ns: dict[str, int] = {}
         self.vanished: list[str] = []  # were readable at the opening or named outright, are not now
         self.errors: list[str] = []  # a command that could not start, a signal
         self.opened = False  # the command was told to go
@@ -101,13 +103,14 @@ def expand(pattern: str) -> list[str]:
     return [path for path in paths if os.path.exists(path)]
 
 
-def read_all(patterns: list[str], vanished: list[str]) -> dict[str, str]:
+def read_all(patterns: list[str], vanished: list[str], read_ns: dict[str, int]) -> dict[str, str]:
     texts: dict[str, str] = {}
     for pattern in patterns:
         for path in expand(pattern):
             try:
                 with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                     texts[path] = file.read().decode(errors="replace")
+                    read_ns[path] = time.monotonic_ns()
             except OSError:  # never there, or ended between listing and reading
                 vanished.append(path)
     return texts
@@ -251,7 +254,7 @@ class Window:
         self.tell()
         if self.listener is not None:
             time.sleep(SETTLES)
-        answer.before = read_all(self.spec["read"], answer.vanished)
+        answer.before = read_all(self.spec["read"], answer.vanished, answer.before_ns)
         answer.opened = True
         answer.started_ns = time.time_ns()
         answer.opened_ns = time.monotonic_ns()
@@ -264,7 +267,7 @@ class Window:
         now = time.monotonic()
         if now >= self.next_sample:
             ns = time.monotonic_ns() - self.answer.opened_ns
-            self.answer.samples.append((ns, read_all(self.spec["watch"], [])))
+            self.answer.samples.append((ns, read_all(self.spec["watch"], [], {})))
             self.next_sample = now + every
         return float(self.next_sample - now)
 
@@ -274,7 +277,7 @@ class Window:
             return
         if not answer.window_ns:
             answer.window_ns = time.monotonic_ns() - self.answer.opened_ns
-        answer.after = read_all(self.spec["read"][::-1], [])
+        answer.after = read_all(self.spec["read"][::-1], [], answer.after_ns)
         answer.vanished += [path for path in answer.before if path not in answer.after]
         try:  # noqa: SIM105 - contextlib is one more import
             self.tell()

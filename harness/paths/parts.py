@@ -27,6 +27,24 @@ def guest_mac(path: str) -> str:
     return "02:6e:" + ":".join(f"{digest >> shift & 0xFF:02x}" for shift in (24, 16, 8, 0))
 
 
+REMEDIES = {
+    "KVM": "modprobe kvm_intel or kvm_amd there; nicproof doctor HOST says what else it takes",
+    "IOMMU": "nicproof persist HOST prints what switches it on from the boot on",
+    "SR-IOV": "give the port back to its own driver, and switch SR-IOV on in BIOS and firmware",
+}
+
+
+def remedy_for(capability: str) -> str:
+    """How to come by what `missing` says is lacking."""
+    kind, _, which = capability.rpartition(" ")
+    if kind == "permission":
+        loaded = "; modules: or modprobe them yourself, nicproof persist HOST makes that last"
+        return f'add "{which}" to `may` of the host{loaded * (which == "modules")}'
+    if kind == "kernel module":
+        return "install the package of all modules there, such as linux-modules-extra-$(uname -r)"
+    return REMEDIES.get(capability, "nicproof doctor HOST says what is missing there")
+
+
 def lacks_kvm(host: Host) -> Lack | None:
     return None if host.exists("/dev/kvm") else ("KVM", f"{host.name} has no /dev/kvm")
 

@@ -49,8 +49,8 @@ class File:
 def files(spec: HostSpec, facts: Facts, wishes: Wishes) -> tuple[File, ...]:
     """All files, those that are needed.
 
-    ConfigError if a port offers fewer VFs than are wished for, or an ID would be claimed for
-    vfio-pci that other functions have, too.
+    ConfigError if a port offers fewer VFs than are wished for, if the inventory's CPUs are all that
+    there are, or if an ID would be claimed for vfio-pci that other functions have, too.
     """
     _check(spec, facts, wishes)
     made = (
@@ -79,6 +79,12 @@ def vf_mac(spec: HostSpec, port: PortFacts, index: int) -> str:
 
 
 def _check(spec: HostSpec, facts: Facts, wishes: Wishes) -> None:
+    if spec.cpus and not _rest(spec, facts):
+        raise ConfigError(
+            f"{spec.name}: cpus = {ranges(spec.cpus)} are all CPUs that it has, and none would be "
+            "left for interrupts and services",
+            remedy="leave some out of `cpus` in the inventory, the first core at least",
+        )
     for port in facts.ports:
         if wishes.vfs > port.offered:
             raise ConfigError(
@@ -137,14 +143,18 @@ def _words(spec: HostSpec, facts: Facts) -> Iterator[tuple[str, str]]:
 
 
 def _manager(spec: HostSpec, facts: Facts) -> Iterator[str]:
-    rest = tuple(cpu for cpu in facts.cpus if cpu not in spec.cpus)
-    if spec.cpus and rest:
+    if spec.cpus:
         yield from _comment(
             f"What systemd starts runs on these CPUs; {ranges(spec.cpus)} are left to the guests "
             "of a run, which are put there by name."
         )
         yield "[Manager]"
-        yield f"CPUAffinity={ranges(rest)}"
+        yield f"CPUAffinity={ranges(_rest(spec, facts))}"
+
+
+def _rest(spec: HostSpec, facts: Facts) -> tuple[int, ...]:
+    """The CPUs that a run leaves to the host."""
+    return tuple(cpu for cpu in facts.cpus if cpu not in spec.cpus)
 
 
 def _modules(spec: HostSpec, facts: Facts) -> Iterator[str]:

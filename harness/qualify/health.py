@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.errors import LabError
 from harness.host.base import Host
-from harness.pci.device import ROOT
-
-COMPLAINTS = re.compile(
-    r"WARNING: |BUG: |Oops|Call Trace:|general protection|kernel panic|soft lockup|hung_task|"
-    r"blocked for more than|UBSAN|KASAN|refcount_t:|list_(?:add|del) corruption|"
-    r"NETDEV WATCHDOG|Tx Unit Hang|Reset adapter|DMAR: \[|AMD-Vi: Event|"
-    r"AER: |PCIe Bus Error|vfio.*(?:fail|error)|IRQ.*nobody cared",
-    re.IGNORECASE,
-)
-"""Lines that no healthy case leaves in a kernel log. Drivers say a lot that is none."""
+from harness.pci.address import Address
+from harness.pci.device import ROOT, Device
+from harness.pci.sriov import total_vfs
+from harness.qualify.kernellog import NO_DRIVERS, Found, Watched, judge
+from harness.qualify.placement import ports_above
 
 AER = ("aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal")
 """Counters of a function (Documentation/ABI/testing/sysfs-bus-pci-devices-aer_stats)."""
@@ -26,7 +20,7 @@ AER = ("aer_dev_correctable", "aer_dev_nonfatal", "aer_dev_fatal")
 LOOK = """
 mark=$1
 shift
-dmesg | awk -v mark="$mark" 'found; index($0, mark) { found = 1 } END { exit !found }' || exit 1
+dmesg -r | awk -v mark="$mark" 'found; index($0, mark) { found = 1 } END { exit !found }' || exit 1
 echo "$mark"
 grep -H TOTAL "$@" 2>/dev/null
 exit 0
@@ -42,6 +36,34 @@ class Health:
     aer: dict[str, int]
 
 
+def watched(host: Host, bdfs: Sequence[str], interfaces: Sequence[str] = ()) -> Watched:
+    """Whose lines of the kernel log count, where these functions are under test: their own, those
+    of all VFs that they can have, and of the ports above them, up to the root.
+
+    `interfaces` are names that the functions have, in whichever namespace.
+    """
+    functions, drivers = set[Address](), set[str]()
+    for bdf in bdfs:
+        device = Device(host, bdf)
+        functions |= {Address.parse(each) for each in (bdf, *ports_above(host, bdf))}
+        functions |= set(_places_of_vfs(device))
+        expected = device.profile
+        drivers |= {device.driver}
+        drivers |= {each.driver.value for each in (expected.pf, expected.vf) if each.driver}
+    drivers -= {"", *NO_DRIVERS}
+    return Watched(frozenset(functions), frozenset(drivers), frozenset(interfaces))
+
+
+def _places_of_vfs(device: Device) -> list[Address]:
+    """Addresses of the VFs that there are or could be."""
+    count = total_vfs(device.host, device.bdf)
+    if not count:
+        return []
+    offset, stride = map(int, device.attributes("sriov_offset", "sriov_stride"))
+    pf = Address.parse(device.bdf)
+    return [pf.vf(index, offset=offset, stride=stride) for index in range(count)]
+
+
 def begin(host: Host, bdfs: Sequence[str], title: str) -> Health:
     """Remember the counters and set a mark into the kernel log: the title, and what makes it the
     only one of its kind. An earlier run may have left its own there."""
@@ -51,19 +73,21 @@ def begin(host: Host, bdfs: Sequence[str], title: str) -> Health:
     return Health(host, mark, aer)
 
 
-def complaints(before: Health, bdfs: Sequence[str], allowed: str = "") -> tuple[str, ...]:
-    """What the kernel complained of since `before`, and PCIe errors counted since.
+def since(before: Health, bdfs: Sequence[str], of: Watched, allowed: str = "") -> Found:
+    """What the kernel said since `before` of the watched, and PCIe errors that the functions
+    counted.
 
-    `allowed` is a regular expression of lines that the case means to provoke.
+    `allowed` is a regular expression of lines that the case means to provoke. Raises LabError if
+    the log does not reach back so far.
     """
     log, aer = _look(before.host, bdfs, before.mark)
-    said = [line for line in log if COMPLAINTS.search(line)]
-    if allowed:
-        said = [line for line in said if not re.search(allowed, line)]
-    for counter, value in aer.items():
-        if more := value - before.aer.get(counter, 0):
-            said.append(f"{counter}: {more} more")
-    return tuple(said)
+    found = judge(log, of, allowed)
+    counted = [
+        f"{counter}: {more} more"
+        for counter, value in aer.items()
+        if (more := value - before.aer.get(counter, 0))
+    ]
+    return replace(found, product=(*found.product, *counted))
 
 
 def _look(host: Host, bdfs: Sequence[str], mark: str) -> tuple[list[str], dict[str, int]]:

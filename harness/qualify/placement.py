@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections.abc import Sequence
 
@@ -19,6 +18,10 @@ done
 """
 
 
+_ABOVE = re.compile(r"/([0-9a-f]{4,8}:[0-9a-f]{2}:[01][0-9a-f]\.[0-7])(?=/)")
+"""In the path of a function below /sys/devices: the functions that it is behind."""
+
+
 def iommu_groups(host: Host, bdfs: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """The functions in each one's IOMMU group, itself among them; one in none is left out."""
     found: dict[str, tuple[str, ...]] = {}
@@ -29,12 +32,21 @@ def iommu_groups(host: Host, bdfs: Sequence[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def ports_above(host: Host, bdf: str) -> tuple[str, ...]:
+    """BDFs of the ports between the function and the root, the nearest first; none of a function
+    that is on the root bus."""
+    path = host.run(("readlink", "-f", f"{ROOT}/{bdf}")).text.strip()
+    return tuple(reversed(_ABOVE.findall(path)))
+
+
 def link_limit(host: Host, bdf: str) -> tuple[float, int]:
     """What the port above the function allows: GT/s and lanes.
 
     MissingCapability if it does not tell, as virtual ports do not ("Unknown")."""
-    path = host.run(("readlink", "-f", f"{ROOT}/{bdf}")).text.strip()
-    above = Device(host, posixpath.basename(posixpath.dirname(path)))
+    ports = ports_above(host, bdf)
+    if not ports:
+        raise MissingCapability("the link's limit", f"{bdf} is on the root bus, with no port above")
+    above = Device(host, ports[0])
     speed, width = above.attributes("max_link_speed", "max_link_width")
     number = re.match(r"\d+(\.\d+)? GT/s", speed)
     if number is None or not width.isdecimal():

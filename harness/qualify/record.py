@@ -55,6 +55,7 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     verdict: Verdict
     reason: str = ""  # of every verdict but pass
     evidence: tuple[str, ...] = ()  # what was seen, in the order in which it was
+    suspect: tuple[str, ...] = ()  # what the kernel said that may be a fault, and may be none
     silicon: str = ""  # on emulated hardware: what the verdict says about real hardware
     seconds: float = 0.0  # of the world's time, set-up and clean-up of the case included
     host: str = ""  # where it was run; "" if it did not get that far

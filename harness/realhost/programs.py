@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from harness.errors import ConfigError
 from harness.host.base import Host
+from harness.host.program import require_python
 from harness.workloads.iperf3_version import require
 
 PACKAGES = {
@@ -28,7 +29,7 @@ LOOK = 'for each; do command -v "$each" >/dev/null || echo "$each"; done'
 
 def require_programs(host: Host, *, guests: bool = True) -> None:
     """ConfigError that names all programs that are missing, and the command that brings them, or
-    an iperf3 that is too old; `guests`: is the host to carry any?"""
+    a Python or an iperf3 that is too old; `guests`: is the host to carry any?"""
     wanted = [each for each in PACKAGES if guests or each not in GUESTS_ONLY]
     missing = host.run(("sh", "-c", LOOK, "sh", *wanted)).text.split()
     if missing:
@@ -37,4 +38,5 @@ def require_programs(host: Host, *, guests: bool = True) -> None:
             f"{host.name} has no {', '.join(missing)}",
             remedy=f"there: sudo apt-get install {packages}",
         )
+    require_python(host)
     require(host.run(("iperf3", "--version")).text, host.name)

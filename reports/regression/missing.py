@@ -191,8 +191,10 @@ def fallen(base: Side, new: Side) -> Iterator[tuple[str, Tally, Tally]]:
 def warnings(base: Side, new: Side) -> Iterator[str]:
     """What a reader has to know of the trials before he trusts a verdict, a sentence each."""
     for side in (base, new) if base.info is not new.info else (new,):
+        which = f"{side.label} ({side.info.run})"
+        if side.info.uncounted:
+            yield f"{which} could not count exits: {side.info.uncounted}"
         if not side.info.finished:
-            which = f"{side.label} ({side.info.run})"
             yield f"{which} was interrupted, or is still going: it rests on the trials made so far"
     sides = [(new, base)]
     if base.runs == 1:  # of a series, some trials always are invalid

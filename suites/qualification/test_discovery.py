@@ -159,7 +159,7 @@ def test_numa_node(rig: Rig, pf: Survey, evidence: Evidence) -> None:
     evidence(f"node {node if node in nodes else nodes[0]} of {len(nodes)}")
 
 
-TX_TIMEOUT = "NETDEV WATCHDOG|Reset adapter"
+TX_TIMEOUT = "NETDEV WATCHDOG|Reset adapter|initiating reset due to tx timeout"
 """The offline test begins with a test of the link, while the port is still in service: a frame that
 the stack then sends may wait until igb's own watchdog resets the port (igb_diag_test in Linux'
 igb_ethtool.c). Seen once in some 40 such tests in the nested lab."""

@@ -42,13 +42,21 @@ class OneLab(LoadFileScheduling):
 
 @cache
 def _shares_lab(file: Path) -> bool:
-    """A file whose fixture `lab` is its own may run on any worker."""
+    """A file whose fixture `lab` is its own, or which has commands open theirs, may run on any
+    worker."""
     text = file.read_text()
-    return "mark.lab" in text and "def lab(" not in text
+    return "mark.lab" in text and "def lab(" not in text and "lab:" in text
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[MAKES_RUN] = False  # none that is kept
+    config.option.loadscopereorder = False  # else files with many tests would come first
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with a lab come first, for they take longest: no worker is left alone with one at the
+    end."""
+    items.sort(key=lambda item: item.get_closest_marker("lab") is None)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -61,6 +69,15 @@ def history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
     """No test looks into the user's own history, or adds to it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("history") / "history.db"))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def runs_of_the_tests() -> Iterator[None]:
+    """pytest as tests start it does without the plugin of hypothesis, whose import takes longer
+    than all of the rest."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
         yield
 
 

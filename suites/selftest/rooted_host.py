@@ -97,5 +97,6 @@ def with_82599(root: Path) -> RootedHost:
         host.link(f"{at}/driver", "../../../../bus/pci/drivers/ixgbe")
         host.link(f"{at}/iommu_group", f"../../../../kernel/iommu_groups/{30 + number}")
         host.put(f"/sys/kernel/iommu_groups/{30 + number}/devices/{device.address}")
+    host.put("/sys/devices/system/cpu/online", "0-15\n")
     host.put("/sys/devices/system/node/node1/cpulist", "8-15\n")
     return host

@@ -38,6 +38,8 @@ def around(request):
     yield
     if "complains" in request.node.name:
         raise cases.KernelComplaint("BUG: refcount")
+    if "good" in request.node.name:
+        request.node.user_properties.append((cases.SUSPECT, "igb: Reset adapter"))
 
 @pytest.fixture
 def lacking():
@@ -240,6 +242,7 @@ def test_verdicts(pytester: pytest.Pytester, tmp_path: Path, workers: tuple[str,
     good = records["good"]
     assert good.title == "The first line and the second."
     assert good.evidence == ("7 VFs", "all bound")
+    assert good.suspect == ("igb: Reset adapter",)
     assert good.silicon.startswith("evidence: the driver")
     assert records["bad"].silicon.startswith("no evidence: QEMU's model")
     assert records["rig"].silicon == "no evidence"
@@ -265,6 +268,8 @@ def test_certificate_tells_everything(pytester: pytest.Pytester, tmp_path: Path)
     for kind in ("html", "md"):
         text = (tmp_path / f"certificate.{kind}").read_text()
         assert "one and one are two" in text
+        assert "Suspect, not counted: igb: Reset adapter" in text
+        assert "In 1 case the kernel said of the port under test" in text
         assert "6.12 | with <bars>" not in text, "not escaped"
 
 

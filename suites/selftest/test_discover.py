@@ -54,6 +54,18 @@ def test_a_first_inventory_is_written_from_what_is_found(server: RootedHost) -> 
     assert f'# bdf = "{bdfs[1]}"' in text
 
 
+@pytest.mark.parametrize("node", ["1\n", "-1\n"])
+def test_cpus_that_are_all_there_are_are_no_choice(server: RootedHost, node: str) -> None:
+    """One socket, or firmware that tells of no nodes: persist would leave the host none."""
+    server.put("/sys/devices/system/cpu/online", "8-15\n")
+    one, other = (path.rpartition("/")[2] for path in server.glob("/sys/bus/pci/devices/*"))
+    for bdf in (one, other):
+        server.put(f"/sys/bus/pci/devices/{bdf}/numa_node", node)
+    text = render(HostSpec("alpha", "alpha.lab"), discover.ports(server), ())
+    assert parse(text, HERE).host("alpha").cpus == ()
+    assert '# cpus = "8-15"' in text and "leave the first ones to the host" in text
+
+
 def test_cables_that_were_found_are_written_down(server: RootedHost) -> None:
     one, other = (replace(port, verdict=Verdict((), ())) for port in discover.ports(server))
     text = render(HostSpec("alpha", "local"), (one, other), ((one.bdf, other.bdf),))

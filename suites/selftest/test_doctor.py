@@ -14,17 +14,20 @@ import pytest
 
 from harness.doctor import iommu, kernel, memory
 from harness.doctor.cpu import COMMS, pace, virtualisation
+from harness.doctor.exits import exits
 from harness.doctor.findings import GUESTS, Finding, lacking
 from harness.doctor.iommu import isolation, judge_iommu, judge_remapping
-from harness.doctor.kernel import Option, judge, options
+from harness.doctor.kernel import Option, judge, judge_lockdown, options
 from harness.doctor.login import judge_sessions
 from harness.doctor.memory import judge_memlock, judge_pages
+from harness.doctor.python import python
 from harness.doctor.virtualisation import judge_vfio, kvm, qemu
-from harness.errors import NotStarted
+from harness.errors import ConfigError, NotStarted
+from harness.exits.accounting import BPF_FS_MAGIC, BPFFS, FORMAT, NEEDED
 from harness.host.base import CommandResult
 from harness.host.hugepages import EVERYWHERE, NODE, Pages, pages
 from harness.host.local import LocalHost
-from harness.host.program import program
+from harness.host.program import program, require_python
 from harness.lab import accel
 from suites.selftest.rooted_host import RootedHost
 
@@ -40,6 +43,18 @@ def machine(name: str, said: dict[str, str] | None = None) -> RootedHost:
 @pytest.fixture
 def host(tmp_path: Path) -> RootedHost:
     return RootedHost(tmp_path)
+
+
+def lets_count_exits(host: RootedHost) -> None:
+    """KVM's trace events, a bpffs, and a kernel that takes the programs."""
+    host.put("/proc/cpuinfo", "flags\t\t: vmx\n")
+    host.put(FORMAT, (DATA.parent / "exits" / "kvm_exit.format").read_bytes())
+    host.said = {
+        **host.said,
+        f"ls -d {' '.join(NEEDED)}": "\n".join(NEEDED),
+        f"stat -f -c %t {BPFFS}": f"{BPF_FS_MAGIC}\n",
+        "python3 -I -S -": "",
+    }
 
 
 def by_name(findings: tuple[Finding, ...]) -> dict[str, Finding]:
@@ -471,3 +486,64 @@ def test_sshd_has_room_for_what_a_run_does_at_once(settings: str, state: str, wo
     found = judge_sessions(settings)
     assert found.state == state and words in found.detail
     assert ("MaxSessions" in found.remedy) == (state != "yes")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ("Python 3.9.18\n", ""),
+        ("Python 3.13.0rc2\n", ""),
+        ("Python 3.10.12\n", ""),  # which is no 3.1
+        ("Python 3.6.8\n", "python3 is 3.6.8, 3.9 or newer is wanted"),
+        ("", "there is no python3, 3.9 or newer is wanted"),
+    ],
+)
+def test_a_python_that_is_too_old_is_told_before_anything_is_done(
+    host: RootedHost, told: str, why: str
+) -> None:
+    if told:
+        host.said = {"python3 --version": told}
+    found = python(host)
+    if not why:
+        assert found.state == "yes" and found.detail == told.strip()
+        require_python(host)
+        return
+    assert (found.state, found.detail, found.needed) == ("no", why, GUESTS)
+    with pytest.raises(ConfigError, match=rf"alpha: {why}\n.*alternatives"):
+        require_python(host)
+
+
+@pytest.mark.parametrize(
+    ("modes", "state", "words"),
+    [
+        ("[none] integrity confidentiality", "yes", "off"),
+        ("none [integrity] confidentiality", "note", "no module without a signature"),
+        ("none integrity [confidentiality]", "note", "what programs read of the kernel"),
+        ("", "note", "not told"),
+    ],
+)
+def test_a_kernel_that_is_locked_down_is_told(modes: str, state: str, words: str) -> None:
+    found = judge_lockdown(modes)
+    assert found.state == state and words in found.detail and not found.needed
+
+
+def test_whether_exits_can_be_counted_is_tried(host: RootedHost) -> None:
+    lets_count_exits(host)
+    assert exits(host).state == "yes"
+    del host.said["python3 -I -S -"]
+    refused = exits(host)
+    assert refused.state == "no" and refused.needed == ("exit counts",)
+    assert "does not let exits be counted: no" in refused.detail
+    host.said.pop(f"stat -f -c %t {BPFFS}")
+    host.said[f"stat -f -c %t {BPFFS}"] = "62656572\n"  # sysfs's own
+    assert "mount -t bpf" in exits(host).remedy
+    del host.said[f"ls -d {' '.join(NEEDED)}"]
+    assert "tracefs" in exits(host).remedy
+
+
+def test_trace_events_that_cannot_be_read_are_a_missing_capability(host: RootedHost) -> None:
+    """They are listed where they may not be read: to who is not root, by some kinds of lockdown."""
+    lets_count_exits(host)
+    (host.root / FORMAT.lstrip("/")).unlink()
+    found = exits(host)
+    assert found.state == "no" and FORMAT in found.detail

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -27,7 +28,7 @@ from harness.inventory.guard import Verdict
 from harness.journal import DIRECTORY, restore
 from harness.nic import live
 from suites.selftest.rooted_host import RootedHost, with_82599
-from suites.selftest.test_doctor import DATA, by_name, debian
+from suites.selftest.test_doctor import DATA, by_name, debian, lets_count_exits
 
 FREE, BUSY = Verdict((), ()), Verdict(("eth1 is a member of bridge br0",), ())
 
@@ -200,6 +201,7 @@ def ready(server: RootedHost, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     for name in ("debian-13", "xeon-e5"):
         shutil.copytree(DATA / name, server.root, dirs_exist_ok=True)
     server.put("/dev/kvm")
+    lets_count_exits(server)
     server.put("/sys/firmware/acpi/tables/DMAR")
     server.put("/proc/interrupts", (DATA / "interrupts" / "igb-remapped.txt").read_bytes())
     for module in ("vfio", "vfio_iommu_type1", "vfio_pci", "kvm_intel"):
@@ -208,6 +210,7 @@ def ready(server: RootedHost, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
         **server.said,
         "uname -r": "6.12.117+deb13-amd64\n",
         " ".join(program("harness.doctor", "kvm")): "works\n",
+        "python3 --version": "Python 3.13.5\n",
         "sh -c id -u; id -un; ulimit -l": "0\nroot\n8192\n",
         "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13\n",
         "qemu-system-x86_64 -device vfio-pci,help": (
@@ -229,6 +232,7 @@ def test_a_host_that_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr().out
     assert "Passthrough is possible on alpha.lab." in said
     assert "SR-IOV is possible on alpha.lab." in said
+    assert "Exits can be counted on alpha.lab." in said
     assert "Figures can be steady on alpha.lab." in said
 
 
@@ -243,6 +247,15 @@ def test_a_host_that_is_not(
     assert "SR-IOV is not possible on alpha.lab yet: interrupt remapping." in said
     assert "Figures will not be steady on alpha.lab: governor." in said
     assert "-> cpupower frequency-set -g performance" in said
+
+
+def test_exits_that_cannot_be_counted_are_told_and_no_failure(
+    ready: RootedHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    del ready.said["python3 -I -S -"]
+    assert cli.main(["doctor", "alpha.lab"]) == 0
+    said = capsys.readouterr().out
+    assert "Exits cannot be counted on alpha.lab: exit accounting." in said
 
 
 def test_a_host_of_an_inventory_is_asked_what_that_promises(
@@ -320,8 +333,14 @@ def test_the_table_shows_what_devices_say_as_it_is(capsys: pytest.CaptureFixture
     assert "nothing to mend" not in said
 
 
-@pytest.mark.parametrize("purpose", ["nested lab", "passthrough", "SR-IOV", "steady figures"])
+def test_a_command_is_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    command = f"echo {'x' * 300} > /etc/security/limits.d/nicproof.conf; log in again"
+    table.print_findings((Finding("a", "no", "y" * 200, command, GUESTS),))
+    assert f"-> {command}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("purpose", get_args(Purpose))
 def test_there_is_a_sentence_for_every_purpose(purpose: Purpose) -> None:
     wrong = Finding("a thing", "no", "", needed=(purpose,))
-    assert table.verdict((wrong,), purpose, "here").endswith("a thing.")
+    assert "a thing." in table.verdict((wrong,), purpose, "here")
     assert table.verdict((), purpose, "here").endswith("here.")

@@ -23,8 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of one short run of the slowest and the fastest way into a guest."""
     run_dir = tmp_path_factory.mktemp("bench") / "run"
-    said = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-tx,tcp-rx,latency")
+    said = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-tx,latency")
     assert f"report: {run_dir}/report.html" in said
+    assert "warning" not in said.lower()
     return run_dir
 
 
@@ -59,7 +60,7 @@ def test_a_run_leaves_everything_that_is_promised(run_dir: Path) -> None:
         assert (run_dir / name).stat().st_size > 0, name
     assert {path.suffix for path in (run_dir / "figures").iterdir()} == {".png", ".svg"}
     suite = ElementTree.parse(run_dir / "junit.xml").getroot()[0]
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("6", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "0", "0")
     with open_history(str(history_of(run_dir))) as history:
         assert history.load(history.find("end-to-end"))[0] == frames.load(run_dir).info
     for path in ("e1000e", "sriov"):
@@ -70,7 +71,7 @@ def test_every_trial_proved_its_path(run_dir: Path) -> None:
     run = frames.load(run_dir)
     assert run.info.finished
     measured = [trial for trial in run.trials if trial.workload != "idle"]
-    assert len(measured) == 2 * 3 + 2  # and one warm-up a path
+    assert len(measured) == 2 * 2 + 2  # and one warm-up a path
     for trial in measured:
         assert trial.valid, trial.reasons
         assert {"driver", "mac", "host interface"} <= {proof.name for proof in trial.proofs}
@@ -80,20 +81,18 @@ def test_an_emulated_nic_costs_at_least_thrice_the_mmio_exits_of_a_vf(run_dir: P
     """What hardware shows too: a VF's registers are mapped, an emulated NIC's are not."""
     emulated = per_packet(run_dir, "e1000e", "mmio_exits_per_packet")
     mapped = per_packet(run_dir, "sriov", "mmio_exits_per_packet")
-    assert len(emulated) == len(mapped) == 2
+    assert len(emulated) == len(mapped) == 1
     assert emulated.min() > 0.01
     assert emulated.min() >= 3 * mapped.max()
 
 
-def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(tmp_path: Path) -> None:
+def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(run_dir: Path) -> None:
     """By iperf3's own clock the two transfers would take whole tenths of a second."""
-    run_dir = tmp_path / "run"
-    bench(run_dir, "--clock=virtual", "--paths=sriov", "--workloads=tcp-tx", "--boots=1")
     run = frames.load(run_dir)
     assert run.info.clock == "virtual"
-    _, warmup, trial = run.trials
+    sent = [each for each in run.trials if (each.path, each.workload) == ("sriov", "tcp-tx")]
+    warmup, trial = sorted(sent, key=lambda each: not each.warmup)
     for record in (warmup, trial):
-        assert record.valid, record.reasons
         assert record.clock == "virtual" and len(record.wire) > 10
     first, second = warmup.metrics["throughput"], trial.metrics["throughput"]
     assert second == pytest.approx(first, rel=0.2)
@@ -101,16 +100,16 @@ def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(tmp_path: P
 
 
 def test_two_configurations_are_interleaved_and_told_apart_by_their_exits(tmp_path: Path) -> None:
-    """Without the BAR's mapping a VF costs MMIO exits. Two blocks show them, and decide nothing."""
+    """Without the BAR's mapping a VF costs MMIO exits. A block shows them, and decides nothing."""
     run_dir = tmp_path / "run"
-    options = ("--ablate=x-no-mmap", "--workloads=tcp-tx", "--max-blocks=2")
+    options = ("--ablate=x-no-mmap", "--workloads=tcp-tx", "--max-blocks=1")
     said = nicproof("ab", run_dir, *options)
-    assert "block 2: undecided: sriov tcp-tx mmio_exits_per_packet" in said
+    assert "block 1: undecided: sriov tcp-tx mmio_exits_per_packet" in said
     assert "x-no-mmap: 0 of 1 figures did what was expected" in said
     run = frames.load(run_dir)
     assert run.info.finished and run.info.variants == {"a": {}, "b": {"vfio": "x-no-mmap=on"}}
     mapped, trapped = (frames.of_variant(run, name) for name in ("a", "b"))
-    assert [len(each.counted) for each in (mapped, trapped)] == [4, 4]  # and the idle ones
+    assert [len(each.counted) for each in (mapped, trapped)] == [2, 2]  # and the idle ones
     seen = ({e.reason for t in side.counted for e in t.exits or ()} for side in (mapped, trapped))
     assert ["npf" in reasons for reasons in seen] == [False, True]
     assert "x-no-mmap=on" in (run_dir / "regression.html").read_text()

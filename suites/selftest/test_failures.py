@@ -388,6 +388,53 @@ def test_a_bug_amid_a_trial_is_no_failed_trial(tmp_path: Path) -> None:
     assert "ZeroDivisionError: a bug of the harness" in result.text
 
 
+BARE = """
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import msgspec
+import pytest
+
+from fixtures import path
+from harness import store
+from harness.errors import MissingCapability
+from suites.selftest.synthetic_run import make_run
+
+@contextmanager
+def nothing(bench, visit):
+    if visit.path == "sriov":
+        raise MissingCapability("permission sriov", "the inventory does not have it")
+    raise MissingCapability("IOMMU", "0000:01:00.0 is in no IOMMU group")
+    yield
+
+path.open_station = nothing
+
+class Bare:
+    @pytest.fixture(scope="session")
+    def bench(self, bench_options):
+        info = msgspec.structs.replace(make_run(1)[0], paths=bench_options.paths)
+        with store.create(bench_options.run_dir) as records:
+            records.save_info(info)
+            yield SimpleNamespace(store=records, info=info)
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session):
+    session.config.pluginmanager.register(Bare())  # after the suite's own fixtures
+"""
+
+
+def test_a_bench_of_nothing_but_missing_paths_is_no_success(tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text(BARE)
+    options = ("--no-history", "--paths=sriov,passthrough", "--boots=2", "--workloads=udp")
+    result = bench(tmp_path, *options, plugins=("-pbare",))
+    said = result.text + result.error
+    assert result.returncode == Status.FAILED, said
+    assert "nothing was measured: lab has none of the paths that were asked for\n" in said
+    assert said.count("  sriov: permission sriov: the inventory does not have it\n") == 1
+    assert said.count('  remedy: add "sriov" to `may` of the host\n') == 1
+    assert said.count("  remedy: nicproof persist HOST prints what switches it on") == 1
+
+
 def test_nobody_who_reads_is_no_regression(whole: Path) -> None:
     argv = (
         f"{sys.executable} -m harness.cli compare {whole} {whole} | true; echo ${{PIPESTATUS[0]}}"

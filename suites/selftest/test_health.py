@@ -1,12 +1,20 @@
-"""What a case is blamed for: the kernel's complaints, and PCIe errors that were counted."""
+"""What a case is blamed for: the kernel's complaints, and PCIe errors that were counted.
+
+The complaints are real: QEMU lets an emulated root port tell of an error of its link.
+"""
 
 from __future__ import annotations
 
 import pytest
 
+from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.lab.base import Lab
+from harness.lab.nested import NestedLab
 from harness.qualify import health
+from harness.qualify.health import Health
+from harness.qualify.kernellog import Watched
+from harness.qualify.placement import ports_above
 
 AER = """\
 /sys/bus/pci/devices/0000:01:00.0/aer_dev_correctable:TOTAL_ERR_COR 3
@@ -23,27 +31,54 @@ def test_counters_of_a_port() -> None:
     }
 
 
+def inject(lab: NestedLab, port: str, before: Health) -> None:
+    """A frame that came damaged over the link of one of L1's root ports, by QEMU's name for it."""
+    line = f"pcie_aer_inject_error {port} BAD_TLP"
+    said = lab.vm.qmp.command("human-monitor-command", **{"command-line": line})
+    assert said.startswith("OK"), said
+
+    def told() -> bool:
+        log = lab.host.run(("dmesg",)).text.rpartition(before.mark)[2]
+        return "BadTLP" in log  # the last line of several
+
+    Deadline(60.0, f"the kernel's words on an error of {port}").poll(told)
+
+
 @pytest.mark.lab
-def test_only_complaints_since_the_mark_count(lab: Lab) -> None:
+def test_a_kernels_complaint_is_that_of_the_port_it_names(lab: NestedLab) -> None:
     bdfs = (lab.ports.dut,)
-
-    def say(text: str) -> None:
-        lab.host.write("/dev/kmsg", f"{text}\n".encode())
-
-    health.begin(lab.host, bdfs, "nicproof case test.health")
-    say("BUG: one of an earlier run of the same case")
+    ours = health.watched(lab.host, bdfs)
+    (above,) = ports_above(lab.host, lab.ports.dut)
     before = health.begin(lab.host, bdfs, "nicproof case test.health")
     assert any(name.startswith(lab.ports.dut) for name in before.aer), "the port has AER counters"
-    assert health.complaints(before, bdfs) == ()
-    say("igb 0000:01:00.0: 1 VFs allocated")
-    say("WARNING: CPU: 0 PID: 1 at net/core/dev.c:1")
-    (said,) = health.complaints(before, bdfs)
-    assert said.endswith("WARNING: CPU: 0 PID: 1 at net/core/dev.c:1")
-    assert health.complaints(before, bdfs, allowed=r"net/core/dev\.c") == ()
+    inject(lab, "rp2", before)  # the port above the partner, which is not watched
+    assert health.since(before, bdfs, ours).product == ()
+    before = health.begin(lab.host, bdfs, "nicproof case test.health")
+    inject(lab, "rp1", before)
+    first, *more = health.since(before, bdfs, ours).product
+    assert f"pcieport {above}: AER: Correctable error message received from {above}" in first
+    assert more
+    assert health.since(before, bdfs, ours, allowed="AER: |PCIe Bus Error").product == ()
+    both = health.watched(lab.host, (lab.ports.dut, lab.ports.partner))
+    assert both.functions > ours.functions
+    assert len(both.functions) == 2 * (1 + 1 + 7), "port, root port, 7 VFs, of both"
+
+
+@pytest.mark.lab
+def test_only_complaints_since_the_mark_count(lab: NestedLab) -> None:
+    bdfs = (lab.ports.dut,)
+    ours = health.watched(lab.host, bdfs)
+    earlier = health.begin(lab.host, bdfs, "nicproof case test.health")
+    inject(lab, "rp1", earlier)
+    before = health.begin(lab.host, bdfs, "nicproof case test.health")
+    lab.host.write("/dev/kmsg", b"BUG: this is what a program says\n")
+    found = health.since(before, bdfs, ours)
+    assert found.product == ()
+    assert health.since(earlier, bdfs, ours).product
 
 
 @pytest.mark.lab
 def test_a_log_that_was_overwritten_is_no_clean_one(lab: Lab) -> None:
-    before = health.Health(lab.host, "a mark that was never set", {})
+    before = Health(lab.host, "a mark that was never set", {})
     with pytest.raises(LabError, match="overwritten"):
-        health.complaints(before, (lab.ports.dut,))
+        health.since(before, (lab.ports.dut,), Watched())

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.artifacts import UNDECIDED
 from fixtures.pairs import deciding, outlook
 from harness.cli import _parser
 from harness.flags import add_to
 from harness.options import OPTIONS, Asked, BenchOptions
+from harness.status import SESSION_UNDECIDED
 from reports.regression.outcome import compare_variants
 from suites.selftest.synthetic_run import write_run
 from suites.selftest.test_variants import interleaved
@@ -45,7 +45,7 @@ def session(pytester: pytest.Pytester, slower: float, blocks: int, *more: str) -
     ("slower", "blocks", "options", "status"),
     [
         (0.0, 3, (), 0),
-        (0.0, 3, ("--strict-verdict",), UNDECIDED),
+        (0.0, 3, ("--strict-verdict",), SESSION_UNDECIDED),
         (0.0, 10, ("--strict-verdict",), 0),
         (0.2, 10, ("--strict-verdict",), 1),
     ],

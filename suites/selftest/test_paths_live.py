@@ -9,6 +9,7 @@ import pytest
 
 from harness import paths
 from harness.errors import ConfigError, LabError
+from harness.exits import accounting
 from harness.guest.boot import boot
 from harness.host.digest import digest
 from harness.inventory import LinkPlan
@@ -22,7 +23,9 @@ from harness.partner import partner
 from harness.paths.base import NetworkPath, PathOptions
 from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
+from harness.workloads.base import Idle
 from harness.workloads.iperf3 import Iperf3
+from suites.selftest.test_exits_live import UNPRIVILEGED
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
@@ -77,7 +80,7 @@ def test_a_guest_that_panics_is_told_within_its_deadline(lab: Lab, tmp_path: Pat
     config = GuestConfig(image, name="panics")
     with (
         pytest.raises(LabError, match="Kernel panic"),
-        boot(lab.host, config, (), log_dir=tmp_path, deadline_s=60),
+        boot(lab.host, config, (), log_dir=tmp_path),
     ):
         pass
     assert "Kernel panic" in (tmp_path / "panics.serial.log").read_text(errors="replace")
@@ -100,6 +103,18 @@ def test_a_guest_killed_in_mid_trial_is_an_error_and_its_trial_is_kept(bench: Be
     last = bench.store.trials()[-1]
     assert (last.path, last.workload, last.valid) == ("sriov", "tcp-tx", False)
     assert "the rig failed" in last.reasons[0]
+
+
+@pytest.mark.usefixtures("settled")
+def test_a_host_that_lets_no_exits_be_counted_is_measured_all_the_same(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accounting, "PYTHON", (*UNPRIVILEGED, *accounting.PYTHON))
+    with station(bench, Visit(0, "virtio", 0)) as place:
+        record = place.trial(Idle(seconds=1))
+    assert record.valid and record.exits is None
+    assert record.counters["cpu.vcpu_ns"] > 0, "what else is known of the guest is there"
+    assert "does not let exits be counted: BTF: Operation not" in bench.store.info().uncounted
 
 
 AROUND = """

@@ -82,7 +82,12 @@ def test_services_keep_off_the_cpus_of_a_run() -> None:
     path = "/etc/systemd/system.conf.d/nicproof.conf"
     assert ours(made()[path]) == ["[Manager]", "CPUAffinity=0-1,6-7"]
     assert path not in made(replace(SPEC, cpus=()))
-    assert path not in made(replace(SPEC, cpus=tuple(range(8)))), "none would be left for them"
+
+
+@pytest.mark.parametrize("cpus", [range(8), range(12)])
+def test_a_host_is_left_some_cpus_of_its_own(cpus: range) -> None:
+    with pytest.raises(ConfigError, match=r"all CPUs that it has.*\n.*leave some out of `cpus`"):
+        made(replace(SPEC, cpus=tuple(cpus)))
 
 
 def tool(request: pytest.FixtureRequest, path: str, *works: str) -> tuple[str, ...]:

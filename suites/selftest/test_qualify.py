@@ -51,6 +51,19 @@ def test_wrong_options_are_told_before_anything_starts(options: tuple[str, ...],
     assert said in result.error and "Traceback" not in result.error
 
 
+def test_a_rig_that_never_stood_is_told_once_and_has_no_certificate(tmp_path: Path) -> None:
+    """As after a kill, when the host wants `restore` first."""
+    port = '[[host.a.port]]\nbdf = "0000:01:00.{}"\npartner = "0000:01:00.{}"\n'
+    lab = tmp_path / "lab.toml"
+    host = '[host.a]\naddress = "127.0.0.1"\nssh_port = 9\n'
+    lab.write_text(host + port.format(0, 1) + port.format(1, 0))
+    result = qualify(f"--lab={lab}", f"--run-dir={tmp_path}/run", "--family=discovery")
+    said = result.text + result.error
+    assert result.returncode == 1, said
+    assert "no lab: a: cannot connect" in said
+    assert "subject.json" not in said and "certificate" not in said
+
+
 @pytest.mark.lab
 @pytest.mark.timeout(500)
 def test_a_short_qualification_ends_with_a_certificate(tmp_path: Path) -> None:

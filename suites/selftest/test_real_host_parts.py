@@ -61,10 +61,17 @@ def test_who_hides_the_flag_is_found_out_by_the_maker() -> None:
     assert judge(hidden, "QEMU\n", "tsc") == "nested-kvm"
 
 
+PYTHON = {"python3 --version": "Python 3.11.2\n"}
+
+
 def test_all_programs_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
     line = " ".join(("sh", "-c", LOOK, "sh", *PACKAGES))
-    host = RootedHost(tmp_path, {line: "", "iperf3 --version": "iperf 3.12 (cJSON 1.7.15)\n"})
+    iperf3 = {"iperf3 --version": "iperf 3.12 (cJSON 1.7.15)\n"}
+    host = RootedHost(tmp_path, {line: "", **PYTHON, **iperf3})
     require_programs(host)
+    host.said = {line: "", **iperf3, "python3 --version": "Python 3.6.8\n"}
+    with pytest.raises(ConfigError, match=r"alpha: python3 is 3\.6\.8, 3\.9 or newer is wanted"):
+        require_programs(host)
     host.said = {line: "iperf3\nip\nss\n"}
     with pytest.raises(ConfigError) as refused:
         require_programs(host)
@@ -81,7 +88,7 @@ def test_an_iperf3_whose_documents_are_read_wrong_is_refused_first(
 ) -> None:
     """Ubuntu 22.04 has 3.9: no sums of UDP, and both directions of --bidir under the same keys."""
     line = " ".join(("sh", "-c", LOOK, "sh", *PACKAGES))
-    host = RootedHost(tmp_path, {line: "", "iperf3 --version": said})
+    host = RootedHost(tmp_path, {line: "", **PYTHON, "iperf3 --version": said})
     with pytest.raises(ConfigError, match=r"3\.11 or newer is wanted") as refused:
         require_programs(host)
     assert refused.value.message.startswith(f"alpha: iperf3 {version} is too old")
@@ -96,7 +103,8 @@ def server(root: Path, name: str, *programs: str) -> RootedHost:
     host = with_82599(root / name)
     host.name = name
     looked = " ".join(("sh", "-c", LOOK, "sh", *programs))
-    host.said = {**host.said, looked: "", "iperf3 --version": "iperf 3.18 (cJSON 1.7.15)\n"}
+    iperf3 = {"iperf3 --version": "iperf 3.18 (cJSON 1.7.15)\n"}
+    host.said = {**host.said, **PYTHON, **iperf3, looked: ""}
     return host
 
 

@@ -215,6 +215,17 @@ def test_native_alone_has_no_exit_figure(tmp_path: Path) -> None:
     assert not (tmp_path / "run/figures/exits-per-packet.svg").exists()
 
 
+def test_a_run_without_exits_says_why_and_shows_the_rest(tmp_path: Path) -> None:
+    info, made = make_run(2, workloads=SHORT)
+    why = "exit accounting: l1: its kernel does not let exits be counted: not permitted"
+    info = msgspec.structs.replace(info, uncounted=why)
+    without = [msgspec.structs.replace(each, exits=None) for each in made]
+    for text in rendered(tmp_path, info, without):
+        assert f"Exits were not counted: {why}." in text
+        assert "VM exits per packet were not measured in this run" in text
+        assert "Mbit/s" in text
+
+
 def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
     directory = write_run(tmp_path / "run", *make_run(1, workloads=SHORT))
     (directory / "figures").write_text("a file where a directory must be")

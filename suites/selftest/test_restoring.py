@@ -19,7 +19,8 @@ from suites.selftest.rooted_host import RootedHost
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     """The host that every HOST means; nobody is at work there."""
-    host = RootedHost(tmp_path / "alpha", {"sh -c one": "", "sh -c two": ""})
+    said = {"sh -c one": "", "sh -c two": "", "python3 --version": "Python 3.11.2\n"}
+    host = RootedHost(tmp_path / "alpha", said)
 
     @contextmanager
     def reached(spec: HostSpec) -> Iterator[RootedHost]:
@@ -50,6 +51,17 @@ def test_every_change_is_undone_and_told(
     assert capsys.readouterr().out == f"{name}: undone: change two\n{name}: undone: change one\n"
     assert cli.main(["restore", *asked]) == 0
     assert capsys.readouterr().out == f"{name}: nothing to restore\n"
+
+
+def test_a_host_whose_python_is_too_old_is_told_and_left_alone(
+    host: RootedHost, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without our own programs there nobody knows what still runs of a run that was killed."""
+    crashed(host, "run-1", "one")
+    host.said["python3 --version"] = "Python 3.6.8\n"
+    assert cli.main(["restore"]) == 2
+    assert "localhost: python3 is 3.6.8, 3.9 or newer is wanted" in capsys.readouterr().err
+    assert host.glob(f"{DIRECTORY}/run-1/*")
 
 
 @pytest.mark.usefixtures("host")

@@ -1,0 +1,24 @@
+"""Do nicproof's own programs run on a host?"""
+
+from __future__ import annotations
+
+from harness.doctor.facts import said
+from harness.doctor.findings import GUESTS, Finding
+from harness.errors import NotStarted
+from harness.host.base import Host
+from harness.host.program import NEWER_PYTHON, PYTHON, too_old
+
+
+def python(host: Host) -> Finding:
+    """By what its python3 says of itself."""
+    try:
+        return judge_python(said(host, (PYTHON[0], "--version")) or "")
+    except NotStarted:
+        return judge_python("")
+
+
+def judge_python(told: str) -> Finding:
+    """From `python3 --version`."""
+    if why := too_old(told):
+        return Finding("Python", "no", why, NEWER_PYTHON, GUESTS)
+    return Finding("Python", "yes", told.strip(), needed=GUESTS)
