@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.host.greeting import PYTHON
 from harness.host.local import LocalHost
+from harness.host.program import OLDEST
 
-OLDEST = ".".join(map(str, PYTHON))
-SAYS = f"python3 >= {OLDEST}"
+VERSION = ".".join(map(str, OLDEST))
+SAYS = f"python3 >= {VERSION}"
 HOME = Path(harness.__file__).parent
 AGENTS = sorted(path for path in HOME.rglob("*.py") if "A program of its own" in path.read_text())
 LOAD = "import sys; exec(compile(sys.stdin.read(), 'agent', 'exec'), {'__name__': 'agent'})"
@@ -33,7 +33,7 @@ def test_each_says_what_it_needs() -> None:
 
 @pytest.mark.parametrize("agent", AGENTS, ids=names(AGENTS))
 def test_its_syntax_is_old_enough(agent: Path) -> None:
-    tree = ast.parse(agent.read_text(), feature_version=PYTHON)
+    tree = ast.parse(agent.read_text(), feature_version=OLDEST)
     assert not list(unions(tree)), "X | Y is evaluated in an annotation, which 3.10 is the first to"
 
 
@@ -51,8 +51,8 @@ def unions(tree: ast.Module) -> Iterator[str]:
 
 def interpreter() -> str:
     """The oldest python3, or a later one, of this machine: its own, or one of pyenv's."""
-    pyenv = Path.home().glob(f".pyenv/versions/{OLDEST}.*/bin/python3")
-    there = (each for each in (Path(f"/usr/bin/python{OLDEST}"), *pyenv) if each.exists())
+    pyenv = Path.home().glob(f".pyenv/versions/{VERSION}.*/bin/python3")
+    there = (each for each in (Path(f"/usr/bin/python{VERSION}"), *pyenv) if each.exists())
     return str(next(there, sys.executable))
 
 

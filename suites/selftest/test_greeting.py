@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import ConfigError, NotStarted
-from harness.host.greeting import Greeting, greet, require
+from harness.host.greeting import greet
 from harness.host.ssh import SshHost, Target
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else, which root may")
@@ -84,26 +84,6 @@ def test_a_sudo_that_will_not_is_told(said: str, tmp_path: Path) -> None:
 def test_a_host_without_sudo_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"sudo does not let us be root: .*sudo: .*not found"):
         greet(LoginHost(tmp_path, become="sudo"))
-
-
-@pytest.mark.parametrize("version", ["3.6.8", "3.8.20", "2.7.18"])
-def test_a_python_that_is_too_old_is_told(version: str) -> None:
-    with pytest.raises(ConfigError, match=rf"alpha: its python3 is {version}, .* need 3\.9 or"):
-        require("alpha", Greeting(0, "root", version))
-    found = Greeting(0, "root", version, ("/usr/bin/python3.11",))
-    with pytest.raises(ConfigError, match=r"ln -s /usr/bin/python3\.11 /usr/local/bin/python3"):
-        require("alpha", found)
-
-
-@needs_root
-def test_the_python_of_a_host_is_found_out(tmp_path: Path) -> None:
-    stand_in(tmp_path, "python3", "echo 3.6.8")
-    with pytest.raises(ConfigError, match=r"its python3 is 3\.6\.8"):
-        greet(LoginHost(tmp_path))
-    stand_in(tmp_path, "python3", "exit 127")
-    with pytest.raises(ConfigError, match=r"alpha has no python3.*\n.*apt-get install python3"):
-        greet(LoginHost(tmp_path))
-    require("alpha", Greeting(0, "root", "3.9.2"))
 
 
 def test_the_tools_of_an_administrator_are_found(tmp_path: Path) -> None:
