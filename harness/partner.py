@@ -16,6 +16,7 @@ from harness.host.base import CommandResult, Host
 from harness.inventory import LinkPlan
 from harness.journal import Journal, Run
 from harness.netdev import link, parse_neighbours, rings, set_rings
+from harness.netns import inside
 from harness.pci.device import Device
 
 
@@ -33,9 +34,7 @@ class Partner:
         self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True
     ) -> CommandResult:
         """Run a command in the partner's namespace."""
-        return self.host.run(
-            ("ip", "netns", "exec", self.netns, *argv), timeout=timeout, check=check
-        )
+        return self.host.run(inside(self.netns, argv), timeout=timeout, check=check)
 
     def neighbour(self, ip: str) -> str:
         """The MAC address from which `ip` answers, "" if the partner knows none."""
@@ -93,7 +92,6 @@ def partner(host: Host, bdf: str, plan: LinkPlan, journal: Journal) -> Iterator[
         )
     prior = link(host, interface)
     netns = plan.partner_netns
-    inside = ("ip", "netns", "exec", netns)
     short = rings(host, interface)
     shorten = set_rings(interface, short.rx, short.tx) if short else ()
     back = ("sh", "-c", BACK, "sh", netns, interface, *shorten)
@@ -104,7 +102,7 @@ def partner(host: Host, bdf: str, plan: LinkPlan, journal: Journal) -> Iterator[
         host.run(("ip", "netns", "add", netns))
         host.run(("ip", "link", "set", interface, "netns", netns))
         if short:
-            host.run((*inside, *set_rings(interface, short.rx_max, short.tx_max)))
+            host.run(inside(netns, set_rings(interface, short.rx_max, short.tx_max)))
         host.run(("ip", "-n", netns, "link", "set", "lo", "up"))
         address = f"{plan.partner_ip}/{plan.prefix}"
         host.run(("ip", "-n", netns, "address", "add", address, "dev", interface))

@@ -17,6 +17,7 @@ from harness.doctor.iommu import iommu
 from harness.doctor.kernel import kernel, lockdown
 from harness.doctor.login import login
 from harness.doctor.memory import memory
+from harness.doctor.network import network
 from harness.doctor.nics import nics
 from harness.doctor.python import python
 from harness.doctor.virtualisation import kvm, qemu
@@ -101,6 +102,7 @@ def examine(host: Host, spec: HostSpec) -> tuple[Finding, ...]:
         *memory(host, spec.hugepages, spec.numa),
         *qemu(host),
         *nics(host, spec),
+        *network(host, spec),
         *pace(host, spec.cpus),
     )
 

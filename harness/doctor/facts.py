@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.errors import LabError, RunOver
+from harness.errors import LabError, NotStarted, RunOver
 from harness.host.base import Host
 
 
@@ -19,10 +19,11 @@ def text(host: Host, path: str) -> str:
 
 
 def said(host: Host, argv: Sequence[str]) -> str | None:
-    """What a command printed; None if it failed or the host does not have it."""
+    """What a command printed; None if it failed. NotStarted if the host has no such program, which
+    says nothing of what it was to tell."""
     try:
         result = host.run(argv, check=False)
-    except RunOver:
+    except (RunOver, NotStarted):
         raise
     except LabError:
         return None

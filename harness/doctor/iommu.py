@@ -7,6 +7,7 @@ from collections.abc import Collection
 
 from harness.doctor.facts import names, said, text
 from harness.doctor.findings import GUESTS, Finding
+from harness.errors import NotStarted
 from harness.host.base import Host
 from harness.pci.device import Device
 from harness.pci.group import others
@@ -24,9 +25,17 @@ def iommu(host: Host) -> tuple[Finding, ...]:
     found = judge_iommu(groups, told_by_firmware(host), names(host, "/sys/class/iommu/*"))
     if not groups:
         return (found,)
-    told = said(host, ("dmesg",)) or ""
+    told = kernel_log(host)
     interrupts = text(host, "/proc/interrupts")
     return (found, judge_remapping(interrupts, text(host, UNSAFE), told))
+
+
+def kernel_log(host: Host) -> str:
+    """What the kernel said; nothing if it cannot be had, and so nothing follows from that."""
+    try:
+        return said(host, ("dmesg",)) or ""
+    except NotStarted:
+        return ""
 
 
 NO_IOMMU = "vfio-noiommu"

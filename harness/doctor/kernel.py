@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.doctor.facts import said, text
 from harness.doctor.findings import GUESTS, Finding, Purpose, State
 from harness.doctor.iommu import told_by_firmware
-from harness.errors import LabError, RunOver
+from harness.errors import LabError, NotStarted, RunOver
 from harness.host.base import Host
 
 IOMMUS = {"GenuineIntel": "INTEL_IOMMU", "AuthenticAMD": "AMD_IOMMU", "HygonGenuine": "AMD_IOMMU"}
@@ -133,7 +133,8 @@ def loaded(host: Host, module: str) -> bool:
 
 
 def _module(host: Host, option: Option, values: dict[str, str]) -> str:
-    """The state of an option's module: "loaded", "there", "locked" or "gone"; "" if it is none.
+    """The state of an option's module: "loaded", "there", "locked", "gone" or "unknown"; "" if it
+    is none.
 
     modinfo -n names a module's file, or "(builtin)" (modinfo(8)).
     """
@@ -141,8 +142,11 @@ def _module(host: Host, option: Option, values: dict[str, str]) -> str:
         return ""
     if loaded(host, option.module):
         return "loaded"
-    if not said(host, ("modinfo", "-n", option.module)):
-        return "gone"
+    try:
+        if not said(host, ("modinfo", "-n", option.module)):
+            return "gone"
+    except NotStarted:
+        return "unknown"
     return "locked" if text(host, "/proc/sys/kernel/modules_disabled") == "1" else "there"
 
 
@@ -154,17 +158,19 @@ def judge(option: Option, value: str, module: str) -> Finding:
         "there": f"module {option.module}, which can be loaded",
         "locked": f"module {option.module}, and this kernel loads no more modules until it boots",
         "gone": f"missing: module {option.module} was built, but its file is not installed",
+        "unknown": f"module {option.module}, of which nothing can be told: there is no modinfo",
     }
     remedies = {
         "locked": f"load {option.module} at boot: /etc/modules-load.d",
         "gone": "install the package of all modules, such as linux-modules-extra-$(uname -r)",
+        "unknown": "sudo apt-get install kmod",
     }
     what = f" ({option.what})"
     if module in ("loaded", "there"):
         return Finding(name, "yes", details[module] + what, needed=option.needed)
     if value == "y":
         return Finding(name, "yes", f"built in{what}", needed=option.needed)
-    state: State = "no" if option.needed else "note"
+    state: State = "no" if option.needed and module != "unknown" else "note"
     detail = details.get(module, "missing") + what
     remedy = remedies.get(module, "boot a kernel that has it" if option.needed else "")
     return Finding(name, state, detail, remedy, option.needed)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding
+from harness.errors import NotStarted
 from harness.host.base import Host
 from harness.host.program import NEWER_PYTHON, PYTHON, too_old
 
 
 def python(host: Host) -> Finding:
     """By what its python3 says of itself."""
-    return judge_python(said(host, (PYTHON[0], "--version")) or "")
+    try:
+        return judge_python(said(host, (PYTHON[0], "--version")) or "")
+    except NotStarted:
+        return judge_python("")
 
 
 def judge_python(told: str) -> Finding:

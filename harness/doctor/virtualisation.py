@@ -6,7 +6,7 @@ import re
 
 from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding
-from harness.errors import DeadlineExpired, LabError
+from harness.errors import DeadlineExpired, LabError, NotStarted
 from harness.host.base import Host
 from harness.host.program import last_words, program
 from harness.lab.toolchain import parse_version
@@ -46,7 +46,10 @@ def kvm(host: Host, boots: bool | None = None) -> Finding:
 
 def qemu(host: Host) -> tuple[Finding, ...]:
     """Its version, and what its vfio-pci can do."""
-    version = said(host, (QEMU, "--version"))
+    try:
+        version = said(host, (QEMU, "--version"))
+    except NotStarted:
+        version = None
     if version is None:
         remedy = "sudo apt-get install qemu-system-x86"
         return (Finding("QEMU", "no", f"no {QEMU} that starts", remedy, GUESTS),)

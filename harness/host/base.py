@@ -24,6 +24,10 @@ _NOT_FOUND = re.compile(
 )
 """How a shell (dash, busybox, bash) and `ip netns exec` say that there is no such program."""
 
+SBIN = "/usr/sbin:/sbin"
+"""Where the tools are of those who administer a machine: last in the PATH of all commands, since
+an ordinary login does not look there."""
+
 KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 """Statuses of a command that died of SIGKILL, as a parent and as a shell tells it."""
 

@@ -15,7 +15,7 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from harness.errors import DeadlineExpired, LabError, NotStarted, Refused
-from harness.host.base import CommandResult
+from harness.host.base import SBIN, CommandResult
 from harness.host.strays import own_mark
 from harness.host.strays_agent import MARK
 
@@ -175,9 +175,10 @@ class LocalHost:
 
     @property
     def _environment(self) -> dict[str, str]:
-        """With the mark of what we start, see harness/host/strays.py; and programs read what is
-        said, so all is said in one language."""
-        return {**os.environ, "LC_ALL": "C", **self._env, MARK: own_mark()}
+        """With the mark of what we start, see harness/host/strays.py. What is said is read by
+        programs, so all is said in one language."""
+        path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
+        return {**os.environ, "LC_ALL": "C", "PATH": path, **self._env, MARK: own_mark()}
 
     def run(
         self,

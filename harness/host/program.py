@@ -9,7 +9,7 @@ import re
 from functools import cache
 from importlib import resources
 
-from harness.errors import ConfigError
+from harness.errors import ConfigError, NotStarted
 from harness.host.base import CommandResult, Host
 
 PYTHON = ("python3", "-I", "-S")
@@ -26,8 +26,12 @@ NEWER_PYTHON = (
 
 def require_python(host: Host) -> None:
     """ConfigError if the host's python3 is too old for these programs, or is none."""
-    told = host.run((PYTHON[0], "--version"), check=False)
-    if why := too_old(told.text if told.returncode == 0 else ""):
+    try:
+        told = host.run((PYTHON[0], "--version"), check=False)
+        version = told.text if told.returncode == 0 else ""
+    except NotStarted:
+        version = ""
+    if why := too_old(version):
         raise ConfigError(f"{host.name}: {why}", remedy=NEWER_PYTHON)
 
 

@@ -79,6 +79,17 @@ KEEPER = """exec sh -c 'cat; read -r _ _ _ parent _ </proc/$$/stat
 """Give back what comes until nothing more can come, then end the connection's end on the host, if
 that is still our parent. Without that the connection would last as long as any command in it."""
 
+OPEN_TO_LOGIN = """
+chown "$SUDO_UID" "$1" || exit
+directory=${1%/*}
+while [ "${directory#/*/}" != "$directory" ]; do
+    chmod go+x "$directory" || exit
+    directory=${directory%/*}
+done
+"""
+"""Let the account that logged in connect to the socket $1. It may pass through the directories on
+the way, those at the top apart, of which it can do so anyhow, and see nothing in them."""
+
 _BASE = (
     "-T",
     "-a",
@@ -121,14 +132,14 @@ class Target:
         )
 
 
-def remote_command(argv: Sequence[str], identity: str) -> str:
+def remote_command(argv: Sequence[str], identity: str, become: str = "") -> str:
     """The line for the remote shell: `argv`, quoted, with `identity` in its environment."""
-    return _line(("env", f"{COMMAND}={identity}", *argv))
+    return _line(("env", f"{COMMAND}={identity}", *argv), become)
 
 
-def _line(argv: Sequence[str]) -> str:
+def _line(argv: Sequence[str], become: str) -> str:
     """`argv` in place of the remote shell, whichever that is; so it is sshd's own child."""
-    return f"exec {shlex.join(marked(argv))}"
+    return f"exec {shlex.join(marked(argv, become))}"
 
 
 def glob_argv(pattern: str) -> tuple[str, ...]:
@@ -151,7 +162,7 @@ class SshProcess(PipedProcess):
     """A remote command; the local child is its ssh client."""
 
     def __init__(self, owner: SshHost, argv: tuple[str, ...]) -> None:
-        super().__init__(owner.name, owner.client_argv(_line(guarded(argv))))
+        super().__init__(owner.name, owner.client_argv(_line(guarded(argv), owner.become)))
         self._owner = owner
         self.argv = argv
 
@@ -165,10 +176,16 @@ class SshHost:
     """A machine behind a master connection. Made by `connect`."""
 
     def __init__(
-        self, name: str, target: Target, directory: Path, diagnose: Callable[[], str]
+        self,
+        name: str,
+        target: Target,
+        directory: Path,
+        diagnose: Callable[[], str],
+        become: str = "",
     ) -> None:
         self.name = name
         self.target = target
+        self.become = become
         self._directory = directory
         self._control = directory / "ctl"
         self._diagnose = diagnose
@@ -187,7 +204,7 @@ class SshHost:
         check: bool = True,
     ) -> CommandResult:
         argv, identity = tuple(argv), uuid.uuid4().hex
-        line = remote_command(argv, identity)
+        line = remote_command(argv, identity, self.become)
         try:
             result = self._exchange(argv, self.client_argv(line), timeout, stdin)
         except DeadlineExpired:
@@ -228,6 +245,8 @@ class SshHost:
 
     @contextmanager
     def forward(self, path: str) -> Iterator[str]:
+        if self.become:  # it is the login's sshd that connects, and the socket is root's
+            self.run(("sh", "-c", OPEN_TO_LOGIN, "sh", path))
         local = self._directory / f"f{next(self._sockets)}"
         rule = ("-L", f"{local}:{path}")
         self._mux("forward", *rule)
@@ -267,7 +286,7 @@ class SshHost:
         """End a command that has passed its time. HostUnreachable if the connection is lost."""
         ending = (*program("harness.host", "strays"), "command", identity, str(KILL_AFTER))
         shown = ("ending what has passed its time",)
-        result = self._exchange(shown, self.client_argv(_line(ending)), 2 * KILL_AFTER)
+        result = self._exchange(shown, self.client_argv(_line(ending, self.become)), 2 * KILL_AFTER)
         self.raise_if_lost(result)
 
     def _mux(self, request: str, *extra: str) -> None:
@@ -303,8 +322,9 @@ class SshHost:
 
 def _raise_if_not_started(result: CommandResult) -> None:
     """As on the local host: a command that cannot be started is an error, whatever `check`."""
-    if result.returncode in (126, 127) and result.stderr.startswith(b"env: "):
-        said = result.error.strip().removeprefix("env: ")
+    said = result.error.strip().rpartition("\n")[2]  # a login shell may have said something before
+    if result.returncode in (126, 127) and said.startswith("env: "):
+        said = said.removeprefix("env: ")
         raise NotStarted(f"{result.host}: cannot start {result.argv[0]}: {said}")
 
 
@@ -316,18 +336,20 @@ def connect(
     options: tuple[str, ...] = (),
     timeout: float = 15.0,
     diagnose: Callable[[], str] = str,
+    become: str = "",
 ) -> Iterator[SshHost]:
     """Connect to `destination` (as ssh(1) takes it); the connection ends with the context.
 
     `options` go to every ssh call, before the user's own configuration. There is no terminal to
     ask on, so a key or an agent must do. `diagnose` is asked, once the connection is lost, for
-    what the caller knows about it. Raises HostUnreachable after `timeout` seconds, and its subclass
-    LoginRefused as soon as it is certain that nobody is let in.
+    what the caller knows about it. All commands are done by root if there is a way to `become`
+    that, "sudo". Raises HostUnreachable after `timeout` seconds, and its subclass LoginRefused as
+    soon as it is certain that nobody is let in.
     """
     target = Target(destination, options)
     name = name or destination
     with short_dir() as directory, _master(name, target, directory, timeout):
-        yield SshHost(name, target, directory, diagnose)
+        yield SshHost(name, target, directory, diagnose, become)
 
 
 @contextmanager

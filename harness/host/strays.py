@@ -13,7 +13,7 @@ import os
 from collections.abc import Sequence
 
 from harness.errors import LabError
-from harness.host.base import Host
+from harness.host.base import SBIN, Host
 from harness.host.program import last_words, program
 from harness.host.strays_agent import MARK, namespace
 
@@ -23,19 +23,28 @@ def own_mark() -> str:
     return f"{os.getpid()}@{namespace('self')}"
 
 
-MARKED = f'[ $PPID != 1 ] || exit; export {MARK}=$PPID LC_ALL=C; "$@"; exit $?'
+MARKED = f"""[ $PPID != 1 ] || exit; export {MARK}=$PPID LC_ALL=C PATH="$PATH:{SBIN}"; %s"$@"
+exit $?"""
 """The parent of the shell that an sshd starts is the connection's end, unless that has just gone.
 It is of the same pid namespace, which need not be named, at the price of a fork for each command.
 What commands say is read by programs, so all say it in one language. The shell stays, to make a
 status of a signal: of a command that a signal ended, sshd tells none."""
 
+BECOME = {
+    "": "",
+    "sudo": f'sudo -n -- env {MARK}=$PPID LC_ALL=C PATH="$PATH" SSH_CONNECTION="$SSH_CONNECTION" ',
+}
+"""What goes before a command to have it done by root. sudo passes on next to nothing of the
+environment (env_reset in sudoers(5)), and `-n` has it fail rather than ask for a password."""
+
 LIMIT = 30.0
 """Seconds that strays may need to end: one may be in a system call that must come to its end."""
 
 
-def marked(argv: Sequence[str]) -> tuple[str, ...]:
-    """argv of `argv` with the shell's parent for its starter."""
-    return ("sh", "-c", MARKED, "sh", *argv)
+def marked(argv: Sequence[str], become: str = "") -> tuple[str, ...]:
+    """argv of `argv` with the shell's parent for its starter, done by root if a way to `become`
+    that is given."""
+    return ("sh", "-c", MARKED % BECOME[become], "sh", *argv)
 
 
 def strays(host: Host) -> tuple[str, ...]:

@@ -23,10 +23,11 @@ def contradictions(hosts: Sequence[HostSpec]) -> Iterator[Contradiction]:
 
 def _in_vain(host: HostSpec) -> Iterator[Contradiction]:
     """What ssh is told although it is not used, or twice."""
-    for key in ("jump", "user", "ssh_port", "identity", "ssh_config", "known_hosts"):
+    for key in ("jump", "user", "become", "ssh_port", "identity", "ssh_config", "known_hosts"):
         if host.local and getattr(host, key):
             what = "it is for ssh, and this host is the machine that nicproof runs on"
-            yield ("host", host.name, key), what, "leave it out"
+            instead = "; start nicproof itself by sudo" if key == "become" else ""
+            yield ("host", host.name, key), what, f"leave it out{instead}"
     if host.user and "@" in host.address:
         what = f"the address names {host.address.partition('@')[0]} already"
         yield ("host", host.name, "user"), what, "say it in one place"

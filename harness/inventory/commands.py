@@ -7,6 +7,7 @@ import sys
 import uuid
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 from harness.errors import ConfigError
 from harness.flags import nonempty
@@ -17,7 +18,7 @@ from harness.inventory.cabling import cables
 from harness.inventory.checks import contradictions
 from harness.inventory.lock import Owner
 from harness.inventory.reach import inventory_at, reached
-from harness.inventory.spec import LOCAL, HostSpec, Permission
+from harness.inventory.spec import LOCAL, Become, HostSpec, Permission
 from harness.journal import Journal
 
 EXAMPLES = """\
@@ -86,6 +87,9 @@ def add_ssh_options(parser: argparse.ArgumentParser) -> None:
         "--jump", metavar="HOST", type=nonempty, help="a host to go through, as for ssh -J"
     )
     parser.add_argument("--user", type=nonempty, help="the user to log in as")
+    parser.add_argument(
+        "--become", choices=get_args(Become), help="how that user's commands are done by root"
+    )
     parser.add_argument("--ssh-port", type=int, metavar="N", help="TCP port of its sshd")
     parser.add_argument("--identity", metavar="FILE", type=nonempty, help="a private key")
     parser.add_argument(
@@ -126,7 +130,7 @@ def host_of(
 
 def spec_of(given: argparse.Namespace, name: str) -> HostSpec:
     """The host that the options describe; ConfigError if one of them is wrong."""
-    keys = ("jump", "user", "ssh_port", "identity", "ssh_config", "known_hosts")
+    keys = ("jump", "user", "become", "ssh_port", "identity", "ssh_config", "known_hosts")
     said = {key: value for key in keys if (value := getattr(given, key)) is not None}
     options = {key: fields.HOST[key](value) for key, value in said.items()}
     spec = HostSpec(name=name, address=fields.destination(given.host), **options)

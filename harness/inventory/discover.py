@@ -58,10 +58,15 @@ class Port:
 def ports(host: Host) -> tuple[Port | Silent, ...]:
     """The known PFs of a host, those that do not answer too; LabError if it does not tell what has
     to be known of them."""
-    known = [bdf for bdf in ethernet_functions(host) if _known(host, bdf)]
     return tuple(
-        each if isinstance(each, Silent) else _port_of(host, each) for each in surveys(host, known)
+        each if isinstance(each, Silent) else _port_of(host, each)
+        for each in surveys(host, known_ports(host))
     )
+
+
+def known_ports(host: Host) -> list[str]:
+    """BDFs of the known PFs of a host."""
+    return [bdf for bdf in ethernet_functions(host) if _known(host, bdf)]
 
 
 def port_at(host: Host, bdf: str) -> Port:
@@ -115,7 +120,7 @@ def render(
 def _host(spec: HostSpec) -> Iterator[str]:
     """How it was reached this time."""
     yield f"address = {_text(spec.address)}"
-    for key in ("jump", "user"):
+    for key in ("jump", "user", "become"):
         if value := getattr(spec, key):
             yield f"{key} = {_text(value)}"
     if spec.ssh_port is not None:

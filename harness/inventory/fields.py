@@ -18,6 +18,7 @@ from harness.host.sshpath import UNSAYABLE
 from harness.inventory.spec import (
     LOCAL,
     PERMISSIONS,
+    Become,
     BindMode,
     Holder,
     Permission,
@@ -145,6 +146,10 @@ def permissions(value: object) -> frozenset[Permission]:
     return cast(frozenset[Permission], frozenset(words))
 
 
+def become(value: object) -> Become:
+    return cast(Become, _one_of(value, get_args(Become)))
+
+
 def bind_mode(value: object) -> BindMode:
     return cast(BindMode, _one_of(value, get_args(BindMode)))
 
@@ -198,6 +203,7 @@ HOST: dict[str, Field] = {
     "address": destination,
     "jump": jump,
     "user": user,
+    "become": become,
     "ssh_port": tcp_port,
     "identity": path,
     "ssh_config": path,

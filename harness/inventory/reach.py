@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.host.base import Host
+from harness.host.greeting import greet
 from harness.host.local import LocalHost
 from harness.host.ssh import connect
 from harness.inventory import reading
@@ -26,13 +27,15 @@ def inventory_at(path: str | None) -> Inventory | None:
 @contextmanager
 def reached(spec: HostSpec) -> Iterator[Host]:
     """The host, for as long as the context lasts. HostUnreachable if it cannot be reached,
-    ConfigError if the key is not there by which it is to be."""
+    ConfigError if the key is not there by which it is to be, or the login cannot do the work."""
     if spec.local:
         yield LocalHost(spec.name)
-    else:
-        _require_key(spec)
-        with connect(spec.address, name=spec.name, options=spec.ssh_options()) as host:
-            yield host
+        return
+    _require_key(spec)
+    options = spec.ssh_options()
+    with connect(spec.address, name=spec.name, options=options, become=spec.become) as host:
+        greet(host)
+        yield host
 
 
 def _require_key(spec: HostSpec) -> None:

@@ -21,6 +21,9 @@ BindMode = Literal["driver_override", "new_id"]
 """How a driver is told to take a function: by the function's own attribute (Linux 3.16 and later),
 or by its vendor and device ID (Documentation/ABI/testing/sysfs-bus-pci)."""
 
+Become = Literal["sudo"]
+"""How an account that is not root has its commands done by root."""
+
 Holder = Literal["pci-stub", "vfio-pci"]
 """The driver that keeps still what shares an IOMMU group with a function that is given away."""
 
@@ -96,6 +99,7 @@ class HostSpec:
     ports: tuple[PortSpec, ...] = ()
     jump: str = ""
     user: str = ""
+    become: Become | Literal[""] = ""  # how that user's commands are done by root; "" if it is root
     ssh_port: int | None = None
     identity: Path | None = None
     ssh_config: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -20,14 +20,12 @@ from harness.measure.counters import (
 )
 from harness.measure.window import Probe, Reading, WindowResult
 from harness.netdev import interface_with, parse_links, parse_offloads
+from harness.netns import inside
 from harness.paths.base import NicAttachment
 from harness.qemu.argv import EDGES_PORT
 from harness.workloads.iperf3_version import Version, require
 
-PROC = ("/proc/1/net/dev", "/proc/1/net/snmp", "/proc/stat", "/proc/interrupts")
-"""What init sees, since a window's program may run in the partner's network namespace."""
-
-NET_DEV, SNMP, STAT, INTERRUPTS = PROC
+STAT, INTERRUPTS = "/proc/stat", "/proc/interrupts"
 USER_HZ = 100  # ticks per second of /proc/stat on every x86 Linux (include/asm-generic/param.h)
 _TICK_NS = 1_000_000_000 // USER_HZ
 
@@ -56,16 +54,30 @@ reading, before the window, is only there to have all that is needed in memory."
 class Counted:
     """The interface whose counters are read, and those of the machine it is in.
 
-    `device` is the directory in sysfs of its PCI function.
+    `device` is the directory in sysfs of its PCI function, `witness` a process of the interface's
+    network namespace: a window's program may run in another one.
     """
 
     interface: str
     device: str
+    witness: int = 1
+
+    @property
+    def net_dev(self) -> str:
+        return f"/proc/{self.witness}/net/dev"
+
+    @property
+    def snmp(self) -> str:
+        return f"/proc/{self.witness}/net/snmp"
+
+    @property
+    def proc(self) -> tuple[str, ...]:
+        return (self.net_dev, self.snmp, STAT, INTERRUPTS)
 
     @property
     def files(self) -> tuple[str, ...]:
         """What is read at each edge; one component of a path may be "*"."""
-        return (*PROC, f"{self.device}/irq", f"{self.device}/msi_irqs/*")
+        return (*self.proc, f"{self.device}/irq", f"{self.device}/msi_irqs/*")
 
     def between(self, before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, int]:
         """By how much each counter grew; LabError if a file was not there at both edges."""
@@ -76,15 +88,15 @@ class Counted:
         """Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.udp_dropped,
         guest.cpu_busy_ns, guest.cpu_total_ns, irq.{device,timer,ipi,other}; LabError if a file is
         not there."""
-        if lacking := [name for name in PROC if name not in texts]:
+        if lacking := [name for name in self.proc if name not in texts]:
             raise LabError(f"{', '.join(lacking)} could not be read at both edges of the window")
-        net = parse_net_dev(texts[NET_DEV], self.interface)
+        net = parse_net_dev(texts[self.net_dev], self.interface)
         irqs = interrupt_counts(texts[INTERRUPTS], self._numbers(texts))
         return {
             **{f"guest.{key}": value for key, value in net.items()},
             **_cpu_counters(texts[STAT].splitlines()),
-            "guest.retransmitted": parse_retransmitted(texts[SNMP]),
-            "guest.udp_dropped": parse_udp_dropped(texts[SNMP]),
+            "guest.retransmitted": parse_retransmitted(texts[self.snmp]),
+            "guest.udp_dropped": parse_udp_dropped(texts[self.snmp]),
             **{f"irq.{kind}": count for kind, count in irqs.items()},
         }
 
@@ -127,7 +139,9 @@ class GuestReader:
         gives what the counters grew by. It raises LabError if they were not read twice."""
         argv = ("sh", "-c", READ, "sh", EDGES_PORT, *self.counted.files)
         with self.guest.host.spawn(argv) as reader:
-            yield lambda: self.counted.between(*_parse_read(reader.wait(ANSWER).checked().text))
+            yield lambda: self.counted.between(
+                *_parse_read(reader.wait(ANSWER).checked().text, self.counted.proc)
+            )
 
 
 ANSWER = 20.0
@@ -145,6 +159,7 @@ class Endpoint:
     offloads: dict[str, bool]
     guest: Guest | None = None
     iperf3: Version = ()  # the server's
+    witness: int = 1  # a process of the interface's network namespace
 
     def moderate(self, usecs: int) -> None:
         """Set the interface's interrupt moderation; it ends with the guest, or with native's VF.
@@ -152,7 +167,7 @@ class Endpoint:
         ConfigError if the driver has none.
         """
         argv = ("ethtool", "-C", self.interface, "rx-usecs", str(usecs))
-        said = self.host.run(argv, check=False)
+        said = self.host.run(inside(self.attachment.netns, argv), check=False)
         if said.returncode:
             raise ConfigError(
                 f"--rx-usecs {usecs}: {self.driver} on {self.attachment.path} refuses it: "
@@ -163,9 +178,11 @@ class Endpoint:
     def counted(self) -> Counted:
         """What is to be read of it at the edges of a window."""
         link = f"/sys/class/net/{self.interface}/device"
-        device = self.host.run(("readlink", "-f", link)).text.strip()
+        argv = inside(self.attachment.netns, ("readlink", "-f", link))
+        device = self.host.run(argv).text.strip()
         above, name = posixpath.split(device)
-        return Counted(self.interface, above if name.startswith("virtio") else device)
+        function = above if name.startswith("virtio") else device
+        return Counted(self.interface, function, self.witness)
 
 
 @contextmanager
@@ -175,34 +192,48 @@ def endpoint(
     """Address the interface, wait for its carrier, start iperf3's server; all ends with it.
     ConfigError if the machine's iperf3 is too old.
 
-    A guest's configuration dies with the guest, native's with its VF.
+    A guest's configuration dies with the guest, native's with its namespace.
     """
     interface = attachment.interface or interface_with(host, attachment.mac)
-    host.run(("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface))
-    host.run(("ip", "link", "set", "dev", interface, "up"))
+
+    def said(*argv: str) -> str:
+        return host.run(inside(attachment.netns, argv)).text
+
+    said("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface)
+    said("ip", "link", "set", "dev", interface, "up")
     show = ("ip", "-j", "link", "show", "dev", interface)
     deadline = Deadline(20.0, f"carrier on {interface} of {host.name} ({attachment.path})")
-    deadline.poll(lambda: parse_links(host.run(show).text)[0].carrier)
-    link = host.run(("readlink", "-f", f"/sys/class/net/{interface}/device/driver")).text.strip()
-    offloads = parse_offloads(host.run(("ethtool", "-k", interface)).text)
-    version = require(host.run(("iperf3", "--version")).text, host.name)
+    deadline.poll(lambda: parse_links(said(*show))[0].carrier)
+    link = said("readlink", "-f", f"/sys/class/net/{interface}/device/driver").strip()
+    offloads = parse_offloads(said("ethtool", "-k", interface))
+    version = require(said("iperf3", "--version"), host.name)
     serve = ("iperf3", "--server", "--bind", plan.guest_ip)
     with ExitStack() as stack:
+        witness = 1
         if guest is not None:
-            host.run((*serve, "--daemon"))
+            said(*serve, "--daemon")
         else:
-            stack.enter_context(host.spawn(serve))
+            stack.enter_context(host.spawn(inside(attachment.netns, serve)))
+            witness = _process_in(host, attachment.netns)
         driver = posixpath.basename(link)
-        yield Endpoint(host, interface, attachment, driver, offloads, guest, version)
+        yield Endpoint(host, interface, attachment, driver, offloads, guest, version, witness)
 
 
-def _parse_read(text: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """What was read at the first and at the second edge, by file, from the output of READ."""
+def _process_in(host: Host, netns: str) -> int:
+    """A process of the namespace, as soon as there is one: the server that was started in it."""
+    pids = ("ip", "netns", "pids", netns)
+    deadline = Deadline(20.0, f"an iperf3 server in {netns} of {host.name}")
+    return int(deadline.poll(lambda: host.run(pids).text.split())[0])
+
+
+def _parse_read(text: str, proc: Sequence[str]) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """What was read at the first and at the second edge, by file, from the output of READ; `proc`
+    as in Counted."""
     edges: dict[str, dict[str, list[str]]] = {"1": {}, "2": {}}
     files: dict[str, list[str]] = {}
     for line in text.splitlines():
         # Other paths, those of devices, have colons of their own, and their texts have none.
-        name = next((name for name in PROC if line.startswith(f"{name}:")), line.rpartition(":")[0])
+        name = next((name for name in proc if line.startswith(f"{name}:")), line.rpartition(":")[0])
         if name:
             files.setdefault(name, []).append(line.removeprefix(f"{name}:"))
         else:

@@ -13,6 +13,7 @@ from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.inventory.view import ranges
 from harness.netdev import parse_offloads
+from harness.netns import inside
 from harness.partner import Partner
 from harness.pci.device import Device
 from harness.qemu.config import GuestConfig
@@ -95,10 +96,9 @@ def describe_nic(host: Host, ports: PortPair, partner: Partner) -> dict[str, Sec
     one."""
     dut = Device(host, ports.dut)
     interface = dut.interface
-    sections = {"port under test": _port(host, ports.dut, dut.driver, (), interface)}
-    into = ("ip", "netns", "exec", partner.netns)
+    sections = {"port under test": _port(host, ports.dut, dut.driver, "", interface)}
     driver = Device(partner.host, ports.partner).driver
-    other = _port(partner.host, ports.partner, driver, into, partner.interface)
+    other = _port(partner.host, ports.partner, driver, partner.netns, partner.interface)
     sections["link partner"] = other
     if partner.host is not host:
         sections["link partner"] = {"host": partner.host.name, **other}
@@ -106,20 +106,20 @@ def describe_nic(host: Host, ports: PortPair, partner: Partner) -> dict[str, Sec
     return sections
 
 
-def _port(host: Host, bdf: str, driver: str, into: tuple[str, ...], interface: str) -> Section:
+def _port(host: Host, bdf: str, driver: str, netns: str, interface: str) -> Section:
     section = {"BDF": bdf, "model": Device(host, bdf).model, "driver": driver}
-    info = _command(host, (*into, "ethtool", "-i", interface))
+    info = _command(host, inside(netns, ("ethtool", "-i", interface)))
     for line in info.splitlines():
         key, _, value = line.partition(":")
         if key in ("version", "firmware-version"):
             section[key] = value.strip() or "none"
-    on = [name for name, state in _offloads(host, into, interface).items() if state]
+    on = [name for name, state in _offloads(host, netns, interface).items() if state]
     section["offloads that are on"] = ", ".join(on) or "unknown"
     return section
 
 
-def _offloads(host: Host, into: tuple[str, ...], interface: str) -> dict[str, bool]:
-    found = parse_offloads(_command(host, (*into, "ethtool", "-k", interface)))
+def _offloads(host: Host, netns: str, interface: str) -> dict[str, bool]:
+    found = parse_offloads(_command(host, inside(netns, ("ethtool", "-k", interface))))
     return {name: found[name] for name in _OFFLOADS if name in found}
 
 

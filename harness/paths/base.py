@@ -20,7 +20,8 @@ class NicAttachment:
     driver: str  # what must be bound where the traffic ends: "igbvf", "virtio_net", ...
     device_args: tuple[str, ...] = ()  # for QEMU; empty for native
     fds: tuple[str, ...] = ()  # files that QEMU inherits as descriptors 3, 4, ...
-    interface: str = ""  # native only: the host's own interface that carries the traffic
+    interface: str = ""  # native only: the host's interface that carries the traffic
+    netns: str = ""  # native only: the host's namespace that it is in
     host_interface: str = ""  # the PF's interface on the host; "" where the host has none
     host_carries: bool = False  # does the PF's interface see this path's frames?
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
-from harness.netdev import answers_arp_only_for_itself
+from harness.netns import in_namespace
 from harness.paths.base import NicAttachment, PathOptions
 from harness.paths.parts import (
     Lack,
@@ -21,7 +21,11 @@ from harness.paths.parts import (
 )
 from harness.paths.sriov import vf_driver
 from harness.pci.binding import bound, driver_directory, wait_for_interface
-from harness.pci.sriov import link_up, virtual_functions
+from harness.pci.sriov import virtual_functions
+
+NETNS = "nicproof-native"
+"""As the link partner's port, the VF is in a namespace of its own: no firewall of the host's drops
+what comes in, no manager of networks sends anything, and the way out is the cable."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,8 @@ class NativePath:
     summary: str = "a VF of the port, used by the host itself: the bare-metal reference"
     needs: tuple[str, ...] = ("SR-IOV", "the VF's driver")
     changes: tuple[str, ...] = (
-        "PF set up, answering ARP for itself only; one VF made, its address set, bound to its "
-        "driver, set up (all undone)",
+        "PF set up; one VF made, its address set, bound to its driver, its interface moved to "
+        f"namespace {NETNS} (all undone)",
     )
 
     def missing(self, host: Host, ports: PortPair) -> Lack | None:
@@ -53,16 +57,16 @@ class NativePath:
         mac, driver = guest_mac(self.name), vf_driver(host, ports.dut)
         with (
             port_up(host, ports, journal) as port,
-            answers_arp_only_for_itself(host, port, journal),
             virtual_functions(host, ports.dut, (mac,), journal) as (vf,),
             bound(host, vf, driver, journal),
         ):
-            interface = wait_for_interface(host, vf)
-            with link_up(host, interface, journal):
+            wait_for_interface(host, vf)
+            with in_namespace(host, vf, NETNS, journal) as interface:
                 yield NicAttachment(
                     path=self.name,
                     mac=mac,
                     driver=driver,
                     interface=interface,
+                    netns=NETNS,
                     host_interface=port,
                 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from harness import udev
 from harness.deadline import Deadline
 from harness.errors import LabError, MissingCapability
 from harness.host.base import Host
@@ -74,11 +75,12 @@ def driver_directory(driver: str) -> str:
 
 
 def wait_for_interface(host: Host, bdf: str, *, seconds: float = 10.0) -> str:
-    """The network interface of a function whose driver was just bound."""
+    """The network interface of a function whose driver was just bound, by the name that it keeps:
+    udev may give it another one than the kernel did."""
     device = Device(host, bdf)
-    return Deadline(seconds, f"a network interface of {bdf} on {host.name}").poll(
-        lambda: device.interface
-    )
+    Deadline(seconds, f"a network interface of {bdf} on {host.name}").poll(lambda: device.interface)
+    udev.settle(host)
+    return device.interface
 
 
 TAKE = 'printf %s "$1" >"$2/bind"'
@@ -148,14 +150,30 @@ def _driverless(device: Device, journal: Journal) -> tuple[str, ...]:
     return tuple(found)
 
 
-BACK = """
-for net in "$1"/net/*; do
-    now=${net##*/}
-    [ "$now" = "$2" ] || ip link set "$now" name "$2" || exit 1
-    [ "$3" = down ] || ip link set "$2" up || exit 1
+BACK = (
+    udev.SETTLE
+    + """
+udev_settled
+for _ in $(seq 50); do
+    for now in $(ls "$1/net"); do
+        if [ "$now" != "$2" ]; then
+            said=$(ip link set dev "$now" down 2>&1 && ip link set dev "$now" name "$2" 2>&1) ||
+                continue
+        fi
+        [ "$3" = down ] || said=$(ip link set dev "$2" up 2>&1) || continue
+        exit 0
+    done
+    sleep 0.1
 done
+echo "${said:-there is no interface}" >&2
+exit 1
 """
-"""A driver that binds again makes a new interface: $2 is the name it had, $3 whether it was up."""
+)
+"""A driver that binds again makes a new interface: $2 is the name it had, $3 whether it was up.
+
+udev may be giving it that name, or another one, so the name may have changed since it was looked
+at: then it is looked at again. Some drivers make it later, and before Linux 6.2 an interface that
+is up cannot be renamed (dev_change_name)."""
 
 
 def _override_back(device: Device, prior: str) -> Iterator[Undo]:
@@ -181,7 +199,7 @@ def _interface_back(device: Device) -> tuple[Undo, ...]:
         return ()
     state = "up" if "UP" in link(device.host, interface).flags else "down"
     script = ("sh", "-c", BACK, "sh", device.sysfs, interface, state)
-    return (Run(script, when=f"{device.sysfs}/net"),)
+    return (Run(script, when=device.sysfs),)
 
 
 def _override_text(driver: str) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+from harness import firewall
+from harness.errors import MissingCapability, NotStarted
+from harness.host.base import Host
 from harness.journal import Run
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
@@ -53,8 +56,12 @@ def leg(rig: Rig, name: str) -> Iterator[Leg]:
 
 @contextmanager
 def pf_addressed(rig: Rig) -> Iterator[Node]:
-    """The PF as an end: addressed, in the host's own namespace; afterwards without addresses."""
+    """The PF as an end: addressed, in the host's own namespace; afterwards without addresses.
+
+    MissingCapability if it is known that the host's firewall lets nothing come in there.
+    """
     port = rig.port
+    _require_let_in(rig.host, port.interface)
     mac = rig.host.read(f"/sys/class/net/{port.interface}/address").decode().strip()
     node = Node(rig.host, "", port.interface, mac, PF_IP, PF_IP6)
     undo = tuple(
@@ -64,3 +71,16 @@ def pf_addressed(rig: Rig) -> Iterator[Node]:
     with rig.journal.change(f"addressed {port.interface}", undo):
         node.address()
         yield node
+
+
+def _require_let_in(host: Host, interface: str) -> None:
+    chains: tuple[firewall.Chain, ...] = ()
+    with suppress(NotStarted):
+        chains = firewall.dropping(host, interface)
+    if chains:
+        raise MissingCapability(
+            "traffic to the PF",
+            f"the host's firewall drops what comes in by {interface}: "
+            f"{', '.join(map(str, chains))}",
+            remedy="; ".join(each.accepting(interface) for each in chains),
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.errors import LabError, SetUpFailed
 from harness.host.base import CommandResult, Host
+from harness.netns import inside
 from harness.qualify.act import set_up
 from harness.qualify.frames import Place
 from harness.workloads.iperf3_output import End, Unusable, read_document
@@ -46,7 +47,7 @@ class Node:
 
     def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         """`argv` as run on the machine to be inside the node's namespace."""
-        return ("ip", "netns", "exec", self.netns, *argv) if self.netns else tuple(argv)
+        return inside(self.netns, argv)
 
     def run(
         self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True

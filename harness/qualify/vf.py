@@ -7,9 +7,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.guest.boot import Guest
-from harness.host.base import Host
-from harness.journal import Journal, Run
 from harness.netdev import interface_with
+from harness.netns import in_namespace
 from harness.paths.base import NicAttachment, PathOptions
 from harness.paths.parts import guest_mac
 from harness.paths.passthrough import vfio_args
@@ -64,36 +63,12 @@ def on_host(rig: Rig, vf: Vf) -> Iterator[Node]:
     driver = vf_driver(rig.host, rig.port.bdf)
     with ExitStack() as stack:
         stack.enter_context(bound(rig.host, vf.bdf, driver, rig.journal))
-        interface = wait_for_interface(rig.host, vf.bdf, seconds=READY_S)
-        stack.enter_context(in_namespace(rig.host, interface, vf.netns, rig.journal))
+        wait_for_interface(rig.host, vf.bdf, seconds=READY_S)
+        interface = stack.enter_context(in_namespace(rig.host, vf.bdf, vf.netns, rig.journal))
         node = Node(rig.host, vf.netns, interface, vf.mac, vf.ip, vf.ip6)
         node.address()
         node.await_carrier()
         yield node
-
-
-@contextmanager
-def in_namespace(host: Host, interface: str, netns: str, journal: Journal) -> Iterator[None]:
-    """`interface` in a new network namespace; afterwards back in the host's own."""
-    undo = tuple(
-        Run(argv, when=f"/run/netns/{netns}")
-        for argv in (
-            ("sh", "-c", HOME, "sh", netns, interface),
-            ("ip", "netns", "del", netns),
-        )
-    )
-    with journal.change(f"moved {interface} to namespace {netns}", undo):
-        host.run(("ip", "netns", "add", netns))
-        host.run(("ip", "link", "set", interface, "netns", netns))
-        host.run(("ip", "-n", netns, "link", "set", "lo", "up"))
-        yield
-
-
-HOME = """
-ip -n "$1" link show dev "$2" >/dev/null 2>&1 || exit 0
-ip -n "$1" link set "$2" down && ip -n "$1" link set "$2" netns 1
-"""
-"""Bring interface $2 home from namespace $1, unless it is gone: a VF may have been removed."""
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,8 +22,9 @@ from harness.doctor.login import judge_sessions
 from harness.doctor.memory import judge_memlock, judge_pages
 from harness.doctor.python import python
 from harness.doctor.virtualisation import judge_vfio, kvm, qemu
-from harness.errors import ConfigError
+from harness.errors import ConfigError, NotStarted
 from harness.exits.accounting import BPF_FS_MAGIC, BPFFS, FORMAT, NEEDED
+from harness.host.base import CommandResult
 from harness.host.hugepages import EVERYWHERE, NODE, Pages, pages
 from harness.host.local import LocalHost
 from harness.host.program import program, require_python
@@ -118,6 +121,20 @@ def test_debians_kernel_has_what_guests_need(host: RootedHost) -> None:
     assert gone.state == "no" and "its file is not installed" in gone.detail
     assert "linux-modules-extra" in gone.remedy
     assert found["CONFIG_PCI_STUB"].state == "note", "missing too, but nothing needs it"
+
+
+class WithoutModinfo(RootedHost):
+    def run(self, argv: Sequence[str], **options: Any) -> CommandResult:
+        if argv[0] == "modinfo":
+            raise NotStarted("alpha: cannot start modinfo: No such file or directory")
+        return super().run(argv, **options)
+
+
+def test_without_modinfo_no_module_is_said_to_be_missing(tmp_path: Path) -> None:
+    """It is in /usr/sbin, or of a package that is not installed: the modules are there, maybe."""
+    vfio = by_name(kernel.kernel(debian(WithoutModinfo(tmp_path))))["CONFIG_VFIO"]
+    assert "of which nothing can be told: there is no modinfo" in vfio.detail
+    assert (vfio.state, vfio.remedy) == ("note", "sudo apt-get install kmod")
 
 
 def test_the_iommus_driver_is_that_of_the_cpu(host: RootedHost) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from harness.errors import LabError
-from harness.measure.endpoint import INTERRUPTS, PROC, SNMP, STAT, Counted, _parse_read
+from harness.measure.endpoint import INTERRUPTS, STAT, Counted, _parse_read
 
 DATA = Path(__file__).parent / "data"
 TEXT = (DATA / "endpoint-edges.txt").read_text()
 COUNTED = Counted("eth0", "/sys/devices/pci0000:00/0000:00:02.0")
-BEFORE, AFTER = _parse_read(TEXT)
+BEFORE, AFTER = _parse_read(TEXT, COUNTED.proc)
 
 
 def column(text: str, start: str, place: int) -> int:
@@ -27,7 +27,7 @@ def column(text: str, start: str, place: int) -> int:
 def test_the_readers_text_holds_every_file_of_both_edges() -> None:
     device = {f"{COUNTED.device}/{name}" for name in ("irq", "msi_irqs/26", "msi_irqs/27")}
     for edge in (BEFORE, AFTER):
-        assert edge.keys() == {*PROC, *device, f"{COUNTED.device}/msi_irqs/28"}
+        assert edge.keys() == {*COUNTED.proc, *device, f"{COUNTED.device}/msi_irqs/28"}
         assert edge[f"{COUNTED.device}/msi_irqs/26"] == "msix"
         assert edge[INTERRUPTS].startswith("           CPU0")
     # The first of three readings only warms up.
@@ -38,7 +38,7 @@ def test_counters_grow_by_what_the_files_do() -> None:
     def grown(file: str, start: str, place: int) -> int:
         return column(AFTER[file], start, place) - column(BEFORE[file], start, place)
 
-    net, irqs = PROC[0], INTERRUPTS
+    net, irqs = COUNTED.net_dev, INTERRUPTS
     busy = sum(grown(STAT, "cpu ", place) for place in (1, 2, 3, 6, 7))
     counters = COUNTED.between(BEFORE, AFTER)
     assert counters == {
@@ -72,11 +72,11 @@ def test_an_interface_that_is_not_there_is_named() -> None:
 
 
 def test_a_file_that_is_not_there_is_named() -> None:
-    texts = {path: text for path, text in AFTER.items() if path != SNMP}
+    texts = {path: text for path, text in AFTER.items() if path != COUNTED.snmp}
     with pytest.raises(LabError, match="/proc/1/net/snmp could not be read at both edges"):
         COUNTED.between(texts, AFTER)
 
 
 def test_a_reader_that_was_cut_short_is_no_reading() -> None:
     with pytest.raises(LabError, match="could not be read at both edges"):
-        COUNTED.between(*_parse_read(TEXT[: TEXT.rindex("\n2\n")]))
+        COUNTED.between(*_parse_read(TEXT[: TEXT.rindex("\n2\n")], COUNTED.proc))

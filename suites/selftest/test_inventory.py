@@ -185,6 +185,8 @@ def test_a_syntax_error_keeps_its_line() -> None:
     [
         ("", "", "it names no host"),
         ('[host.a]\naddress = "local"\njump = "b"\n', "host.a.jump", "it is for ssh"),
+        ('[host.a]\naddress = "local"\nbecome = "sudo"\n', "host.a.become", "it is for ssh"),
+        ('[host.a]\naddress = "b"\nbecome = "su"\n', "host.a.become", "'su' is none of sudo"),
         ('[host.a]\naddress = "me@b"\nuser = "c"\n', "host.a.user", "names me already"),
         ('[host.a]\naddress = "x"\n[host.b]\naddress = "x"\n', "host.b.address", "as host a is"),
     ],
