@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +19,15 @@ from harness.flags import add_to, nonempty, options_of, read, says
 from harness.measure.alike import check_across
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.status import Status
-from harness.suite import become, not_together, run_suite, run_to_its_end, suite_argv, workers_of
+from harness.suite import (
+    become,
+    not_together,
+    python,
+    run_suite,
+    run_to_its_end,
+    suite_argv,
+    workers_of,
+)
 from harness.variant import Variant, told
 
 
@@ -214,9 +221,9 @@ def _bench_against(
         return status
     history = [] if where is None else [f"--history={where}"]
     out = run_dir / f"against-{name.replace('/', '-')}"
-    judge = ["-m", "reports.regression", str(run_dir), f"--against={name}"]
+    judge = [*python("reports.regression"), str(run_dir), f"--against={name}"]
     judge += [f"--across={key}" for key in across]
-    judged = run_to_its_end([sys.executable, *judge, f"--out={out}", *history])
+    judged = run_to_its_end([*judge, f"--out={out}", *history])
     if judged != Status.FAILED or not judging.confirm:
         return judged or status
     suspicion = Suspicion.read(out / "regression.json")

@@ -20,9 +20,14 @@ from harness.deadline import Deadline
 from harness.errors import ConfigError
 from harness.options import OPTIONS, Asked
 from harness.status import Status
+from harness.xdg import cache_root
 
 ROOT = Path(__file__).resolve().parent.parent
+"""What holds our rooms: a checkout, or where packages are installed."""
 
+ROOTED = (f"--rootdir={ROOT}", f"-c{ROOT / 'fixtures' / 'pytest.toml'}", "-pfixtures.plugins")
+"""By which pytest finds its configuration, our plugins and nothing but our suites, whatever lies in
+the current directory."""
 
 TRACKED_BY = ("RUNNER_TRACKING_ID", "JENKINS_NODE_COOKIE")
 """Of GitHub's runner (Runner.Worker/JobExtension.cs), and of Jenkins (its ProcessTreeKiller)."""
@@ -49,7 +54,7 @@ def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[
         if (flag := argument.partition("=")[0]) in own:
             raise ConfigError(f"{flag}: it is not pytest's", remedy="give it before the --")
     _, run_dir = claim(asked)
-    argv = [sys.executable, "-m", "fixtures", f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}"]
+    argv = [*python("fixtures"), *ROOTED, "-o", f"cache_dir={cache_root() / 'pytest'}"]
     shown = ["--progress", "--capture=no", "--quiet"]
     # pytest's summary would tell each error again, whole where $CI is set.
     shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]
@@ -71,10 +76,16 @@ def workers_of(arguments: Sequence[str]) -> str:
     return found[1] if found else ""
 
 
+def python(module: str) -> tuple[str, ...]:
+    """argv prefix of a program of ours. -P: a directory of that name where the user is, `reports`
+    say, is none of ours."""
+    return (sys.executable, "-P", "-m", module)
+
+
 def become(module: str, arguments: Sequence[str]) -> NoReturn:
-    """Become `python -m module`."""
+    """Become a program of ours."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
+    os.execv(sys.executable, [*python(module), *arguments])
 
 
 def run_to_its_end(argv: Sequence[str], log: Path | None = None) -> int:

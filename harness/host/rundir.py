@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ from pathlib import Path
 from harness.errors import LabError
 
 PREFIX = "nicproof-"
+_PLAIN = re.compile(r"/[\w./-]{0,48}", re.ASCII)
+"""What may lie before a socket: its whole path takes 108 bytes at the most (unix(7))."""
 LOCK = "alive"
 """A file in each directory whose lock its owner holds; the kernel lets go of it at any death."""
 
@@ -49,9 +52,12 @@ def short_dir() -> Iterator[Path]:
 
 
 def _base() -> Path:
-    """The user's runtime directory where there is one that can be used, else /tmp."""
+    """The user's runtime directory where there is one that can be used, else /tmp.
+
+    Its path goes into options of ssh and of QEMU, so it is to have nothing special for either.
+    """
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
-    usable = runtime.is_absolute() and os.access(runtime, os.W_OK) and len(str(runtime)) < 50
+    usable = bool(_PLAIN.fullmatch(str(runtime))) and os.access(runtime, os.W_OK)
     return runtime if usable else Path("/tmp")
 
 

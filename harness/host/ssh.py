@@ -35,6 +35,7 @@ from harness.host.base import CommandResult
 from harness.host.guard import guarded
 from harness.host.local import PipedProcess, end_group
 from harness.host.program import program
+from harness.host.refusal import cannot_connect
 from harness.host.rundir import short_dir
 from harness.host.strays import marked
 from harness.host.strays_agent import COMMAND
@@ -320,7 +321,8 @@ def connect(
 
     `options` go to every ssh call, before the user's own configuration. There is no terminal to
     ask on, so a key or an agent must do. `diagnose` is asked, once the connection is lost, for
-    what the caller knows about it. Raises HostUnreachable after `timeout` seconds.
+    what the caller knows about it. Raises HostUnreachable after `timeout` seconds, and its subclass
+    LoginRefused as soon as it is certain that nobody is let in.
     """
     target = Target(destination, options)
     name = name or destination
@@ -344,8 +346,7 @@ def _master(name: str, target: Target, directory: Path, timeout: float) -> Itera
             _await_echo(child, Deadline(timeout, f"the connection to {name}"))
         except (DeadlineExpired, OSError) as error:
             said = log.read_text(errors="replace").strip() or str(error)
-            remedy = _remedy(said, target)
-            raise HostUnreachable(f"{name}: cannot connect: {said}", remedy=remedy) from error
+            raise cannot_connect(name, target.destination, said) from error
         yield
     finally:
         for stream in (child.stdin, child.stdout):
@@ -353,18 +354,6 @@ def _master(name: str, target: Target, directory: Path, timeout: float) -> Itera
                 with suppress(OSError):
                     stream.close()
         end_group(child)
-
-
-def _remedy(said: str, target: Target) -> str:
-    """What a person can do about what ssh said, "" if that is not known."""
-    if "Host key verification failed" in said and "IDENTIFICATION HAS CHANGED" not in said:
-        return (
-            f"compare and accept its key once, by: ssh {target.destination}; or learn it at the "
-            "first login: --known-hosts FILE, or known_hosts in the inventory"
-        )
-    if "Permission denied" in said:
-        return "a key or an agent must do, since nobody is asked; --identity FILE names a key"
-    return ""
 
 
 def _await_echo(child: subprocess.Popen[bytes], deadline: Deadline) -> None:

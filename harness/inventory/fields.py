@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast, get_args
 import msgspec
 
 from harness.errors import ConfigError
+from harness.host.sshpath import UNSAYABLE
 from harness.inventory.spec import (
     LOCAL,
     PERMISSIONS,
@@ -39,9 +40,6 @@ DESTINATION = re.compile(rf"{_USER}(?:{_HOST}|[0-9a-fA-F]*:[0-9a-fA-F:.]+)")
 _JUMP = rf"{_USER}{_HOST}(?::[0-9]+)?"
 JUMP = re.compile(rf"{_JUMP}(?:,{_JUMP})*")
 COORDINATOR = re.compile(rf"{_HOST}(?::[0-9]+)?")
-UNSAFE = re.compile(r"[\x00-\x1f\x7f\"%$]")
-"""In a path: OpenSSH would expand % and $ and split at quotes (ssh_config(5), TOKENS)."""
-
 CPUS = re.compile(r"(\d+)(?:-(\d+)(?::(\d+)/(\d+))?)?", re.ASCII)
 MOST_CPUS = 8192
 """Largest CONFIG_NR_CPUS of x86 (arch/x86/Kconfig, NR_CPUS_RANGE_END)."""
@@ -104,10 +102,10 @@ def hugepages(value: object) -> int:
 
 def path(value: object) -> Path:
     said = typed(value, str)
-    if not said or said.startswith("-") or UNSAFE.search(said):
+    if not said or said.startswith("-") or UNSAYABLE.search(said):
         raise ConfigError(
             f"{said!r} is no path that ssh would take literally",
-            remedy="without a leading '-', and without quotes, '%', '$' and control characters",
+            remedy="without a leading '-', '${' and control characters",
         )
     try:
         return Path(said).expanduser()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.errors import ConfigError
 from harness.host.base import Host
 from harness.host.local import LocalHost
 from harness.host.ssh import connect
@@ -24,9 +25,22 @@ def inventory_at(path: str | None) -> Inventory | None:
 
 @contextmanager
 def reached(spec: HostSpec) -> Iterator[Host]:
-    """The host, for as long as the context lasts. HostUnreachable if it cannot be reached."""
+    """The host, for as long as the context lasts. HostUnreachable if it cannot be reached,
+    ConfigError if the key is not there by which it is to be."""
     if spec.local:
         yield LocalHost(spec.name)
     else:
+        _require_key(spec)
         with connect(spec.address, name=spec.name, options=spec.ssh_options()) as host:
             yield host
+
+
+def _require_key(spec: HostSpec) -> None:
+    """ssh itself goes on without a key that is not there, and says that it was refused. Of a key
+    that an agent has, the public half is enough."""
+    key = spec.identity
+    if key and not (key.exists() or key.with_name(f"{key.name}.pub").exists()):
+        raise ConfigError(
+            f"{spec.name}: there is no key {key}",
+            remedy="identity in the inventory, or --identity, names a private key",
+        )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from harness.errors import ConfigError
+from harness.host import sshpath
 
 LOCAL = "local"
 """The address of the machine that nicproof itself runs on."""
@@ -151,9 +152,9 @@ class HostSpec:
         if self.ssh_port is not None:
             options += ("-p", str(self.ssh_port))
         if self.identity:
-            options += ("-i", str(self.identity), "-o", "IdentitiesOnly=yes")
+            options += (*sshpath.option("IdentityFile", self.identity), "-o", "IdentitiesOnly=yes")
         if self.known_hosts:
-            options += ("-o", f'UserKnownHostsFile="{self.known_hosts}"')
+            options += sshpath.option("UserKnownHostsFile", self.known_hosts)
             options += ("-o", "StrictHostKeyChecking=accept-new")
         return tuple(options)
 

@@ -7,6 +7,7 @@ told to end; so there is one way to start a lab and one way to stop it.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shlex
 import signal
@@ -23,6 +24,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.lab.image import LabImage
+from harness.lab.login import ssh_options
 from harness.lab.machine import DESTINATION
 from harness.lab.nested import NestedLab, open_nested_lab, prepare
 from harness.signals import unwind_when_told
@@ -53,7 +55,7 @@ class LabState(msgspec.Struct, frozen=True):
 
     def ssh_argv(self, command: tuple[str, ...] = (), *, terminal: bool = False) -> tuple[str, ...]:
         """argv of an ssh to the lab, for a person."""
-        options = LabImage(Path(self.image)).keys.ssh_options(self.ssh_port)
+        options = ssh_options(LabImage(Path(self.image)).keys, self.ssh_port)
         log = ("-o", "LogLevel=ERROR", *(("-t",) if terminal else ()))
         line = shlex.join(command) if command else "exec bash -l"
         return ("ssh", *options, *log, DESTINATION, line)
@@ -89,7 +91,7 @@ def login_lines(name: str, ssh_port: int, identity: Path, address: str = "") -> 
         f'address = "{address or own}"',
         f'user = "{user}"',
         f"ssh_port = {ssh_port}",
-        f'identity = "{identity}"',
+        f"identity = {json.dumps(str(identity))}",  # JSON's escapes are among TOML's
         'ssh_config = "/dev/null"',
         'known_hosts = "known_hosts"',
     )

@@ -138,18 +138,6 @@ class Keys:
         """Holds L1's key and no other."""
         return self.directory / "known_hosts"
 
-    def ssh_options(self, port: int) -> tuple[str, ...]:
-        """OpenSSH's options for a lab at `port` of this machine; nothing of the user's counts.
-
-        The algorithms are the ones that cost an emulated CPU least.
-        """
-        return (
-            *("-F", "/dev/null", "-p", str(port), "-i", str(self.client)),
-            *("-o", "IdentitiesOnly=yes", "-o", f"HostKeyAlias={NAME}"),
-            *("-o", f"UserKnownHostsFile={self.known_hosts}", "-o", "StrictHostKeyChecking=yes"),
-            *("-o", "KexAlgorithms=curve25519-sha256", "-o", "Ciphers=aes128-gcm@openssh.com"),
-        )
-
 
 def make_keys(directory: Path) -> Keys:
     """New keys in `directory` (mode 0700)."""

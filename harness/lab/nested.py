@@ -15,6 +15,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import HostUnreachable, LabError
 from harness.host.base import Host
+from harness.host.refusal import LoginRefused
 from harness.host.rundir import short_dir
 from harness.host.ssh import SshHost, connect
 from harness.inventory import PortPair
@@ -22,6 +23,7 @@ from harness.journal import Journal
 from harness.lab import accel, snapshot
 from harness.lab.base import FarEnd
 from harness.lab.image import LabImage, ensure_image
+from harness.lab.login import ssh_options
 from harness.lab.machine import DESTINATION, NAME
 from harness.lab.progress import Steps, shown
 from harness.lab.selfcheck import check_vf_carrier
@@ -198,13 +200,16 @@ def _take_up(machine: LabMachine, vm: Vm, port: int, kept: Snapshot, stack: Exit
         return _log_in(machine, vm, port, WARM_LIMIT, stack)
     except SnapshotFailed as error:
         raise SnapshotFailed(f"{error}; {vm.diagnose()}") from error
+    except LoginRefused:  # as after a cold boot
+        raise
     except LabError as error:  # it says by itself what is known of the VM
         raise SnapshotFailed(f"{kept.path}: {error}") from error
 
 
 def _log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitStack) -> SshHost:
-    """Log in, as often as it takes: sshd may not be up yet."""
-    options = machine.image.keys.ssh_options(port)
+    """Log in, as often as it takes: sshd may not be up yet. LoginRefused at once if it is, and
+    does not know our key: nothing but the image's own files decides on that."""
+    options = ssh_options(machine.image.keys, port)
     deadline = Deadline(limit, "the first login to the lab")
     while True:
         vm.check()
@@ -214,6 +219,9 @@ def _log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitSta
         )
         try:
             return stack.enter_context(attempt)
+        except LoginRefused as error:
+            remedy = f"remove {machine.image.directory}; the next lab makes it anew"
+            raise LoginRefused(error.message, remedy=remedy) from error
         except HostUnreachable as error:
             deadline.check(f"{error}; {vm.diagnose()}")
             time.sleep(0.2)

@@ -9,6 +9,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import LabError
 from harness.host.local import LocalProcess
+from harness.qemu.argv import escaped
 from harness.qemu.qmp import QemuGone, Qmp
 
 QMP_LIMIT = 20.0
@@ -24,9 +25,9 @@ CABLE_WARNING = "hub 0 is not connected to host network"
 def control_argv(qmp: Path, serial: Path) -> tuple[str, ...]:
     """QEMU's options for its QMP socket and for the file that its first serial port writes."""
     return (
-        *("-chardev", f"socket,id=qmp,path={_escaped(qmp)},server=on,wait=off"),
+        *("-chardev", f"socket,id=qmp,path={escaped(qmp)},server=on,wait=off"),
         *("-mon", "chardev=qmp,mode=control"),
-        *("-chardev", f"file,id=serial,path={_escaped(serial)}", "-serial", "chardev:serial"),
+        *("-chardev", f"file,id=serial,path={escaped(serial)}", "-serial", "chardev:serial"),
     )
 
 
@@ -62,8 +63,3 @@ def tail(text: str) -> str:
     """The last lines of a log, indented; without what QEMU says of the cable in every lab."""
     lines = [line for line in text.splitlines() if line.strip() and CABLE_WARNING not in line]
     return "\n".join(f"    {line}" for line in lines[-TAIL:])
-
-
-def _escaped(path: Path) -> str:
-    """In QEMU's option values a comma is written twice."""
-    return str(path).replace(",", ",,")

@@ -15,6 +15,7 @@ from harness.lab.accel import Accelerator
 from harness.lab.image import LabImage
 from harness.lab.machine import ADDRESS
 from harness.lab.process import connect, control_argv, describe_end
+from harness.qemu.argv import escaped
 from harness.qemu.qmp import Qmp
 
 APPEND = "console=ttyS0 panic=-1 quiet cryptomgr.notests intel_iommu=on iommu=pt"
@@ -41,7 +42,7 @@ class LabMachine:
         IOMMU. The management network reaches nothing outside (restrict=on).
         """
         image = self.image
-        disk = "file={},if=none,format=raw,readonly=on,id=d0"
+        disk = f"file={escaped(image.disk)},if=none,format=raw,readonly=on,id=d0"
         return (
             *image.toolchain.qemu,
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
@@ -49,7 +50,7 @@ class LabMachine:
             *("-m", str(self.memory_mib), "-smp", str(self.accel.cpus)),
             *("-device", "intel-iommu,intremap=on,caching-mode=on"),
             *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", APPEND),
-            *("-drive", disk.format(image.disk), "-device", "virtio-blk-pci,drive=d0"),
+            *("-drive", disk, "-device", "virtio-blk-pci,drive=d0"),
             *("-netdev", f"user,id=mgmt,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-{ADDRESS}:22"),
             *("-device", "virtio-net-pci,netdev=mgmt,mac=52:54:00:00:00:01,romfile="),
             *("-netdev", "hubport,id=h0,hubid=0", "-netdev", "hubport,id=h1,hubid=0"),

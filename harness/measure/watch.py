@@ -13,7 +13,6 @@ from harness.errors import LabError
 from harness.host.base import Host
 from harness.measure.endpoint import GuestReader
 from harness.measure.window import (
-    OVERHEAD_S,
     Command,
     Probe,
     Reading,
@@ -75,8 +74,7 @@ class Watch:
 
     def _two_windows(self, command: Command, tell: str) -> tuple[Watched, Told]:
         near, far = combine(self.near), combine(self.far)
-        limit = command.timeout + 2 * OVERHEAD_S  # longer than the window within may take
-        with held_window(self.host, near.read, limit=limit, tell=tell) as close:
+        with held_window(self.host, near.read, tell=tell) as close:
             window = self._traffic(command, far, "")
             around = close()
         reading = merge((far.parse(window), near.parse(around)))

@@ -19,7 +19,7 @@ from importlib import resources
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.errors import DeadlineExpired, LabError
 from harness.host.base import Host
 from harness.host.program import PYTHON, last_words
 from harness.measure.counters import (
@@ -46,7 +46,7 @@ class Command:
     """What a window runs, usually beside the link partner's port.
 
     With `handshake` the command prints "ready" and waits for a line on stdin before it starts,
-    so its start-up is outside the window. `timeout` is in seconds, start-up included.
+    so its start-up is outside the window. `timeout` is in seconds, start-up included, by our clock.
     """
 
     argv: tuple[str, ...]
@@ -140,30 +140,37 @@ class WindowSpec:
 def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> WindowResult:
     """Run one window on `host`, in the network namespace `netns` of it (None: its own).
 
-    Returns even if the command failed or had to be killed: that is the workload's to judge.
+    Returns even if the command failed, or had to be killed because its time was over: that is the
+    workload's to judge. The time is ours, since the host's clock may be a virtual one, by which a
+    minute can pass in a second.
+
     Raises LabError if the window could not be opened, be it that the command did not start, that
     it ended before its handshake, or that who was told to read did not; HostUnreachable and
-    DeadlineExpired as Host.run does.
+    DeadlineExpired as Process.wait does.
     """
     # nsenter, for `ip netns exec` would mount another /sys: no bpffs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
-    argv = (*enter, *PYTHON, "-")
-    answer = host.run(argv, stdin=_program(spec).encode(), timeout=spec.timeout + OVERHEAD_S)
-    return _decode(host.name, answer.stdout)
+    with host.spawn((*enter, *PYTHON, "-c", _program(spec))) as agent:
+        try:
+            answer, over = agent.wait(spec.timeout + OVERHEAD_S), False
+        except DeadlineExpired:
+            agent.terminate()
+            answer, over = agent.wait(OVERHEAD_S), True
+    return _decode(host.name, answer.checked().stdout, ours=over)
 
 
 @contextmanager
 def held_window(
-    host: Host, read: tuple[str, ...], *, limit: float, tell: str = ""
+    host: Host, read: tuple[str, ...], *, tell: str = ""
 ) -> Iterator[Callable[[], WindowResult]]:
     """A window on `host` beside something elsewhere: open when the context begins, closed by the
     function that it gives, which returns the result.
 
     Nothing of ours is busy on the host meanwhile. The program there is ended to close it, so it
-    also ends with the connection, and after `limit` seconds anyhow. Raises LabError if it does not
-    open, and the function if it was closed before; both raise as Host.spawn and Process.wait do.
+    also ends with the connection. Raises LabError if it does not open, and the function if it was
+    closed before; both raise as Host.spawn and Process.wait do.
     """
-    spec = WindowSpec((), timeout=limit, read=read, tell=tell)
+    spec = WindowSpec((), read=read, tell=tell)
     with host.spawn((*PYTHON, "-c", _program(spec))) as agent:
 
         def opened() -> bool:
@@ -175,12 +182,11 @@ def held_window(
         Deadline(OVERHEAD_S, f"a window on {host.name}").poll(opened, interval=0.002)
 
         def close() -> WindowResult:
+            if agent.poll() is not None:
+                raise LabError(f"{host.name}: the window was closed by somebody else")
             agent.terminate()
             said = agent.wait(OVERHEAD_S).stdout
-            result = _decode(host.name, said.removeprefix(OPEN.encode()))
-            if result.timed_out:
-                raise LabError(f"{host.name}: the window had to be closed after {limit:g} s")
-            return result
+            return _decode(host.name, said.removeprefix(OPEN.encode()), ours=True)
 
         yield close
 
@@ -212,10 +218,11 @@ class _Answer(msgspec.Struct):
     rc: int | None
     stdout: str
     stderr: str
-    timed_out: bool
+    stopped: str
 
 
-def _decode(host: str, text: bytes) -> WindowResult:
+def _decode(host: str, text: bytes, *, ours: bool = False) -> WindowResult:
+    """The result in an answer; `ours` says that it was we who stopped the program."""
     try:
         answer = msgspec.convert(ast.literal_eval(text.decode()), _Answer)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
@@ -223,9 +230,11 @@ def _decode(host: str, text: bytes) -> WindowResult:
         raise LabError(f"{host}: the window program answered {said!r}: {error}") from error
     if answer.errors:
         raise LabError(f"{host}: no window: {'; '.join(answer.errors)}")
+    if answer.stopped and not ours:
+        raise LabError(f"{host}: no window: stopped by {answer.stopped}")
     if not answer.opened:
         said = (answer.stderr.strip() or answer.stdout.strip() or "it said nothing")[-500:]
-        how = "hung" if answer.timed_out else f"ended with status {answer.rc}"
+        how = "hung" if answer.stopped else f"ended with status {answer.rc}"
         raise LabError(f"{host}: no window: the command {how} before it was ready: {said}")
     started = datetime.fromtimestamp(answer.started_ns / NS_PER_S, UTC)
     return WindowResult(
@@ -237,7 +246,7 @@ def _decode(host: str, text: bytes) -> WindowResult:
         returncode=answer.rc,
         stdout=answer.stdout,
         stderr=answer.stderr,
-        timed_out=answer.timed_out,
+        timed_out=ours and answer.rc is not None and bool(answer.stopped),
         vanished=answer.vanished,
         samples=answer.samples,
         told=answer.told,

@@ -7,15 +7,17 @@ the specification, a dict:
     read       paths, read at both edges of the window, in this order at the opening and backwards
                at the closing; one component of each may be "*"
     argv       the command; if there is none, the window opens at once, which "open\\n" on stdout
-               says, and closes with SIGTERM
+               says, and closes with a signal
     stdin      text for the command, or None
     handshake  the command says "ready\\n" and waits for a line before it starts
-    timeout    seconds the command may take, start-up included
     watch      paths, read again and again while the window is open
     every      seconds between two such readings; 0: none
     tell       a unix socket with somebody behind it who reads counters elsewhere: told by an empty
                line at the start, before anything is read at the opening, and after everything at
                the closing; each time it is waited for until one comes back. "": nobody
+
+A signal ends the command and the window, of which all that is known is told. There is no limit
+here: this host's clock may be a virtual one, so how long to wait is for whoever asked to know.
 
 The answer is one Python literal, the last line on stdout, a dict; `Answer` lists its keys.
 
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 FOREVER = 3600.0  # seconds, longer than any window
+NEVER = float("inf")
 GRACE = 1.0  # seconds between SIGTERM and SIGKILL for the command
 ANSWER = 20.0  # seconds for who is told of an edge; a guest that is emulated may take some
 SETTLES = 0.005
@@ -77,7 +80,7 @@ class Answer:
         self.rc: int | None = None
         self.stdout = ""
         self.stderr = ""
-        self.timed_out = False
+        self.stopped = ""  # by which signal
 
 
 def ignore_signals() -> None:
@@ -153,7 +156,7 @@ class Child:
         """Input, all there is; it is sent while the command runs."""
         self.pending = data
 
-    def pump(self, end: float, enough: bytes | None = None) -> bool:
+    def pump(self, end: float = NEVER, enough: bytes | None = None) -> bool:
         """Move data until the command has closed its outputs, or said `enough` at the end of
         what it said. False if `end` (monotonic seconds) comes first."""
         poller = select.poll()
@@ -189,7 +192,7 @@ class Child:
             self.stdin = None
         return bool(self.pending)
 
-    def wait(self, end: float) -> bool:
+    def wait(self, end: float = NEVER) -> bool:
         """Until it has ended, at most until `end`; whether it has."""
         while self.rc is None:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
@@ -285,19 +288,18 @@ class Window:
             pass
 
     def hold(self) -> None:
-        """Open the window and keep it open until a signal comes, at most until the time is up."""
+        """Open the window and keep it open until a signal comes."""
         # Blocked, it need not be handled: it is taken when it is wanted.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
         self.open()
         print(OPEN, end="", flush=True)
-        self.answer.timed_out = _signal.sigtimedwait(ENDING, self.spec["timeout"]) is None
+        self.answer.stopped = ENDING[_signal.sigwait(ENDING)]
         self.answer.window_ns = time.monotonic_ns() - self.answer.opened_ns
 
     def run(self) -> None:
         spec = self.spec
         if not spec["handshake"]:
             self.open()
-        end = time.monotonic() + spec["timeout"]
         # No signal may come between the command's start and the `try` that ends it.
         _signal.pthread_sigmask(_signal.SIG_BLOCK, ENDING)
         try:
@@ -307,7 +309,7 @@ class Window:
             return
         try:
             _signal.pthread_sigmask(_signal.SIG_UNBLOCK, ENDING)
-            self.converse(child, end)
+            self.converse(child)
         finally:
             if child.rc is None:
                 child.kill()
@@ -315,16 +317,17 @@ class Window:
             self.answer.stdout = child.out.decode(errors="replace")
             self.answer.stderr = child.err.decode(errors="replace")
 
-    def converse(self, child: Child, end: float) -> None:
-        """Give the command its input and take its output, to its end or until `end`."""
+    def converse(self, child: Child) -> None:
+        """Give the command its input and take its output, to its end."""
         given = (self.spec["stdin"] or "").encode()
         if self.spec["handshake"]:
-            if child.pump(end, enough=READY) and child.out.endswith(READY):
+            if child.pump(enough=READY) and child.out.endswith(READY):
                 del child.out[-len(READY) :]
                 self.open()
             given = GO + given
         child.give(given)
-        self.answer.timed_out = not (child.pump(end) and child.wait(end))
+        child.pump()
+        child.wait()
         if self.answer.opened:
             self.answer.window_ns = time.monotonic_ns() - self.answer.opened_ns
 
@@ -343,7 +346,7 @@ def main(spec: dict) -> None:  # type: ignore[type-arg]
         finally:
             ignore_signals()
     except Stopped as reason:
-        window.answer.errors.append(f"stopped by {reason}")
+        window.answer.stopped = str(reason)
     except Deaf as why:
         window.answer.errors.append(f"{spec['tell']} was told to read, and did not: {why}")
     finally:

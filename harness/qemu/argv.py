@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.host.hugepages import PAGE_MIB
@@ -112,6 +113,11 @@ def _pinned(cpus: tuple[int, ...]) -> tuple[str, ...]:
     return ("taskset", "--cpu-list", cpu_list(cpus)) if cpus else ()
 
 
+def escaped(path: str | Path) -> str:
+    """As QEMU takes it in the value of an option: a comma is written twice."""
+    return str(path).replace(",", ",,")
+
+
 def cpu_list(cpus: tuple[int, ...]) -> str:
     """As taskset(1) takes it."""
     return ",".join(map(str, cpus))
@@ -120,9 +126,8 @@ def cpu_list(cpus: tuple[int, ...]) -> str:
 def _boot(config: GuestConfig) -> Iterator[str]:
     if isinstance(config.image, DiskImage):
         # snapshot=on: writes go to a file that is already deleted, so the image never changes.
-        path = config.image.path.replace(",", ",,")
-        yield "-drive"
-        yield f"file={path},format={config.image.format},if=none,id=disk0,snapshot=on"
+        file = f"file={escaped(config.image.path)},format={config.image.format}"
+        yield from ("-drive", f"{file},if=none,id=disk0,snapshot=on")
         yield from ("-device", "virtio-blk-pci,drive=disk0")
     else:
         yield from ("-kernel", config.image.kernel, "-initrd", config.image.initrd)

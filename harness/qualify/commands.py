@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from typing import Annotated
 
 import msgspec
@@ -14,7 +12,7 @@ from harness.flags import add_to, options_of, read, says
 from harness.lab.choice import choose, require_room, require_together
 from harness.options import Asked, Where
 from harness.qualify.options import Qualification, QualifyOptions
-from harness.suite import run_suite, workers_of
+from harness.suite import become, run_suite, workers_of
 
 EPILOG = """\
 examples:
@@ -74,9 +72,8 @@ def _qualify(given: argparse.Namespace) -> int:
     asked = Asked.of(given)
     wanted = QualifyOptions.of(asked.qualification)  # what is wrong is told before pytest starts
     workers = _workers(given)
-    sys.stdout.flush()
     if given.list:
-        os.execv(sys.executable, [sys.executable, "-m", "fixtures.caselist", *wanted.families])
+        become("fixtures.caselist", wanted.families)
     lab = choose(asked.where.lab, asked.where.clock)
     require_together(lab)
     if wanted.nic:

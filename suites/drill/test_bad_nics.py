@@ -24,7 +24,7 @@ from harness.host.digest import State, differences, digest
 from harness.lab.base import Lab
 from harness.qualify.record import CERTIFICATE, Certificate, family_of
 from harness.qualify.rig import Rig
-from harness.suite import ROOT
+from harness.suite import ROOT, ROOTED
 from suites.drill.defects import DEFECTS, Defect
 
 SUITE = ROOT / "suites" / "qualification"
@@ -70,7 +70,7 @@ def qualified(lab: Lab, defect: Defect, directory: Path) -> Certificate:
     """What the defect's cases find; what the session prints is kept beside its results."""
     families = ",".join(dict.fromkeys(map(family_of, defect.verdicts)))
     argv = (
-        *(f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}", "-p", "no:cacheprovider"),
+        *(*ROOTED, "-p", "no:cacheprovider"),
         *(f"--family={families}", f"--run-dir={directory / 'run'}", "-k", words(defect)),
         *("--capture=no", "--progress", "-rN", str(SUITE)),
     )

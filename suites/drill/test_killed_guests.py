@@ -25,7 +25,7 @@ from harness.options import BenchOptions
 from harness.qualify.record import FAMILIES
 from harness.qualify.rig import Rig
 from harness.qualify.sabotage import Saboteur, Victim, endangered
-from harness.suite import ROOT
+from harness.suite import ROOT, ROOTED
 
 SUITE = ROOT / "suites" / "qualification"
 
@@ -127,7 +127,7 @@ def test_the_host_is_left_as_it_was_found(
 def run(drill: Drill, family: str, directory: Path) -> None:
     """The session; what it prints is kept beside its results."""
     argv = (
-        *(f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}", "-p", "no:cacheprovider"),
+        *(*ROOTED, "-p", "no:cacheprovider"),
         *(f"--family={family}", f"--run-dir={directory / 'run'}", "--soak=10s"),
         *("--capture=no", "--progress", "-rN", str(SUITE)),
     )

@@ -21,6 +21,7 @@ from harness.inventory.reading import parse
 from harness.lab import accel, cache, debian, probe, selfcheck, snapshot, vm
 from harness.lab.image import LabImage, Manifest
 from harness.lab.keeper import LabState
+from harness.lab.login import ssh_options
 from harness.lab.machine import Keys
 from harness.lab.progress import shown
 from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_key
@@ -316,11 +317,11 @@ def test_the_answer_is_kept_per_kernel(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_ssh_trusts_the_labs_own_key_only() -> None:
-    options = Keys(Path("/keys")).ssh_options(2222)
+    options = ssh_options(Keys(Path("/keys")), 2222)
     assert options[:2] == ("-F", "/dev/null")
     for option in (
         "IdentitiesOnly=yes",
-        "UserKnownHostsFile=/keys/known_hosts",
+        'UserKnownHostsFile="/keys/known_hosts"',
         "StrictHostKeyChecking=yes",
     ):
         assert option in options

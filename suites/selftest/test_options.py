@@ -33,7 +33,7 @@ from harness.qualify.options import Qualification
 from harness.qualify.record import CASES_FILE
 from harness.status import Status
 from harness.store import FILENAME as RECORDS
-from harness.suite import ROOT
+from harness.suite import ROOT, ROOTED
 from harness.variant import Variant
 from reports.regression.__main__ import main as judge
 
@@ -199,8 +199,7 @@ def test_every_edge_arrives_from_a_command(command: str, tmp_path: Path) -> None
 
 def test_every_edge_arrives_by_pytests_own_door(tmp_path: Path) -> None:
     for row in rows(OPTIONS):
-        rooted = (f"--rootdir={ROOT}", f"-c{ROOT / 'pyproject.toml'}")
-        arrived(tmp_path, row, "pytest", *rooted, *ALONE, *row.words.values())
+        arrived(tmp_path, row, "pytest", *ROOTED, *ALONE, *row.words.values())
 
 
 WRONG = [

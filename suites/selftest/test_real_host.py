@@ -41,7 +41,7 @@ from reports import frames
 from suites.lab_toml import host_table, login
 from suites.selftest.l1_host import NICPROOF, inventory, nicproof
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
 SHORT = ("--workloads=latency", "--boots=1", "--seed=1", "--no-history")
 
@@ -352,7 +352,7 @@ def restore(lab_toml: Path, host: str) -> CommandResult:
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:
     """For as long as the process runs."""
-    end = time.monotonic() + 120
+    end = time.monotonic() + 300
     while not condition():
         assert process is None or process.poll() is None, "it ended by itself"
         assert time.monotonic() < end

@@ -8,8 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import LabError
-from harness.host.local import LocalHost
+from harness.errors import DeadlineExpired, LabError
+from harness.host.base import CommandResult
+from harness.host.local import LocalHost, LocalProcess
 from harness.host.program import PYTHON
 from harness.measure import window
 from harness.measure.window import (
@@ -40,6 +40,27 @@ line = sys.stdin.readline()
 open(sys.argv[1], "a").write("go ")
 sys.stdout.write(repr(line) + sys.stdin.read())
 """
+
+
+class Impatient(LocalHost):
+    """A host on which a command's time is over as soon as something has happened there."""
+
+    def __init__(self, happened: Callable[[], bool]) -> None:
+        super().__init__()
+        self.happened, self.granted = happened, 0.0
+
+    @contextmanager
+    def spawn(self, argv: Sequence[str]) -> Iterator[LocalProcess]:
+        with super().spawn(argv) as process:
+            wait = process.wait
+
+            def over(timeout: float) -> CommandResult:
+                Deadline(60, "what is waited for").poll(self.happened)
+                self.granted, process.wait = timeout, wait  # type: ignore[method-assign]
+                raise DeadlineExpired("its time is over")
+
+            process.wait = over  # type: ignore[method-assign]
+            yield process
 
 
 def python(source: str, *argv: object) -> tuple[str, ...]:
@@ -121,10 +142,9 @@ def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> Non
     child = tmp_path / "pid"
     # SIGTERM does not impress them.
     script = f"trap '' TERM; sleep 60 & echo $! > {child}; echo said; wait; sleep 60"
-    spec = WindowSpec(("sh", "-c", script), timeout=0.5)
-    started = time.monotonic()
-    result = run_window(HOST, spec)
-    assert time.monotonic() - started < 10
+    host = Impatient(lambda: child.exists() and bool(child.read_text()))
+    result = run_window(host, WindowSpec(("sh", "-c", script), timeout=7.5))
+    assert host.granted == 7.5 + window.OVERHEAD_S
     assert result.timed_out and result.stdout == "said\n"
     assert result.returncode == -signal.SIGKILL
     assert not is_alive(child.read_text())
@@ -153,10 +173,20 @@ def test_a_command_that_dies_before_it_is_ready_opens_no_window() -> None:
         run_window(HOST, spec)
 
 
-def test_a_command_that_never_gets_ready_is_killed() -> None:
-    spec = WindowSpec(("sleep", "60"), handshake=True, timeout=0.3)
+def test_a_command_that_never_gets_ready_is_killed(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    spec = WindowSpec(("sh", "-c", f"touch {begun}; exec sleep 60"), handshake=True)
     with pytest.raises(LabError, match="hung before it was ready"):
-        run_window(HOST, spec)
+        run_window(Impatient(begun.exists), spec)
+
+
+def test_the_limit_is_by_our_clock_whatever_the_hosts_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a lab by a virtual clock, in which hours pass while we wait for an answer."""
+    fast = "real = time.monotonic\ntime.monotonic = lambda: 10**6 * real()\n"
+    source = window._agent_source()
+    monkeypatch.setattr(window, "_agent_source", lambda: f"{source}\n{fast}")
+    result = run_window(HOST, WindowSpec(("sh", "-c", "sleep 0.2; echo done"), timeout=60.0))
+    assert (result.stdout, result.returncode, result.timed_out) == ("done\n", 0, False)
 
 
 def test_a_missing_command_is_named() -> None:
@@ -189,7 +219,7 @@ def test_a_held_window_covers_what_happens_until_it_is_closed(
 ) -> None:
     file = tmp_path / "file"
     file.write_text("before")
-    with held_window(host, (str(file),), limit=60) as close:
+    with held_window(host, (str(file),)) as close:
         file.write_text("meanwhile")
         result = close()
     file.write_text("after")
@@ -197,17 +227,20 @@ def test_a_held_window_covers_what_happens_until_it_is_closed(
     assert result.window_ns > 0 and not result.timed_out
 
 
-def test_a_held_window_that_nobody_closes_ends_by_itself_and_is_no_window() -> None:
-    with held_window(HOST, (), limit=0.05) as close:
-        time.sleep(0.5)
-        with pytest.raises(LabError, match=r"had to be closed after 0\.05 s"):
+def test_a_held_window_that_somebody_else_closes_is_no_window(tmp_path: Path) -> None:
+    mark = str(tmp_path / "mark")
+    with held_window(HOST, (mark,)) as close:
+        (pid,) = HOST.run(("pgrep", "-f", mark)).text.split()
+        os.kill(int(pid), signal.SIGTERM)
+        Deadline(10, "its end").poll(lambda: not is_alive(pid))
+        with pytest.raises(LabError, match="closed by somebody else"):
             close()
 
 
 def test_a_held_window_that_is_left_open_does_not_outlive_its_context(tmp_path: Path) -> None:
     mark = str(tmp_path / "mark")
     running = ("pgrep", "-f", mark)
-    with pytest.raises(RuntimeError), held_window(HOST, (mark,), limit=60):
+    with pytest.raises(RuntimeError), held_window(HOST, (mark,)):
         assert HOST.run(running).text.split()
         raise RuntimeError
     assert not HOST.run(running, check=False).text.split()
@@ -217,7 +250,7 @@ def test_a_held_window_that_cannot_open_says_why(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(window, "PYTHON", ("sh", "-c", "no-such-python"))
     with (
         pytest.raises(LabError, match=r"no window: .*no-such-python: not found"),
-        held_window(HOST, (), limit=60),
+        held_window(HOST, ()),
     ):
         pass
 
@@ -303,7 +336,7 @@ def test_who_reads_elsewhere_is_told_first_at_the_opening_and_last_at_the_closin
 
 def test_a_held_window_tells_of_its_edges_too(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with reader(3, log) as tell, held_window(HOST, (), limit=30, tell=tell) as close:
+    with reader(3, log) as tell, held_window(HOST, (), tell=tell) as close:
         assert log.read_text().split() == ["told", "told"]
         result = close()
         assert log.read_text().split() == ["told", "told", "told"]
