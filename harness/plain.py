@@ -22,7 +22,7 @@ _UNFIT = re.compile(
 characters, which cannot be written."""
 
 _MAY_HOLD = re.compile(
-    rb"\\u(?:00[0189]|007f|061c|20|d[89a-f])|\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2[\x80\x81]",
+    rb"\\[bfr]|\\u(?:00[0189]|007f|061c|20|d[89a-f])|\x7f|\xc2[\x80-\x9f]|\xd8\x9c|\xe2[\x80\x81]",
     re.IGNORECASE,
 )
 """Somewhere in a JSON document that has an unfit character; and in few others."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fixtures.progress import Progress
@@ -62,6 +62,8 @@ def test_it_is_seen_that_something_was_there() -> None:
 
 
 @given(st.dictionaries(st.text(), st.text()) | st.lists(st.text()) | st.text())
+@example({"\b": "\f"})  # which have escapes of their own in JSON
+@example(["\r"])
 def test_of_a_record_every_text_is_plain(value: object) -> None:
     for body in (msgspec.json.encode(value), msgspec.json.encode(value).decode()):
         found = plain_record(body, object)
