@@ -12,7 +12,7 @@ PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-v
 
 .PHONY: help bench qualify qualify-hosts drill
 .PHONY: bench-accounting bench-calibration bench-clocks bench-endurance bench-levels bench-pairs bench-reports
-.PHONY: test setup tools test-tools check image clean
+.PHONY: test test-long setup tools test-tools check image clean
 
 help:
 	@echo "make bench          compare the network paths, on a host of ./lab.toml or in the nested lab: 17 minutes"
@@ -31,6 +31,7 @@ help:
 	@echo "                    left as it was found? and give it NICs with a defect: are they called"
 	@echo "                    not fit? 45 minutes"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
+	@echo "make test-long      self-tests that take minutes each: hosts of an inventory, groups, ab in the lab"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
 
@@ -75,7 +76,10 @@ drill: setup
 	$(BENCHMARK) suites/drill
 
 test: test-tools setup check
-	$(VENV)/bin/pytest --lab=nested -n 2
+	$(VENV)/bin/pytest --lab=nested -n 2 -m "not long"
+
+test-long: test-tools setup
+	$(VENV)/bin/pytest --lab=nested -n 2 -m long
 
 setup: $(STAMP) image
 

@@ -99,6 +99,7 @@ def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(run_dir: Pa
     assert sum(exit_.count for exit_ in trial.exits or () if exit_.reason == "npf") == 0
 
 
+@pytest.mark.long
 def test_two_configurations_are_interleaved_and_told_apart_by_their_exits(tmp_path: Path) -> None:
     """Without the BAR's mapping a VF costs MMIO exits. A block shows them, and decides nothing."""
     run_dir = tmp_path / "run"

@@ -26,7 +26,7 @@ from harness.pci.group import handed_over, others
 from reports import frames
 from suites.selftest.l1_host import inventory, nicproof
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(300)]
 
 SECOND = "0000:01:00.1"
 """The other port of the card under test, cabled to nothing."""

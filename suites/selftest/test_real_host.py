@@ -120,6 +120,7 @@ def test_a_bench_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> No
         assert trial.valid, trial.reasons
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("settled")
 def test_a_qualification_on_hosts_of_an_inventory(lab: NestedLab, tmp_path: Path) -> None:
     """They are one machine by two names, which nicproof cannot know before it is there: the second
@@ -278,6 +279,7 @@ def beta(two_hosts: Path) -> Iterator[Host]:
         yield host
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("settled")
 def test_a_bench_with_its_partner_on_another_host(
     lab: NestedLab, two_hosts: Path, beta: Host
@@ -308,6 +310,7 @@ def test_a_bench_with_its_partner_on_another_host(
     assert "link partner on beta" in two_hosts.with_name("run").joinpath("report.md").read_text()
 
 
+@pytest.mark.long
 def test_what_a_killed_bench_left_is_told_and_restored_on_each_host(
     lab: NestedLab, two_hosts: Path, beta: Host
 ) -> None:

@@ -151,6 +151,7 @@ def test_profiles_and_patches_are_found(installed: Installed, tmp_path: Path) ->
 
 
 @pytest.mark.lab
+@pytest.mark.long
 @pytest.mark.timeout(600)
 def test_a_bench_from_an_empty_directory(
     installed: Installed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
