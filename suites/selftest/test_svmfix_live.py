@@ -22,7 +22,7 @@ from harness.lab.snapshot import Snapshot, snapshot_of
 from harness.lab.vm import LabMachine
 from harness.qemu.config import GuestConfig
 
-pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 ENOUGH = 8000
 """Interrupts. With the fault about one in a thousand is delivered twice, in the wrong moment."""
