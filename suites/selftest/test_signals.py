@@ -67,6 +67,12 @@ sys.exit(cli.main())
 """
 
 
+def heed() -> None:
+    """Ignore no signal, as whoever runs these tests may: nohup does, and a shell's `&`."""
+    for signum in ENDING:
+        signal.signal(signum, signal.SIG_DFL)
+
+
 class Started:
     """A program that has changed something; what it says goes to a file."""
 
@@ -75,9 +81,10 @@ class Started:
         (directory / "changing.py").write_text(PLUGIN)
         env = {"PYTHONPATH": f"{ROOT}:{directory}", "RUNNER_TRACKING_ID": "github_1"}
         with (directory / "output").open("wb") as output:
+            usual = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
             self.process = subprocess.Popen(
                 argv,
-                **{"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output, **popen},  # type: ignore[call-overload]
+                **{**usual, "preexec_fn": heed, **popen},  # type: ignore[call-overload]
                 start_new_session=True,
                 env={**os.environ, **env},
             )
