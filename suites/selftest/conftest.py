@@ -43,9 +43,10 @@ class OneLab(LoadFileScheduling):
 @cache
 def _shares_lab(file: Path) -> bool:
     """A file whose fixture `lab` is its own, or which has commands open theirs, may run on any
-    worker."""
+    worker. `settled` looks at the session's lab."""
     text = file.read_text()
-    return "mark.lab" in text and "def lab(" not in text and "lab:" in text
+    shares = "lab:" in text or '"settled"' in text
+    return "mark.lab" in text and "def lab(" not in text and shares
 
 
 def pytest_configure(config: pytest.Config) -> None:
