@@ -167,11 +167,10 @@ def test_a_host_that_cannot_be_reached_gives_its_place_back(coordinator: str) ->
 
 HOLD = """
 import sys, time
-from fixtures.options import _interrupt
 from harness.inventory.spec import HostSpec, Place
 from harness.realhost.place import place_held
-import signal
-signal.signal(signal.SIGTERM, _interrupt)
+from harness.signals import unwind_when_told
+unwind_when_told()
 with place_held(HostSpec("alpha", "alpha.lab", place=Place(sys.argv[1], "alpha"))):
     print("held", flush=True)
     time.sleep(60)
