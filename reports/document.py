@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context, select_autoescape
 from jinja2.nodes import EvalContext
 
@@ -55,9 +56,9 @@ def render(run_dir: Path) -> Path:
     boots, exits_per_boot = frames.per_boot(measured), frames.exits_per_boot(exits)
     try:
         frames.export(run, measured, exits, run_dir)
-        data = figures.Data(run, boots, exits_per_boot, _round_trips(run))
-        drawn = figures.draw_all(data, run_dir / FIGURES) if len(boots) else []
         found = tables.estimates(boots)
+        data = figures.Data(run, boots, exits_per_boot, _round_trips(run), found)
+        drawn = figures.draw_all(data, run_dir / FIGURES) if len(boots) else []
         meaning, evidence = words.fidelity(run, found)
         claims = judge_claims(run, boots)
         report = Report(
@@ -142,14 +143,17 @@ def _markdown_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _round_trips(run: frames.Run) -> dict[str, dict[int, list[float]]]:
+def _round_trips(run: frames.Run) -> dict[str, dict[int, np.ndarray]]:
     """Path -> boot -> round trips in ns, of the trials that count."""
-    found: dict[str, dict[int, list[float]]] = {}
+    found: dict[str, dict[int, list[np.ndarray]]] = {}
     for trial in run.counted:
         if trial.rtt_ns:
-            rtts = found.setdefault(trial.path, {}).setdefault(trial.boot, [])
-            rtts.extend(frames.round_trips(trial))
-    return found
+            boots = found.setdefault(trial.path, {})
+            boots.setdefault(trial.boot, []).append(frames.round_trips(trial))
+    return {
+        path: {boot: np.concatenate(rtts) for boot, rtts in boots.items()}
+        for path, boots in found.items()
+    }
 
 
 def _facts(run: frames.Run) -> tables.Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -21,12 +22,14 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
+from numpy.typing import ArrayLike
 
 from harness.measure.record import IDLE
 from harness.percentiles import BEYOND
 from harness.units import Grounds
 from reports import explain, stats, style
 from reports.frames import Run, is_idle, metric_of
+from reports.tables import Estimates
 
 WIDTH = 4.6  # inches
 _PACED = ("udp", "latency")  # workloads that pause between packets
@@ -67,7 +70,25 @@ class Data:
     run: Run
     boots: pd.DataFrame  # frames.per_boot
     exits: pd.DataFrame  # frames.exits_per_boot
-    rtts: Mapping[str, Mapping[int, Sequence[float]]]  # path -> boot -> frames.round_trips
+    rtts: Mapping[str, Mapping[int, np.ndarray]]  # path -> boot -> frames.round_trips
+    found: Estimates
+
+    def has(self, workload: str, metric: str) -> bool:
+        """Was it measured on any path?"""
+        return any(self.values(path, workload, metric) for path in self.run.paths)
+
+    def paths_with(self, workload: str, metric: str) -> list[str]:
+        """Those where it was measured."""
+        return [path for path in self.run.paths if self.values(path, workload, metric)]
+
+    def values(self, path: str, workload: str, metric: str) -> list[float]:
+        """One a boot; none if it was not measured."""
+        return self._values.get((path, workload, metric), [])
+
+    @cached_property
+    def _values(self) -> dict[Any, list[float]]:
+        groups = self.boots.groupby(["path", "workload", "metric"], sort=False)["value"]
+        return {key: values.tolist() for key, values in groups}
 
 
 def draw_all(data: Data, directory: Path) -> list[Drawn]:
@@ -92,8 +113,11 @@ _WITHOUT = {".png": "Software", ".svg": "Date"}
 def save(figure: Figure, *files: Path) -> None:
     """Write a figure as .png or .svg, the same each time. OSError if that cannot be done."""
     FigureCanvasAgg(figure)
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once is enough for all files
+    if (engine := figure.get_layout_engine()) is not None:
+        engine.execute(figure)
+    # Laid out once is enough for all files. With any engine, "none" too, matplotlib would draw each
+    # twice.
+    figure.set_layout_engine(None)
     for file in files:
         figure.savefig(file, dpi=200, metadata={_WITHOUT[file.suffix]: None})
 
@@ -109,12 +133,12 @@ def throughput(data: Data) -> Made:
 
 def _throughput_panels(data: Data) -> list[tuple[str, str]]:
     """(workload, metric): the two directions only where there is no single figure."""
-    whole = {w for w in data.run.workloads if _has(data.boots, w, "throughput")}
+    whole = {w for w in data.run.workloads if data.has(w, "throughput")}
     return [
         (workload, metric)
         for workload in data.run.workloads
         for metric in ("throughput", "throughput_tx", "throughput_rx")
-        if _has(data.boots, workload, metric) and (metric == "throughput" or workload not in whole)
+        if data.has(workload, metric) and (metric == "throughput" or workload not in whole)
     ]
 
 
@@ -124,7 +148,7 @@ def cpu_per_gbit(data: Data) -> Made:
     panels = [
         (workload, "cpu_per_gbit")
         for workload in data.run.workloads
-        if _has(data.boots, workload, "cpu_per_gbit") and workload in bulk
+        if data.has(workload, "cpu_per_gbit") and workload in bulk
     ]
     title = f"Host CPU time per Gbit on the wire, {data.run.unit('cpu_per_gbit')}"
     return _points(data, "cpu-per-gbit", title, panels)
@@ -155,21 +179,19 @@ def exit_time_share(data: Data) -> Made:
 
 def packet_time(data: Data) -> Made:
     """Where the time of a packet goes, by the virtual clock, where it adds up to the window."""
-    panels = [w for w in data.run.workloads if _has(data.boots, w, "rest_time_per_packet")]
+    panels = [w for w in data.run.workloads if data.has(w, "rest_time_per_packet")]
     if not panels:
         return None
     title = f"Where the time of a packet goes, {style.unit(data.run.unit('rest_time_per_packet'))}"
-    rows = [_paths_with(data, workload, "guest_time_per_packet") for workload in panels]
+    rows = [data.paths_with(workload, "guest_time_per_packet") for workload in panels]
     colours = dict(zip(explain.PARTS, style.PARTS, strict=True))
     subtitle = _subtitle(data, "guest_time_per_packet")
     figure = _figure(title, subtitle, [len(paths) for paths in rows], legend=1)
     for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
-        for y, path in enumerate(paths):
-            boots = {m: _boots(data.boots, path, workload, m) for m in explain.PARTS}
-            if workload in _PACED:
-                del boots[explain.REST]
-            parts = {m: stats.estimate(values).value for m, values in boots.items() if values}
-            _bar(axes, y, sum(parts.values()), parts, colours)
+        shown = [m for m in explain.PARTS if m != explain.REST or workload not in _PACED]
+        found = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
+        parts = [{m: each.value for m, each in row.items() if each is not None} for row in found]
+        _bars(axes, [sum(each.values()) for each in parts], parts, colours)
         _rows(axes, workload, paths)
     _legend(figure, ([Patch(color=c) for c in colours.values()], list(explain.PARTS.values())))
     caption = (
@@ -190,7 +212,7 @@ def latency(data: Data) -> Made:
     for path in (p for p in data.run.paths if p in data.rtts):
         for boot in data.rtts[path].values():
             _tail(axes, boot, points=100, color=colours[path], linewidth=0.7, alpha=0.4)
-        pooled = [rtt for boot in data.rtts[path].values() for rtt in boot]
+        pooled = np.concatenate([*data.rtts[path].values()])
         marks: dict[str, Any] = {
             "marker": markers[path],
             "markersize": 6,
@@ -225,12 +247,12 @@ def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]
     if not panels:
         return None
     colours = style.path_colours(data.run.paths)
-    rows = [_paths_with(data, workload, metric) for workload, metric in panels]
+    rows = [data.paths_with(workload, metric) for workload, metric in panels]
     figure = _figure(title, _subtitle(data, panels[0][1]), [len(paths) for paths in rows])
     for axes, (workload, metric), paths in zip(_axes(figure, rows), panels, rows, strict=True):
         for y, path in enumerate(paths):
-            values = _boots(data.boots, path, workload, metric)
-            found = stats.estimate(values)
+            values = data.values(path, workload, metric)
+            found = data.found[path, workload, metric]
             axes.plot([found.low, found.high], [y, y], color=colours[path], linewidth=2.2)
             axes.plot(found.value, y, "|", color=colours[path], markersize=14, markeredgewidth=2.6)
             _dots(axes, values, y + 0.3, colours[path])
@@ -247,7 +269,7 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart:
 
     Behind them, if there is a metric `apart`, what idle exits have of it.
     """
-    panels = [w for w in data.run.workloads if w != IDLE and _has(data.boots, w, metric)]
+    panels = [w for w in data.run.workloads if w != IDLE and data.has(w, metric)]
     if not panels:
         return None
     busy = data.exits[~data.exits["reason"].map(is_idle).astype(bool)]
@@ -256,21 +278,19 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart:
     shown = ranked if len(ranked) <= _REASONS_SHOWN else ranked[: _REASONS_SHOWN - 1]
     colours = style.reason_colours(data_reasons(data))
     colours |= {"other": style.OTHER, _HALTING: style.HALTING}
-    rows = [_paths_with(data, workload, metric) for workload in panels]
+    bar = {name: colours[name] for name in (*shown, "other")}
+    named = busy.assign(reason=busy["reason"].where(busy["reason"].isin(shown), "other"))
+    sums = named.groupby(["workload", "path", "reason"])[column].sum().to_dict()
+    rows = [data.paths_with(workload, metric) for workload in panels]
     figure = _figure(title, _subtitle(data, metric), [len(paths) for paths in rows], legend=2)
     for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
+        lengths = [data.found[path, workload, metric].value for path in paths]
+        parts = [{r: sums.get((workload, path, r), 0.0) for r in bar} for path in paths]
+        _bars(axes, lengths, parts, bar)
         for y, path in enumerate(paths):
-            values = _boots(data.boots, path, workload, metric)
-            here = busy[(busy["path"] == path) & (busy["workload"] == workload)]
-            sums = {str(r): float(v) for r, v in here.groupby("reason")[column].sum().items()}
-            parts = {reason: sums.get(reason, 0.0) for reason in shown}
-            parts["other"] = sum(sums.values()) - sum(parts.values())
-            length = stats.estimate(values).value
-            _bar(axes, y, length, parts, colours)
-            if apart and (idle := _boots(data.boots, path, workload, apart)):
-                halted = stats.estimate(idle).value
-                axes.barh(y, halted, 0.62, length, color=style.HALTING, edgecolor="white")
-            _dots(axes, values, y, style.INK)
+            if (halted := data.found.get((path, workload, apart))) is not None:
+                axes.barh(y, halted.value, 0.62, lengths[y], color=style.HALTING, edgecolor="white")
+            _dots(axes, data.values(path, workload, metric), y, style.INK)
         _rows(axes, workload, paths)
     names = [*shown, "other"] if len(shown) < len(ranked) else list(shown)
     if apart:
@@ -296,15 +316,22 @@ def data_reasons(data: Data) -> list[str]:
     return [str(reason) for reason in totals.index]
 
 
-def _bar(
-    axes: Axes, y: int, length: float, parts: Mapping[str, float], colours: Mapping[str, str]
+def _bars(
+    axes: Axes,
+    lengths: Sequence[float],
+    parts: Sequence[Mapping[str, float]],
+    colours: Mapping[str, str],
 ) -> None:
-    whole = sum(parts.values())
-    left = 0.0
-    for name, part in parts.items():
-        width = length * part / whole if whole > 0 else 0.0
-        axes.barh(y, width, 0.62, left, color=colours[name], edgecolor="white", linewidth=0.6)
-        left += width
+    """A bar a row, divided by the shares of its parts, in the order of the colours."""
+    sums = [sum(each.values()) for each in parts]
+    scales = np.divide(lengths, sums, out=np.zeros(len(parts)), where=np.array(sums) > 0)
+    left = np.zeros(len(parts))
+    for name, colour in colours.items():
+        widths = scales * [each.get(name, 0.0) for each in parts]
+        (there,) = widths.nonzero()
+        axes.barh(there, widths[there], 0.62, left[there], color=colour, edgecolor="white",
+                  linewidth=0.6)  # fmt: skip
+        left += widths
 
 
 def _dots(axes: Axes, values: Sequence[float], y: float, colour: str) -> None:
@@ -315,7 +342,7 @@ def _dots(axes: Axes, values: Sequence[float], y: float, colour: str) -> None:
               zorder=5)  # fmt: skip
 
 
-def _tail(axes: Axes, rtts: Sequence[float], points: int = 200, **look: Any) -> None:
+def _tail(axes: Axes, rtts: ArrayLike, points: int = 200, **look: Any) -> None:
     """Share of `rtts` (ns) that are at least x, thinned to what the eye can tell apart; down to the
     share of BEYOND of them, below which it is chance."""
     data = np.sort(np.asarray(rtts, dtype=np.float64)) / 1000
@@ -395,21 +422,6 @@ def _subtitle(data: Data, metric: str) -> str:
 def _panel_name(workload: str, metric: str) -> str:
     ways = {"throughput_tx": ", from the guest", "throughput_rx": ", to the guest"}
     return workload + ways.get(metric, "")
-
-
-def _has(boots: pd.DataFrame, workload: str, metric: str) -> bool:
-    return bool(((boots["workload"] == workload) & (boots["metric"] == metric)).any())
-
-
-def _paths_with(data: Data, workload: str, metric: str) -> list[str]:
-    return [p for p in data.run.paths if _boots(data.boots, p, workload, metric)]
-
-
-def _boots(boots: pd.DataFrame, path: str, workload: str, metric: str) -> list[float]:
-    rows = boots[
-        (boots["path"] == path) & (boots["workload"] == workload) & (boots["metric"] == metric)
-    ]
-    return [float(value) for value in rows["value"]]
 
 
 _FIGURES = (throughput, latency, exits_per_packet, exit_time_share, packet_time, cpu_per_gbit)

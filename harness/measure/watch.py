@@ -83,4 +83,12 @@ class Watch:
 
     def _traffic(self, command: Command, probe: Probe, tell: str) -> WindowResult:
         spec = WindowSpec.of(command, (probe,), tell)
-        return run_window(self.partner.host, spec, netns=self.partner.netns)
+        window = run_window(
+            self.partner.host, spec, netns=self.partner.netns, in_vain=self._guest_is_gone
+        )
+        if self._guest_is_gone():
+            raise LabError("the guest ended while traffic ran")
+        return window
+
+    def _guest_is_gone(self) -> bool:
+        return self.reader is not None and not self.reader.guest.qmp.alive

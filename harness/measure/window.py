@@ -9,6 +9,7 @@ edges are microseconds, not ssh round trips, apart.
 from __future__ import annotations
 
 import ast
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -19,7 +20,7 @@ from importlib import resources
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.errors import LabError
 from harness.host.base import Host
 from harness.host.program import PYTHON, last_words
 from harness.measure.counters import (
@@ -36,6 +37,9 @@ from harness.units import NS_PER_S
 
 OVERHEAD_S = 30.0
 """Granted beyond the command's own timeout: python's start, reads, the way back."""
+
+_LOOK = 0.01
+"""Seconds between looks at whether a window has ended. They are at processes of ours."""
 
 OWN_NET_DEV, OWN_SNMP = "/proc/self/net/dev", "/proc/self/net/snmp"
 """The window program's own view, i.e. that of the partner's network namespace."""
@@ -137,10 +141,21 @@ class WindowSpec:
         )
 
 
-def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> WindowResult:
+def _never() -> bool:
+    return False
+
+
+def run_window(
+    host: Host,
+    spec: WindowSpec,
+    *,
+    netns: str | None = None,
+    in_vain: Callable[[], bool] = _never,
+) -> WindowResult:
     """Run one window on `host`, in the network namespace `netns` of it (None: its own).
 
-    Returns even if the command failed, or had to be killed because its time was over: that is the
+    Returns even if the command failed, or had to be killed because its time was over, or because
+    it is `in_vain`, which is asked all the time and must not take any of the host's: that is the
     workload's to judge. The time is ours, since the host's clock may be a virtual one, by which a
     minute can pass in a second.
 
@@ -151,12 +166,13 @@ def run_window(host: Host, spec: WindowSpec, *, netns: str | None = None) -> Win
     # nsenter, for `ip netns exec` would mount another /sys: no bpffs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
     with host.spawn((*enter, *PYTHON, "-c", _program(spec))) as agent:
-        try:
-            answer, over = agent.wait(spec.timeout + OVERHEAD_S), False
-        except DeadlineExpired:
+        deadline = Deadline(spec.timeout + OVERHEAD_S, "the end of a window")
+        while (running := agent.poll() is None) and not (deadline.expired or in_vain()):
+            time.sleep(_LOOK)
+        if running:
             agent.terminate()
-            answer, over = agent.wait(OVERHEAD_S), True
-    return _decode(host.name, answer.checked().stdout, ours=over)
+        answer = agent.wait(OVERHEAD_S)
+    return _decode(host.name, answer.checked().stdout, ours=running)
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class Shape:
     trials: int  # of each workload in each boot, beside the warm-up
 
 
-SHAPES = (Shape("many rows", boots=6, trials=424), Shape("many boots", boots=100, trials=2))
+SHAPES = (Shape("many rows", boots=6, trials=335), Shape("many boots", boots=100, trials=2))
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import msgspec
@@ -11,15 +10,14 @@ import pytest
 
 from harness.history import open_history
 from harness.host.base import CommandResult
-from harness.host.local import LocalHost
 from reports import trend
 from reports.frames import Run
 from reports.regression import baseline
 from reports.regression.outcome import Outcome, against
 from reports.regression.verdict import Change
+from suites.selftest.command import program
 from suites.selftest.synthetic_run import make_run, write_run
 
-ROOT = Path(__file__).resolve().parents[2]
 RUNS = 24
 
 
@@ -110,8 +108,7 @@ def test_a_figure_that_the_series_no_longer_has_is_not_held_against_it() -> None
 
 
 def command(*arguments: str) -> CommandResult:
-    host = LocalHost(env={"PYTHONPATH": str(ROOT), "GITHUB_STEP_SUMMARY": ""})
-    return host.run((sys.executable, "-m", *arguments), timeout=120, check=False)
+    return program(*arguments, GITHUB_STEP_SUMMARY="")
 
 
 def test_the_commands_tell_the_same_level(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of one short run of the slowest and the fastest way into a guest."""
     run_dir = tmp_path_factory.mktemp("bench") / "run"
-    said = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-tx,latency")
+    said = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-bidir,latency")
     assert f"report: {run_dir}/report.html" in said
     assert "warning" not in said.lower()
     return run_dir
@@ -90,7 +90,7 @@ def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(run_dir: Pa
     """By iperf3's own clock the two transfers would take whole tenths of a second."""
     run = frames.load(run_dir)
     assert run.info.clock == "virtual"
-    sent = [each for each in run.trials if (each.path, each.workload) == ("sriov", "tcp-tx")]
+    sent = [each for each in run.trials if (each.path, each.workload) == ("sriov", "tcp-bidir")]
     warmup, trial = sorted(sent, key=lambda each: not each.warmup)
     for record in (warmup, trial):
         assert record.clock == "virtual" and len(record.wire) > 10

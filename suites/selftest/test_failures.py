@@ -24,6 +24,7 @@ from harness.host.local import LocalHost
 from harness.measure.record import ExitCount, TrialRecord
 from harness.status import Status
 from reports import frames
+from suites.selftest import command
 from suites.selftest.postgres_server import PostgresServer
 from suites.selftest.synthetic_run import make_run, write_run
 from suites.selftest.test_history_bench import bench, without_lab
@@ -52,9 +53,8 @@ def other(tmp_path: Path, whole: Path) -> Path:
 
 
 def nicproof(*argv: str, **env: str) -> CommandResult:
-    """A command as CI starts it; its caches and its history are this test's own."""
-    host = LocalHost(env={"PYTHONPATH": str(ROOT), "CI": "", **env})
-    return host.run((sys.executable, "-m", "harness.cli", *argv), timeout=120, check=False)
+    """A command; its caches and its history are this test's own."""
+    return command.nicproof(*argv, **{"CI": "", **env})
 
 
 def told(result: CommandResult, *said: str) -> None:
@@ -113,13 +113,13 @@ def test_a_damaged_trial_is_told_with_its_file_and_number(damage: Damage, other:
     assert len(frames.load(other).trials) == 35, "the remedy helps"
 
 
-@pytest.mark.parametrize("command", ["compare", "report", "report --benchstat"])
+@pytest.mark.parametrize("words", ["compare", "report", "report --benchstat"])
 @pytest.mark.parametrize("damage", ["null, as which JSON encoders write NaN", "negative"])
 def test_no_command_takes_damage_for_a_verdict(
-    command: str, damage: str, other: Path, whole: Path
+    words: str, damage: str, other: Path, whole: Path
 ) -> None:
     rewritten(other / store.FILENAME, "trial", "id", DAMAGES[damage])
-    name, *options = command.split()
+    name, *options = words.split()
     runs = (str(whole), str(other)) if name == "compare" else (str(other),)
     told(nicproof(name, *runs, *options), f"{other}/trials.db: trial {VICTIM}")
 
@@ -174,9 +174,7 @@ def test_a_damaged_trial_of_a_history_is_told(tmp_path: Path, whole: Path) -> No
     told(nicproof("compare", "main", str(whole), history), *said)
     told(nicproof("history", "plot", "throughput", history), *said)
     told(nicproof("history", history, "export", str(tmp_path / "out.jsonl")), *said)
-    against = ("reports.regression", str(whole), "--against=main", history)
-    told(LocalHost(env={"PYTHONPATH": str(ROOT)}).run(
-        (sys.executable, "-m", *against), timeout=120, check=False), *said)  # fmt: skip
+    told(command.program("reports.regression", str(whole), "--against=main", history), *said)
 
 
 @pytest.mark.parametrize("damage", [lambda file: overwrite_page(file, "trial"), cut])
@@ -286,16 +284,16 @@ def crashed(result: CommandResult, cache: Path) -> None:
     assert file.is_relative_to(cache) and "in <module>" in file.read_text()
 
 
-@pytest.mark.parametrize("command", ["compare", "report", "against"])
+@pytest.mark.parametrize("name", ["compare", "report", "against"])
 def test_a_fault_of_our_own_is_no_verdict(
-    command: str, broken: Path, whole: Path, tmp_path: Path
+    name: str, broken: Path, whole: Path, tmp_path: Path
 ) -> None:
     env = {"PYTHONPATH": f"{broken}:{ROOT}", "XDG_CACHE_HOME": str(tmp_path / "cache"), "CI": ""}
     argv = {
         "compare": ("harness.cli", "compare", str(whole), str(whole)),
         "report": ("harness.cli", "report", str(whole)),
         "against": ("reports.regression", str(whole), "--against=main"),
-    }[command]
+    }[name]
     result = LocalHost(env=env).run((sys.executable, "-m", *argv), timeout=120, check=False)
     crashed(result, tmp_path / "cache")
     assert "Traceback" not in result.error and result.error.count("\n") == 1
@@ -315,14 +313,12 @@ def test_a_traceback_is_never_lost(broken: Path, whole: Path, tmp_path: Path) ->
     assert result.returncode == Status.CRASHED and "Traceback" in result.error
 
 
-@pytest.mark.parametrize("command", ["bench", "ab"])
-def test_a_report_that_crashes_ends_the_session_so(
-    command: str, broken: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("name", ["bench", "ab"])
+def test_a_report_that_crashes_ends_the_session_so(name: str, broken: Path, tmp_path: Path) -> None:
     """The run is kept in the history all the same."""
     env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "CI": ""}
-    argv = ["harness.cli", command, "--lab=nested", f"--run-dir={tmp_path}/run"]
-    argv += [f"--history={tmp_path}/history.db", *(["--b=--virtio packed=on"] * (command == "ab"))]
+    argv = ["harness.cli", name, "--lab=nested", f"--run-dir={tmp_path}/run"]
+    argv += [f"--history={tmp_path}/history.db", *(["--b=--virtio packed=on"] * (name == "ab"))]
     result = without_lab(broken, *argv, "--", "-pwithout_lab", **env)
     crashed(result, tmp_path / "cache")
     assert f"history: synthetic-test-data in {tmp_path}/history.db" in result.text

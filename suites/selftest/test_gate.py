@@ -26,6 +26,7 @@ from reports.frames import Run, load
 from reports.regression import document, formats, words
 from reports.regression.outcome import Outcome, against, compare, compare_variants
 from reports.regression.verdict import Change, margin_of
+from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import make_run, write_run
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -330,10 +331,7 @@ def test_every_format_names_what_was_not_measured(tmp_path: Path) -> None:
 
 
 def gate(*argv: str, **env: str) -> CommandResult:
-    host = LocalHost(env={"PYTHONPATH": str(ROOT), **env})
-    return host.run(
-        (sys.executable, "-m", "harness.cli", "compare", *argv), timeout=120, check=False
-    )
+    return nicproof("compare", *argv, **env)
 
 
 def test_a_path_that_is_gone_ends_with_a_regressions_status(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,10 @@ import pytest
 
 from harness.history import open_history
 from harness.host.base import CommandResult
-from harness.host.local import LocalHost
 from reports import trend
 from reports.frames import Run
+from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import CHARACTERS, make_run
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def synthetic(day: int, **changes: object) -> Run:
@@ -55,9 +52,7 @@ def test_a_run_with_fewer_workloads_is_of_the_same_kind() -> None:
 
 
 def plot(where: Path, *arguments: str) -> CommandResult:
-    argv = (sys.executable, "-m", "harness.cli", "history", f"--history={where}", "plot")
-    host = LocalHost(env={"PYTHONPATH": str(ROOT)})
-    return host.run((*argv, *arguments), timeout=120, check=False)
+    return nicproof("history", f"--history={where}", "plot", *arguments)
 
 
 def test_a_metric_is_drawn_and_its_changes_are_told(runs: list[Run], tmp_path: Path) -> None:

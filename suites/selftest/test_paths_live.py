@@ -88,14 +88,15 @@ def test_a_guest_that_panics_is_told_within_its_deadline(lab: Lab, tmp_path: Pat
 
 @pytest.mark.usefixtures("settled")
 def test_a_guest_killed_in_mid_trial_is_an_error_and_its_trial_is_kept(bench: Bench) -> None:
-    """The record says why it is invalid; the next path finds the host as it was."""
+    """It ends there and then, as it is in vain; its record says why it is invalid; the next path
+    finds the host as it was."""
     with station(bench, Visit(0, "sriov", 0)) as place:
         guest = place.endpoint.guest
         assert guest is not None
         kill = ("kill", "-9", str(guest.qemu_pid))
         killer = threading.Timer(2.0, lambda: bench.host.run(kill))
         killer.start()
-        with pytest.raises(LabError):
+        with pytest.raises(LabError, match="the guest ended while traffic ran"):
             place.trial(Iperf3("tcp-tx", seconds=10, omit=0))
         killer.join()
         with pytest.raises(LabError, match="after an earlier failure"):

@@ -38,9 +38,9 @@ from reports.regression.exits import ExitChange, likely_causes
 from reports.regression.outcome import compare as compared
 from reports.regression.outcome import compare_variants
 from suites.selftest import synthetic_run
+from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import CHARACTERS, make_run, write_run
 
-ROOT = Path(__file__).resolve().parents[2]
 PATHS, WORKLOADS = ("virtio", "sriov"), ("tcp-tx", "latency")
 
 
@@ -120,8 +120,7 @@ def slower(monkeypatch: pytest.MonkeyPatch, path: str, by: float) -> None:
 
 
 def compare(base: Path, new: Path, *options: str, **env: str) -> CommandResult:
-    argv = (sys.executable, "-m", "harness.cli", "compare", str(base), str(new), *options)
-    return LocalHost(env={"PYTHONPATH": str(ROOT), **env}).run(argv, timeout=120, check=False)
+    return nicproof("compare", str(base), str(new), *options, **env)
 
 
 def test_equal_runs_give_no_regression(tmp_path: Path) -> None:
@@ -265,8 +264,7 @@ def _boots(values: np.ndarray) -> object:
 
 
 def benchstat_input(directory: Path) -> str:
-    argv = (sys.executable, "-m", "harness.cli", "report", str(directory), "--benchstat")
-    return LocalHost(env={"PYTHONPATH": str(ROOT)}).run(argv, timeout=60).text
+    return nicproof("report", str(directory), "--benchstat").checked().text
 
 
 def test_a_run_converts_to_what_benchstat_reads(tmp_path: Path) -> None:

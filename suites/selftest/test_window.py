@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost, LocalProcess
+from harness.errors import LabError
+from harness.host.local import LocalHost
 from harness.host.program import PYTHON
 from harness.measure import window
 from harness.measure.window import (
@@ -42,25 +41,26 @@ sys.stdout.write(repr(line) + sys.stdin.read())
 """
 
 
-class Impatient(LocalHost):
-    """A host on which a command's time is over as soon as something has happened there."""
+class Hasty(Deadline):
+    """A time that is over as soon as something has happened."""
 
-    def __init__(self, happened: Callable[[], bool]) -> None:
-        super().__init__()
-        self.happened, self.granted = happened, 0.0
+    happened: Callable[[], bool]
+    granted: float
 
-    @contextmanager
-    def spawn(self, argv: Sequence[str]) -> Iterator[LocalProcess]:
-        with super().spawn(argv) as process:
-            wait = process.wait
+    def __init__(self, seconds: float, what: str) -> None:
+        super().__init__(seconds, what)
+        Hasty.granted = seconds
 
-            def over(timeout: float) -> CommandResult:
-                Deadline(60, "what is waited for").poll(self.happened)
-                self.granted, process.wait = timeout, wait  # type: ignore[method-assign]
-                raise DeadlineExpired("its time is over")
+    @property
+    def expired(self) -> bool:
+        return Hasty.happened()
 
-            process.wait = over  # type: ignore[method-assign]
-            yield process
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> type[Hasty]:
+    """Windows have such a time; the test says what has to happen."""
+    monkeypatch.setattr(window, "Deadline", Hasty)
+    return Hasty
 
 
 def python(source: str, *argv: object) -> tuple[str, ...]:
@@ -138,16 +138,25 @@ def test_the_counters_of_a_process_that_dies_in_the_window_vanish() -> None:
     assert len(result.vanished) == 1 and result.returncode == 0
 
 
-def test_a_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
+def test_a_command_that_hangs_is_killed_with_its_children(
+    tmp_path: Path, hasty: type[Hasty]
+) -> None:
     child = tmp_path / "pid"
     # SIGTERM does not impress them.
     script = f"trap '' TERM; sleep 60 & echo $! > {child}; echo said; wait; sleep 60"
-    host = Impatient(lambda: child.exists() and bool(child.read_text()))
-    result = run_window(host, WindowSpec(("sh", "-c", script), timeout=7.5))
-    assert host.granted == 7.5 + window.OVERHEAD_S
+    hasty.happened = lambda: child.exists() and bool(child.read_text())
+    result = run_window(HOST, WindowSpec(("sh", "-c", script), timeout=7.5))
+    assert hasty.granted == 7.5 + window.OVERHEAD_S
     assert result.timed_out and result.stdout == "said\n"
     assert result.returncode == -signal.SIGKILL
     assert not is_alive(child.read_text())
+
+
+def test_a_command_that_is_in_vain_is_ended_at_once(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    spec = WindowSpec(("sh", "-c", f"touch {begun}; exec sleep 60"))
+    result = run_window(HOST, spec, in_vain=begun.exists)
+    assert result.timed_out and result.returncode == -signal.SIGTERM
 
 
 def test_with_a_handshake_the_start_up_is_outside_the_window(tmp_path: Path) -> None:
@@ -173,11 +182,12 @@ def test_a_command_that_dies_before_it_is_ready_opens_no_window() -> None:
         run_window(HOST, spec)
 
 
-def test_a_command_that_never_gets_ready_is_killed(tmp_path: Path) -> None:
+def test_a_command_that_never_gets_ready_is_killed(tmp_path: Path, hasty: type[Hasty]) -> None:
     begun = tmp_path / "begun"
     spec = WindowSpec(("sh", "-c", f"touch {begun}; exec sleep 60"), handshake=True)
+    hasty.happened = begun.exists
     with pytest.raises(LabError, match="hung before it was ready"):
-        run_window(Impatient(begun.exists), spec)
+        run_window(HOST, spec)
 
 
 def test_the_limit_is_by_our_clock_whatever_the_hosts_does(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,76 @@
+"""Programs of nicproof as their user starts them, but for the seconds that loading them takes.
+
+Each is a process of its own, forked from one that has loaded pandas, matplotlib and the reports; it
+has its own signals and its own state, and knows nothing of the test that started it.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import runpy
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from harness.errors import DeadlineExpired
+from harness.host.base import CommandResult
+
+LIMIT = 120.0
+"""Seconds that a program may take."""
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(
+    ["harness.cli", "reports.document", "reports.regression.document", "reports.history", __name__]
+)
+
+
+def nicproof(*argv: str, **env: str) -> CommandResult:
+    """`nicproof ARGV`, with `env` beside what the test has in its environment."""
+    return program("harness.cli", *argv, **env)
+
+
+def program(module: str, *argv: str, **env: str) -> CommandResult:
+    """`python -m MODULE ARGV`. DeadlineExpired if it takes longer than LIMIT."""
+    with tempfile.TemporaryDirectory() as directory:
+        out, err = Path(directory) / "out", Path(directory) / "err"
+        process = _CONTEXT.Process(
+            target=_run, args=(module, argv, {**os.environ, **env}, str(out), str(err))
+        )
+        process.start()
+        process.join(LIMIT)
+        if process.exitcode is None:
+            process.kill()
+            process.join()
+            raise DeadlineExpired(f"{module} {' '.join(argv)} did not end: {err.read_text()}")
+        return CommandResult(
+            "this machine", (module, *argv), process.exitcode, out.read_bytes(), err.read_bytes()
+        )
+
+
+def _run(module: str, argv: Sequence[str], env: Mapping[str, str], out: str, err: str) -> NoReturn:
+    """What a new interpreter does."""
+    os.environ.clear()
+    os.environ.update(env)
+    for number, name in enumerate((os.devnull, out, err)):
+        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), number)
+    sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
+    sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+    os.execv = _replaced  # type: ignore[assignment]
+    _main(module, argv)
+
+
+def _replaced(_: str, words: Sequence[str]) -> NoReturn:
+    """For os.execv of an interpreter that runs a module of ours."""
+    sys.stdout.flush()
+    after = list(words).index("-m") + 1
+    _main(words[after], words[after + 1 :])
+
+
+def _main(module: str, argv: Sequence[str]) -> NoReturn:
+    sys.argv[1:] = argv
+    sys.modules.pop(module, None)  # it is run as if it had not been loaded
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit(0)
