@@ -10,7 +10,7 @@ BENCHMARK = $(VENV)/bin/pytest --lab=nested --progress --capture=no -q $(if $(RU
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
-.PHONY: help bench qualify qualify-hosts drill
+.PHONY: help bench qualify qualify-hosts drill live-distro
 .PHONY: bench-accounting bench-calibration bench-clocks bench-endurance bench-levels bench-pairs bench-reports
 .PHONY: test test-long setup tools test-tools check image clean
 
@@ -30,6 +30,8 @@ help:
 	@echo "make drill          strike runs at any step, and the rig amid each family of cases: is the host"
 	@echo "                    left as it was found? and give it NICs with a defect: are they called"
 	@echo "                    not fit? 45 minutes"
+	@echo "make live-distro    the way of docs/real-host.md on Debian 13 and 12, with systemd, udev, managers of"
+	@echo "                    networks, a firewall, an account with sudo: about an hour each, as root"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
 	@echo "make test-long      self-tests that take minutes each: hosts of an inventory, groups, ab in the lab"
 	@echo "make setup          only prepare .venv and the lab's image"
@@ -74,6 +76,9 @@ bench-reports: $(STAMP)
 
 drill: setup
 	$(BENCHMARK) suites/drill
+
+live-distro: setup
+	$(BENCHMARK) suites/distro
 
 test: test-tools setup check
 	$(VENV)/bin/pytest --lab=nested -n 2 -m "not long"

@@ -17,7 +17,7 @@ from harness import __version__
 from harness.errors import ConfigError, HarnessError
 from harness.signals import is_told, unwind_when_told
 from harness.status import Status
-from harness.xdg import cache_root
+from harness.xdg import cache_root, cached
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("harness", "reports", "fixtures", "suites"))
@@ -68,18 +68,20 @@ def _place(error: BaseException) -> str:
     return f"{file.relative_to(_ROOT) if file.is_relative_to(_ROOT) else file}:{ours[-1].lineno}"
 
 
-def _crashes() -> str:
-    return str(cache_root() / "crashes")
+def _crashes() -> Path:
+    return cached(cache_root() / "crashes")
+
+
+def _temporary() -> Path:
+    return Path(tempfile.gettempdir())
 
 
 def _kept(text: str) -> str:
     """Write the traceback where there is room for it, and say where; else it is in what is said."""
     whole = f"nicproof {__version__}, Python {sys.version}\n{text}"
-    for place in (_crashes, tempfile.gettempdir):
+    for place in (_crashes, _temporary):
         try:
-            directory = Path(place())
-            directory.mkdir(parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(prefix="nicproof-", suffix=".txt", dir=directory)
+            number, name = tempfile.mkstemp(prefix="nicproof-", suffix=".txt", dir=place())
             with os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace") as file:
                 file.write(whole)
         except (OSError, ConfigError):  # ConfigError: a user without a home

@@ -20,7 +20,7 @@ from harness.deadline import Deadline
 from harness.errors import ConfigError
 from harness.options import OPTIONS, Asked
 from harness.status import Status
-from harness.xdg import cache_root
+from harness.xdg import cache_root, cached
 
 ROOT = Path(__file__).resolve().parent.parent
 """What holds our rooms: a checkout, or where packages are installed."""
@@ -54,6 +54,8 @@ def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[
         if (flag := argument.partition("=")[0]) in own:
             raise ConfigError(f"{flag}: it is not pytest's", remedy="give it before the --")
     _, run_dir = claim(asked)
+    with suppress(OSError):  # then pytest keeps no cache
+        cached(cache_root())
     argv = [*python("fixtures"), *ROOTED, "-o", f"cache_dir={cache_root() / 'pytest'}"]
     shown = ["--progress", "--capture=no", "--quiet"]
     # pytest's summary would tell each error again, whole where $CI is set.

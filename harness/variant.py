@@ -15,6 +15,7 @@ from msgspec.structs import fields, replace
 from harness import paths
 from harness.errors import ConfigError
 from harness.flags import LINE_MAX, PATH_MAX, add_to, given_of, options_of, says
+from harness.guest.diskfile import look_at
 from harness.paths.base import PathOptions
 
 
@@ -78,7 +79,6 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 metavar="FILE",
                 min_length=1,
                 max_length=PATH_MAX,
-                examples=[__file__],
             ),
         ]
         | None
@@ -123,6 +123,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
             raise ConfigError(f"--guest-image {self.guest_image}: {error.strerror}") from error
         if not image.is_file():
             raise ConfigError(f"--guest-image {self.guest_image}: not a file")
+        look_at(image)
         return replace(self, guest_image=str(image))
 
     @property

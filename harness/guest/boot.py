@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 import uuid
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, GuestSilent, LabError, StoreFailed
+from harness.errors import DeadlineExpired, GuestSilent, LabError, RunOver, StoreFailed
 from harness.guest.agent import GuestHost
 from harness.guest.qga import AgentConnection, connect_agent
 from harness.host.base import Host
@@ -23,6 +24,16 @@ from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import QemuGone, Qmp, vcpu_threads
 
 PANIC = re.compile(r"Kernel panic - not syncing: .*|KVM internal error.*|BUG: .*")
+
+STUCK = re.compile(r"grub rescue>|\(initramfs\)|dracut:/#|You are in (?:emergency|rescue) mode")
+"""What says on the serial console that a disk image does not come up: GRUB, Debian's and Red Hat's
+initial roots, systemd."""
+
+LOGIN = re.compile(r"login:\s*\Z")
+"""A getty's last words: the boot is over, and nobody answers (agetty(8))."""
+
+AGENT_GRACE = 30.0
+"""Seconds from the login's prompt on that an agent may take, or as many as the boot took."""
 
 LOOK = 0.25
 """Seconds between looks at QEMU while the guest boots; they cost the host nothing."""
@@ -92,7 +103,8 @@ def boot(
 
     Its serial log and QEMU's own words go to `log_dir` on the controller, whatever happens.
     Raises LabError, with the serial log's end, if QEMU refuses to start or ends, the guest
-    panics, or nothing answers within `deadline_s` seconds (then as GuestSilent).
+    panics or says that it does not come up, or nothing answers within `deadline_s` seconds (then
+    as GuestSilent); RunOver if it stands at a login and has no agent, as no guest will then.
     """
     deadline = Deadline(deadline_s, f"the boot of guest {config.name}")
     starting = started(
@@ -154,29 +166,49 @@ def pin(process: QemuProcess, config: GuestConfig, vcpus: Sequence[int]) -> None
         process.host.run(("sh", "-c", PIN, "sh", *wanted))
 
 
+class _NoAgent(LabError):
+    """A guest has booted without one."""
+
+
 def _await_agent(
     agent: AgentConnection, deadline: Deadline, process: QemuProcess, qmp: Qmp
 ) -> None:
     """Return when the agent answers; say what happened if it never will."""
-    next_look = time.monotonic() + LOOK_AT_SERIAL
+    begun = time.monotonic()
+    next_look = begun + LOOK_AT_SERIAL
+    hopeless = math.inf  # when a guest that stands at its login is given up
 
     def check() -> None:
-        nonlocal next_look
+        nonlocal next_look, hopeless
+        now = time.monotonic()
         if not qmp.alive:
             raise QemuGone("QEMU ended")
-        if time.monotonic() >= next_look:
-            next_look = time.monotonic() + LOOK_AT_SERIAL
-            if PANIC.search(_serial_tail(process)):
+        if now >= next_look:
+            next_look = now + LOOK_AT_SERIAL
+            tail = _serial_tail(process)
+            if PANIC.search(tail):
                 raise LabError("the guest panicked")
+            if STUCK.search(tail):
+                raise LabError("the guest does not come up")
+            if LOGIN.search(tail):
+                hopeless = min(hopeless, now + max(AGENT_GRACE, now - begun))
+        if now >= hopeless:
+            raise _NoAgent("it has booted, and its agent does not answer")
 
     try:
         agent.await_first(deadline, check, LOOK)
+    except _NoAgent as error:
+        raise RunOver(
+            f"guest {agent.guest} has booted, to a login, but no qemu-guest-agent answers: "
+            f"{_diagnosis(agent.guest, process, qmp)}",
+            remedy="in the image: install qemu-guest-agent, and have it started at boot",
+        ) from error
     except DeadlineExpired as error:
         why = f"guest {agent.guest} never answered within {deadline.seconds:g} s"
         raise GuestSilent(f"{why}: {_diagnosis(agent.guest, process, qmp)}") from error
     except LabError as error:
         _settle(qmp)
-        why = f"guest {agent.guest} ended while it booted"
+        why = f"guest {agent.guest} {'hung' if qmp.alive else 'ended'} while it booted"
         raise LabError(f"{why}: {_diagnosis(agent.guest, process, qmp)}") from error
 
 

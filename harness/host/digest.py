@@ -19,6 +19,9 @@ from harness.qemu.argv import RUN
 
 State = dict[str, str]
 
+LIMIT = 120.0
+"""Seconds to look at everything; 7 in an emulated machine."""
+
 LOOK = r"""
 value() { [ -r "$2" ] && read -r text <"$2" && echo "$1=$text"; }
 section() { printf '\n== %s\n' "$1"; }
@@ -128,7 +131,7 @@ class _Interface(msgspec.Struct, frozen=True):
 
 def digest(host: Host) -> State:
     """The host's state by one command."""
-    return parse(host.run(("sh", "-c", LOOK, "sh", RUN, DIRECTORY, MARK)).text)
+    return parse(host.run(("sh", "-c", LOOK, "sh", RUN, DIRECTORY, MARK), timeout=LIMIT).text)
 
 
 def differences(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:

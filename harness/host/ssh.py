@@ -43,6 +43,9 @@ from harness.host.strays_agent import COMMAND
 KILL_AFTER = 2
 """Seconds, by the host's clock, between SIGTERM and SIGKILL for a command that passed its time."""
 
+ENDING = 30.0
+"""Seconds, by our clock, that a busy host may take to have ended such a command."""
+
 ANSWER = 10.0
 """Seconds that the connection may need, beyond a command's own time, to start it and to report its
 end."""
@@ -207,8 +210,11 @@ class SshHost:
         line = remote_command(argv, identity, self.become)
         try:
             result = self._exchange(argv, self.client_argv(line), timeout, stdin)
-        except DeadlineExpired:
-            self._end(identity)
+        except DeadlineExpired as late:
+            try:
+                self._end(identity)
+            except DeadlineExpired as error:
+                raise DeadlineExpired(f"{late.message}, and may run on: {error.message}") from late
             raise
         self.raise_if_lost(result)
         _raise_if_not_started(result)
@@ -283,10 +289,11 @@ class SshHost:
         )
 
     def _end(self, identity: str) -> None:
-        """End a command that has passed its time. HostUnreachable if the connection is lost."""
+        """End a command that has passed its time. HostUnreachable if the connection is lost,
+        DeadlineExpired if nobody says that it has ended."""
         ending = (*program("harness.host", "strays"), "command", identity, str(KILL_AFTER))
         shown = ("ending what has passed its time",)
-        result = self._exchange(shown, self.client_argv(_line(ending, self.become)), 2 * KILL_AFTER)
+        result = self._exchange(shown, self.client_argv(_line(ending, self.become)), ENDING)
         self.raise_if_lost(result)
 
     def _mux(self, request: str, *extra: str) -> None:

@@ -16,7 +16,7 @@ from harness.errors import MissingCapability
 from harness.lab.probe import boots
 from harness.lab.toolchain import Toolchain
 from harness.units import Clock, ClockChoice, Fidelity
-from harness.xdg import cache_root
+from harness.xdg import cache_root, cached
 
 VIRTUAL_TIME = ("-icount", "shift=0,sleep=off,align=off", "-rtc", "clock=vm", "-seed", "1")
 """One nanosecond an instruction, none for devices. While no CPU has work the clock jumps to the
@@ -130,6 +130,6 @@ def _save(answers: _Answers) -> None:
     """In a cache that cannot be written to nothing is kept, and the next one probes again."""
     temporary = _cache().with_suffix(f".{os.getpid()}")
     with suppress(OSError):
-        _cache().parent.mkdir(parents=True, exist_ok=True)
+        cached(cache_root())
         temporary.write_bytes(msgspec.json.encode(answers))
         temporary.rename(_cache())

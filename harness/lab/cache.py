@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness import xdg
 from harness.errors import ConfigError, LabError
 
 PARTIAL = ".partial"
@@ -23,13 +24,16 @@ PARTIAL = ".partial"
 CONTENTS = "contents.json"
 """In each entry: its files and their sizes in bytes, as they were when it was built."""
 
+USUAL_UMASK = 0o022
+"""What distributions have: the owner writes, others read. Entries themselves have mode 0700."""
+
 REMEDY = "set XDG_CACHE_HOME to a directory that is yours, on a disk with room"
 
 
 def usable(directory: Path) -> Path:
     """A directory of the cache, made if need be. ConfigError if nothing can be written there."""
     try:
-        directory.mkdir(parents=True, exist_ok=True)
+        xdg.cached(directory)
         if not os.access(directory, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
@@ -81,9 +85,13 @@ def building(target: Path) -> Iterator[Path]:
 
     The caller holds the lock of `target.parent`, so every other unfinished directory there was
     left by a builder that was killed; they are removed first. LabError if the disk refuses.
+
+    What is built does not depend on this user's umask: parts of an entry become a guest's, or L1's,
+    where a password file that only root can read, or that all may write to, is a fault.
     """
     sweep(target.parent)
     partial = target.with_name(f"{target.name}.{os.getpid()}{PARTIAL}")
+    umask = os.umask(USUAL_UMASK)
     try:
         partial.mkdir(mode=0o700)
         yield partial
@@ -96,6 +104,8 @@ def building(target: Path) -> Iterator[Path]:
     except BaseException:
         remove_tree(partial)
         raise
+    finally:
+        os.umask(umask)
 
 
 def sweep(directory: Path) -> None:

@@ -153,8 +153,7 @@ def stop() -> bool:
 def _alone() -> Iterator[None]:
     """While the lab is started or stopped nobody else does either. The lock is let go of by name,
     as a keeper that was forked meanwhile has it, too."""
-    home = directory()
-    home.mkdir(parents=True, exist_ok=True)
+    home = usable(directory())
     with (home / "starting.lock").open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

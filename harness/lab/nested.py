@@ -40,7 +40,7 @@ WARM_LIMIT = 30.0
 """Seconds from a restored state to the first login; 2 on two idle cores."""
 
 LOGIN_LIMIT = 10.0
-"""Seconds of one attempt to log in."""
+"""Seconds of one attempt to log in, at least; else a tenth of the limit of them all."""
 
 SERIAL = "lab-serial.log"
 
@@ -166,9 +166,14 @@ def open_nested_lab(
 
 @contextmanager
 def started(
-    machine: LabMachine, run_dir: Path, kept: Snapshot | None = None
+    machine: LabMachine,
+    run_dir: Path,
+    kept: Snapshot | None = None,
+    *,
+    warm_limit: float = WARM_LIMIT,
 ) -> Iterator[NestedLab]:
-    """L1 from its kept state, or booted cold if there is none."""
+    """L1 from its kept state, or booted cold if there is none. `warm_limit` is that of the first
+    login to a restored one, in seconds."""
     run_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     serial = (run_dir / SERIAL).absolute()
     with ExitStack() as stack:
@@ -176,9 +181,9 @@ def started(
         vm = stack.enter_context(running(machine, directory, serial, incoming=kept is not None))
         port = vm.ssh_port()
         if kept is None:
-            host = _log_in(machine, vm, port, BOOT_LIMIT, stack)
+            host = log_in(machine, vm, port, BOOT_LIMIT, stack)
         else:
-            host = _take_up(machine, vm, port, kept, stack)
+            host = _take_up(machine, vm, port, kept, warm_limit, stack)
         set_clock(host)
         yield NestedLab(
             host=host,
@@ -193,11 +198,13 @@ def started(
         )
 
 
-def _take_up(machine: LabMachine, vm: Vm, port: int, kept: Snapshot, stack: ExitStack) -> SshHost:
+def _take_up(
+    machine: LabMachine, vm: Vm, port: int, kept: Snapshot, limit: float, stack: ExitStack
+) -> SshHost:
     """Let L1 go on from its kept state; one that never answers is as bad as one refused."""
     try:
         snapshot.load(vm.qmp, kept)
-        return _log_in(machine, vm, port, WARM_LIMIT, stack)
+        return log_in(machine, vm, port, limit, stack)
     except SnapshotFailed as error:
         raise SnapshotFailed(f"{error}; {vm.diagnose()}") from error
     except LoginRefused:  # as after a cold boot
@@ -206,14 +213,14 @@ def _take_up(machine: LabMachine, vm: Vm, port: int, kept: Snapshot, stack: Exit
         raise SnapshotFailed(f"{kept.path}: {error}") from error
 
 
-def _log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitStack) -> SshHost:
+def log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitStack) -> SshHost:
     """Log in, as often as it takes: sshd may not be up yet. LoginRefused at once if it is, and
     does not know our key: nothing but the image's own files decides on that."""
     options = ssh_options(machine.image.keys, port)
     deadline = Deadline(limit, "the first login to the lab")
     while True:
         vm.check()
-        timeout = max(1.0, min(LOGIN_LIMIT, deadline.left))
+        timeout = max(1.0, min(max(LOGIN_LIMIT, limit / 10), deadline.left))
         attempt = connect(
             DESTINATION, name=NAME, options=options, timeout=timeout, diagnose=vm.diagnose
         )
@@ -241,7 +248,7 @@ def _first_start(
     steps.step("starting the lab")
     with short_dir() as directory, running(machine, directory, serial) as vm:
         with ExitStack() as login:
-            host = _log_in(machine, vm, vm.ssh_port(), BOOT_LIMIT, login)
+            host = log_in(machine, vm, vm.ssh_port(), BOOT_LIMIT, login)
             steps.step("checking its NIC")
             version = machine.image.qemu_version
             ports = PortPair()

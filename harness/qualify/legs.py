@@ -10,6 +10,7 @@ from harness import firewall
 from harness.errors import MissingCapability, NotStarted
 from harness.host.base import Host
 from harness.journal import Run
+from harness.managers import managing
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
 from harness.qualify.vf import in_guests, on_host, vfs
@@ -58,10 +59,12 @@ def leg(rig: Rig, name: str) -> Iterator[Leg]:
 def pf_addressed(rig: Rig) -> Iterator[Node]:
     """The PF as an end: addressed, in the host's own namespace; afterwards without addresses.
 
-    MissingCapability if it is known that the host's firewall lets nothing come in there.
+    MissingCapability if it is known that the host's firewall lets nothing come in there, or that a
+    manager of networks would take the addresses away.
     """
     port = rig.port
     _require_let_in(rig.host, port.interface)
+    _require_left_alone(rig.host, port.interface)
     mac = rig.host.read(f"/sys/class/net/{port.interface}/address").decode().strip()
     node = Node(rig.host, "", port.interface, mac, PF_IP, PF_IP6)
     undo = tuple(
@@ -83,4 +86,13 @@ def _require_let_in(host: Host, interface: str) -> None:
             f"the host's firewall drops what comes in by {interface}: "
             f"{', '.join(map(str, chains))}",
             remedy="; ".join(each.accepting(interface) for each in chains),
+        )
+
+
+def _require_left_alone(host: Host, interface: str) -> None:
+    for manager, _ in managing(host, (interface,)):
+        raise MissingCapability(
+            "traffic to the PF",
+            f"{manager.name} manages {interface}, and takes away what addresses others give it",
+            remedy=manager.keep_off((interface,)),
         )

@@ -17,6 +17,7 @@ from harness.errors import (
     GuestGone,
     LabError,
     MissingCapability,
+    RunOver,
     StoreFailed,
 )
 from harness.guest import cpio, elf
@@ -198,6 +199,36 @@ def test_a_guest_without_an_agent_runs_into_the_deadline(
         pass
     assert time.monotonic() - started < 15
     assert not list(tmp_path.glob("mute-*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "error", "said"),
+    [
+        ("debian login: ", RunOver, r"(?s)booted, to a login, but no qemu-guest-agent.*remedy"),
+        ("(initramfs) ", LabError, r"hung while it booted: its QEMU runs"),
+    ],
+)
+def test_a_boot_without_an_agent_is_told_by_its_own_signs(
+    words: str,
+    error: type[LabError],
+    said: str,
+    config: GuestConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not by the deadline, which is five minutes for a disk image."""
+    monkeypatch.setattr("harness.guest.boot.LOOK_AT_SERIAL", 0.2)
+    monkeypatch.setattr("harness.guest.boot.AGENT_GRACE", 0.5)
+    assert isinstance(config.image, DeployedImage)
+    init = f"""rdinit=/bin/busybox -- sh -c "echo -n '{words}'; sleep 1000" """
+    image = dataclasses.replace(config.image, append=f"{config.image.append} {init}")
+    config = dataclasses.replace(config, name="agentless", image=image)
+    with (
+        pytest.raises(error, match=said) as caught,
+        boot(LocalHost(), config, (), log_dir=tmp_path, run_directory=str(tmp_path)),
+    ):
+        pass
+    assert not isinstance(caught.value, DeadlineExpired)
 
 
 def test_what_qemu_says_when_it_refuses(config: GuestConfig, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from harness.lab.machine import Keys
 from harness.lab.progress import shown
 from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_key
 from harness.lab.toolchain import Toolchain, parse_version
+from harness.suite import ROOT
 
 DATA = Path(__file__).parent / "data" / "lab"
 
@@ -207,6 +208,75 @@ def test_the_next_builder_sweeps_what_a_killed_one_left(tmp_path: Path) -> None:
     with cache.building(tmp_path / "new"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+MAKER = """
+import os, sys
+from pathlib import Path
+from harness import crash, suite
+from harness.host.local import LocalHost
+from harness.lab import accel, cache, image, keeper, snapshot
+from harness.options import Asked
+
+os.umask(int(sys.argv[1], 8))
+
+def build(entry):
+    (entry / "passwd").write_text("root")
+    (entry / "etc").mkdir()
+    child = 'mkdir "$1/tmp" && chmod 1777 "$1/tmp" && echo "#!" >"$1/script"'
+    LocalHost().run(("sh", "-c", child, "sh", str(entry)))
+
+cache.ensure(image.images() / "key", "an entry", build, print)
+with cache.locked(snapshot.snapshots(), print), keeper._alone():
+    accel._save(accel._Answers())
+try:
+    raise ValueError
+except ValueError as error:
+    print(crash.told(error))
+suite.suite_argv("comparison", Asked(), ())
+assert os.umask(0) == int(sys.argv[1], 8), "it is the caller's"
+"""
+"""All that makes directories of the cache, as commands do."""
+
+
+@pytest.mark.parametrize("umask", ["0", "002", "022", "077"])
+def test_the_cache_is_its_users_own_by_any_umask(umask: str, tmp_path: Path) -> None:
+    """And what is built is the same: it becomes somebody else's file system."""
+    home = tmp_path / "home" / "cache"
+    env = {"XDG_CACHE_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    there = ("env", "-C", str(tmp_path), sys.executable, "-c", MAKER, umask)
+    LocalHost(env=env).run(there, timeout=120)
+    modes = {path: path.lstat().st_mode & 0o7777 for path in (home.parent, *home.parent.rglob("*"))}
+    entry = home / "nicproof" / "images" / "key"
+    built = {path.name: mode for path, mode in modes.items() if entry in path.parents}
+    assert built == {
+        "passwd": 0o644,
+        "etc": 0o755,
+        "tmp": 0o1777,
+        "script": 0o644,
+        cache.CONTENTS: 0o644,
+    }
+    directories = {path: mode for path, mode in modes.items() if path.is_dir()}
+    outside = {path: mode for path, mode in directories.items() if entry not in path.parents}
+    assert {path.name for path in outside} == {
+        *("home", "cache", "nicproof", "images", "key", "snapshots", "lab", "crashes")
+    }
+    assert set(outside.values()) == {0o700}
+
+
+def test_a_cache_that_others_may_write_to_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one is that was made by an umask of 0; what is above it is none of ours."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    images = tmp_path / "home" / "nicproof" / "images"
+    images.mkdir(parents=True)
+    made = (images, images.parent, images.parent.parent)
+    for each in made:
+        each.chmod(0o1777)
+    with cache.locked(images, print):
+        pass
+    assert [each.stat().st_mode & 0o7777 for each in made] == [0o1755, 0o1755, 0o1777]
 
 
 HOLDER = """

@@ -15,12 +15,14 @@ from harness.doctor.findings import Finding
 from harness.errors import MissingCapability, NotStarted
 from harness.host.base import CommandResult
 from harness.inventory import HostSpec
+from harness.managers import by_network_manager, by_networkd
 from harness.qualify.legs import pf_addressed
 from harness.qualify.rig import Rig
 from suites.selftest.rooted_host import RootedHost, with_82599
 from suites.selftest.test_doctor import by_name
 
 DATA = Path(__file__).parent / "data" / "nft"
+MANAGERS = DATA.with_name("managers")
 LIST = "nft list ruleset"
 
 
@@ -97,11 +99,26 @@ def test_cases_do_not_lay_a_firewall_at_the_nics_door(server: RootedHost) -> Non
         pass
 
 
+@pytest.mark.parametrize(
+    ("captured", "managed"),
+    [
+        ("nmcli-1.52.1", {"enp0s2", "enp1s0", "enp2s0", "lo"}),
+        ("nmcli-1.52.1-kept-off", {"enp0s2", "lo"}),  # by the line that doctor tells
+        ("networkctl-257-not-running", set()),
+    ],
+)
+def test_what_a_manager_manages(captured: str, managed: set[str]) -> None:
+    """By what their programs said on a Debian 13."""
+    text = (MANAGERS / f"{captured}.txt").read_text()
+    parse = by_network_manager if captured.startswith("nmcli") else by_networkd
+    assert parse(text) == managed
+
+
 MANAGED = """\
-eth0:connected
+eth0:connecting (getting IP configuration)
 eth1:unmanaged
 bond0.7:disconnected
-lo:unmanaged
+lo:connected (externally)
 """
 
 
@@ -110,6 +127,28 @@ def test_managers_are_told_with_the_lines_that_keep_them_off(server: RootedHost)
     found = said(server)["NetworkManager"]
     assert found.state == "note" and "manages eth0:" in found.detail
     assert "unmanaged-devices=interface-name:eth0;interface-name:eth0v*" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("ask", "manager"),
+    [
+        ("nmcli -t -f DEVICE,STATE device", "NetworkManager"),
+        ("networkctl --no-legend --no-pager list", "systemd-networkd"),
+    ],
+)
+def test_cases_do_not_lay_a_manager_at_the_nics_door(
+    ask: str, manager: str, server: RootedHost
+) -> None:
+    """It takes the port's address away amid a transfer: seen with NetworkManager 1.52, when DHCP
+    had no answer for 45 s."""
+    server.said = {**server.said, ask: MANAGED if "nmcli" in ask else NETWORKD}
+    rig = cast(Rig, SimpleNamespace(host=server, port=SimpleNamespace(interface="eth0")))
+    with (
+        pytest.raises(MissingCapability, match=f"traffic to the PF: {manager} manages eth0,") as it,
+        pf_addressed(rig),
+    ):
+        pass
+    assert "eth0v*" in it.value.remedy and "eth1" not in it.value.remedy
 
 
 NETWORKD = """\

@@ -24,6 +24,7 @@ from harness import claim, cli
 from harness.errors import ConfigError
 from harness.flags import Option, add_to, nonempty, options_of, says
 from harness.gate import MAX_BLOCKS, Against
+from harness.guest.diskfile import SECTOR, SIGNATURE
 from harness.history_db import VARIABLE
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
@@ -140,11 +141,12 @@ class Row:
     means: dict[str, Any] = field(default_factory=dict)  # by their names
 
 
-def rows(options: Sequence[Option]) -> list[Row]:
-    """Each edge of each option in one of as few rows as its contradictions allow."""
+def rows(options: Sequence[Option], disk: str) -> list[Row]:
+    """Each edge of each option in one of as few rows as its contradictions allow. The disk image
+    is `disk`, since it is looked into."""
     made: list[Row] = []
     for option in options:
-        for text, value in edges(option):
+        for text, value in [(disk, disk)] if option.name == "guest_image" else edges(option):
             row = next((row for row in made if fits(option.flag, row)), None)
             if row is None:
                 made.append(row := Row())
@@ -188,17 +190,25 @@ CALLED = {"--strict-verdict": "--strict"}
 """What a command calls otherwise than pytest, which has a --strict of its own."""
 
 
+@pytest.fixture
+def disk(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A disk image, as far as is known before a guest boots it."""
+    path = tmp_path_factory.mktemp("disk") / "a disk.img"
+    path.write_bytes(bytes(SECTOR - len(SIGNATURE)) + SIGNATURE)
+    return str(path)
+
+
 @pytest.mark.parametrize("command", TAKES)
-def test_every_edge_arrives_from_a_command(command: str, tmp_path: Path) -> None:
-    for row in rows(TAKES[command]):
+def test_every_edge_arrives_from_a_command(command: str, tmp_path: Path, disk: str) -> None:
+    for row in rows(TAKES[command], disk):
         two = command == "ab" and not {"a", "b", "ablate"} & row.means.keys()
         words = [CALLED.get(word, word) for word in row.words.values()]
         words += ["--b=--virtio=some=thing"] if two else []
         arrived(tmp_path, row, "harness.cli", command, *words, "--", *ALONE)
 
 
-def test_every_edge_arrives_by_pytests_own_door(tmp_path: Path) -> None:
-    for row in rows(OPTIONS):
+def test_every_edge_arrives_by_pytests_own_door(tmp_path: Path, disk: str) -> None:
+    for row in rows(OPTIONS, disk):
         arrived(tmp_path, row, "pytest", *ROOTED, *ALONE, *row.words.values())
 
 

@@ -81,6 +81,18 @@ def test_a_command_that_passes_its_time_is_ended_with_its_children(
     assert host.run(("pgrep", "-r", "D,R,S", "-x", "np-passing"), check=False).returncode == 1
 
 
+def test_a_host_too_busy_to_end_a_command_hides_not_which_that_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a starved virtual machine is: the program that ends it takes too long to start."""
+    monkeypatch.setattr(ssh, "ANSWER", 0.2)
+    monkeypatch.setattr(ssh, "ENDING", 0.1)
+    monkeypatch.setattr(ssh, "program", lambda *_: ("sh", "-c", "sleep 60", "sh"))
+    said = r"shell: sleep 61 did not end within 0\.1 s, and may run on: shell: ending what has .*"
+    with pytest.raises(DeadlineExpired, match=said):
+        ShellHost(tmp_path).run(("sleep", "61"), timeout=0.1)
+
+
 @pytest.mark.parametrize("check", [True, False])
 def test_a_command_that_cannot_be_started_is_told(check: bool, tmp_path: Path) -> None:
     host = ShellHost(tmp_path)
