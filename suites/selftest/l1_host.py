@@ -25,4 +25,4 @@ def inventory(
 
 def nicproof(*argv: str) -> CommandResult:
     host = LocalHost(env={"PYTHONPATH": str(ROOT)})
-    return host.run((*NICPROOF, *argv), timeout=250, check=False)
+    return host.run((*NICPROOF, *argv), timeout=550, check=False)
