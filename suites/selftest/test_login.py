@@ -141,6 +141,6 @@ def test_a_login_that_is_refused_is_told_at_once_with_its_remedy(
     machine = LabMachine(LabImage(tmp_path), accel.TCG)
     vm = cast(Vm, Running())
     with pytest.raises(LoginRefused) as of_lab, ExitStack() as stack:
-        nested._log_in(machine, vm, 2222, 5.0, stack)
+        nested.log_in(machine, vm, 2222, 5.0, stack)
     assert log.read_text() == "attempt\n"
     assert f"remove {tmp_path}; " in of_lab.value.remedy
