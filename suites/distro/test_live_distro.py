@@ -11,16 +11,14 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from harness.deadline import Deadline
 from harness.doctor.findings import Finding
 from harness.doctor.network import network
 from harness.host.base import CommandResult
@@ -35,6 +33,7 @@ from harness.suite import ROOT
 from suites.distro.image import DEBIAN_12, DEBIAN_13, GUEST, USER, Distro
 from suites.distro.machine import opened
 from suites.lab_toml import login
+from suites.selftest.l1_host import NICPROOF, kill_run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(7200)]
 
@@ -42,8 +41,6 @@ LIMIT = 7000.0
 """Seconds of a command: hundreds of cases, each of dozens of commands, each a sudo."""
 
 MAY = '"bind", "sriov", "tune", "modules"'
-
-NICPROOF = (sys.executable, "-m", "harness.cli")
 
 HANDS = {
     DEBIAN_13.name: {"NetworkManager": "manages enp1s0, enp2s0:"},
@@ -156,7 +153,7 @@ def test_what_doctor_says_keeps_others_off_the_ports(debian: Debian) -> None:
     assert found.keys() == HANDS[debian.distro.name].keys()
     for each in found.values():
         host.run(("sh", "-c", each.remedy))
-    wait_for(lambda: not hands())
+    Deadline(LIMIT, "ports that nobody else manages").poll(lambda: not hands())
 
 
 @pytest.mark.usefixtures("settled")
@@ -176,11 +173,13 @@ def test_what_a_killed_bench_has_left_is_put_back(debian: Debian) -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(argv, cwd=debian.home, env=env) as doomed:
         try:
-            wait_for(lambda: bool(host.glob(f"{RUN}/*/qemu.pid")) or doomed.poll() is not None)
+            begun = Deadline(LIMIT, "the run's guest")
+            begun.poll(lambda: host.glob(f"{RUN}/*/qemu.pid") or doomed.poll() is not None)
             assert doomed.poll() is None, "it ended by itself"
-        finally:
             kill_run(doomed)
-    wait_for(lambda: not owners(host))
+        finally:
+            doomed.terminate()
+    Deadline(LIMIT, "the end of its locks").poll(lambda: not owners(host))
     assert host.glob(f"{DIRECTORY}/*/*") and differences(before, digest(host))
     refused = debian.nicproof("bench", "--quick", "--no-history", "--paths=native")
     assert refused.returncode == 1
@@ -189,18 +188,3 @@ def test_what_a_killed_bench_has_left_is_put_back(debian: Debian) -> None:
     assert "debian: undone: started a guest" in said
     assert differences(before, digest(host)) == ()
     assert debian.nicproof("restore", "debian").text == "debian: nothing to restore\n"
-
-
-def kill_run(process: subprocess.Popen[bytes]) -> None:
-    """By SIGKILL, first the run that the command waits for: the command alone would have it put
-    back."""
-    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    for pid in (*map(int, children), process.pid):
-        os.kill(pid, signal.SIGKILL)
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.5)

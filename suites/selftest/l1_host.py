@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,3 +29,9 @@ def inventory(
 def nicproof(*argv: str) -> CommandResult:
     host = LocalHost(env={"PYTHONPATH": str(ROOT)})
     return host.run((*NICPROOF, *argv), timeout=550, check=False)
+
+
+def kill_run(process: subprocess.Popen[bytes]) -> None:
+    """Kill the run that a command waits for; the command alone would have it put back."""
+    (run,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(run), signal.SIGKILL)

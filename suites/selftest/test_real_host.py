@@ -7,9 +7,7 @@ done stand in the file, and commands are started as a user starts them.
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -39,7 +37,7 @@ from harness.suite import ROOT
 from harness.tuning.governor import NONE
 from reports import frames
 from suites.lab_toml import host_table, login
-from suites.selftest.l1_host import NICPROOF, inventory, nicproof
+from suites.selftest.l1_host import NICPROOF, inventory, kill_run, nicproof
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -201,12 +199,6 @@ def running_bench(lab_toml: Path) -> Iterator[subprocess.Popen[bytes]]:
         finally:
             process.terminate()  # what it changed is put back
             process.wait(60)
-
-
-def kill_run(process: subprocess.Popen[bytes]) -> None:
-    """Kill the run that a command waits for; the command alone would have it put back."""
-    (run,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(run), signal.SIGKILL)
 
 
 THREADS = r'grep -hs "^Name:\|^Cpus_allowed_list:" "/proc/$1/task/"*/status || :'
