@@ -332,13 +332,15 @@ def test_what_a_killed_bench_left_is_told_and_restored_on_each_host(
         ),
         "beta": ("moved eth",),
     }
-    for name, host in hosts.items():
+    for name in hosts:
         restored = restore(two_hosts, name)
         assert restored.returncode == 0, restored.error
         for what in undone[name]:
             assert f"{name}: undone: {what}" in restored.text
-        assert not differences(before[name], digest(host))
         assert restore(two_hosts, name).text == f"{name}: nothing to restore\n"
+    # Only now: both hosts are one machine, so alpha's digest lacks the port that beta moved.
+    for name, host in hosts.items():
+        assert not differences(before[name], digest(host))
 
 
 def restore(lab_toml: Path, host: str) -> CommandResult:
