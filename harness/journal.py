@@ -32,7 +32,7 @@ from harness.errors import (
     Refused,
 )
 from harness.host.base import Host
-from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
+from harness.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
 from harness.signals import deferred
 
 DIRECTORY = "/var/lib/nicproof/journal"

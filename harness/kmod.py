@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from harness.errors import MissingCapability
 from harness.host.base import Host
-from harness.inventory.spec import Permission, denied
 from harness.journal import Journal, Run
+from harness.permissions import Permission, denied
 
 
 def unloading(module: str) -> Run:

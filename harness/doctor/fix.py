@@ -10,9 +10,9 @@ from harness.doctor.facts import said, text
 from harness.doctor.kernel import loaded
 from harness.errors import CommandFailed
 from harness.host.base import Host
-from harness.inventory.spec import Permission
 from harness.journal import Journal
 from harness.kmod import unloading
+from harness.permissions import Permission
 
 
 def fix(host: Host, may: frozenset[Permission]) -> tuple[str, ...]:

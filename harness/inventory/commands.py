@@ -18,8 +18,9 @@ from harness.inventory.cabling import cables
 from harness.inventory.checks import contradictions
 from harness.inventory.lock import Owner
 from harness.inventory.reach import inventory_at, reached
-from harness.inventory.spec import LOCAL, Become, HostSpec, Permission
+from harness.inventory.spec import LOCAL, Become, HostSpec
 from harness.journal import Journal
+from harness.permissions import Permission
 
 EXAMPLES = """\
 examples:

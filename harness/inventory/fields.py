@@ -15,19 +15,10 @@ import msgspec
 
 from harness.errors import ConfigError
 from harness.host.sshpath import UNSAYABLE
-from harness.inventory.spec import (
-    LOCAL,
-    PERMISSIONS,
-    Become,
-    BindMode,
-    Holder,
-    Permission,
-    Place,
-    PortRef,
-    nearest,
-)
+from harness.inventory.spec import LOCAL, Become, Place, PortRef, nearest
 from harness.pci.address import Address
 from harness.pci.profiles import profiles
+from harness.permissions import PERMISSIONS, BindMode, Holder, Permission
 
 T = TypeVar("T")
 Field = Callable[[object], Any]

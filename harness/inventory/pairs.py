@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.errors import ConfigError
-from harness.inventory.spec import DEFAULT_BINDING, EVERYTHING, Binding, Permission
+from harness.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission
 
 
 @dataclass(frozen=True)

@@ -5,54 +5,17 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from harness.errors import ConfigError
 from harness.host import sshpath
+from harness.permissions import Binding, BindMode, Holder, Permission
 
 LOCAL = "local"
 """The address of the machine that nicproof itself runs on."""
 
-Permission = Literal["bind", "sriov", "tune", "modules"]
-"""What may be changed on a host: drivers bound to its ports; the number of VFs; governor, IRQ
-affinity and the like for the length of a run; modules loaded."""
-
-BindMode = Literal["driver_override", "new_id"]
-"""How a driver is told to take a function: by the function's own attribute (Linux 3.16 and later),
-or by its vendor and device ID (Documentation/ABI/testing/sysfs-bus-pci)."""
-
 Become = Literal["sudo"]
 """How an account that is not root has its commands done by root."""
-
-Holder = Literal["pci-stub", "vfio-pci"]
-"""The driver that keeps still what shares an IOMMU group with a function that is given away."""
-
-PERMISSIONS: tuple[Permission, ...] = get_args(Permission)
-
-EVERYTHING = frozenset(PERMISSIONS)
-
-
-@dataclass(frozen=True)
-class Binding:
-    """How functions of a host are bound to other drivers.
-
-    `ports` are those that the inventory lists, by BDF; of an IOMMU group no other is touched.
-    """
-
-    by: BindMode = "driver_override"
-    hold: Holder = "pci-stub"
-    ports: frozenset[str] = frozenset()
-
-
-DEFAULT_BINDING = Binding()
-
-
-def denied(host: str, permission: Permission) -> tuple[str, str]:
-    """What a host lacks on which this must not be done, and why."""
-    return (
-        f"permission {permission}",
-        f'the inventory does not have "{permission}" in `may` of {host}',
-    )
 
 
 @dataclass(frozen=True, order=True)

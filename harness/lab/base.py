@@ -9,8 +9,8 @@ from typing import Protocol
 
 from harness.host.base import Host
 from harness.inventory import PortPair
-from harness.inventory.spec import Permission
 from harness.journal import Journal
+from harness.permissions import Permission
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.tuning.run import Tuning
 from harness.units import Clock, Fidelity

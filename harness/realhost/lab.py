@@ -20,7 +20,6 @@ from harness.inventory import HostSpec, PortPair
 from harness.inventory.guard import require
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
 from harness.inventory.reach import reached
-from harness.inventory.spec import denied
 from harness.inventory.view import ranges
 from harness.journal import Journal, left_over
 from harness.lab.base import FarEnd
@@ -28,6 +27,7 @@ from harness.lab.choice import RealChoice
 from harness.lab.image import ensure_image
 from harness.lab.toolchain import parse_version
 from harness.measure.record import TUNING
+from harness.permissions import denied
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost.fidelity import fidelity
 from harness.realhost.memory import require_hugepages

@@ -20,8 +20,9 @@ from harness.inventory.fields import cpu_list
 from harness.inventory.lines import locate
 from harness.inventory.reach import inventory_at
 from harness.inventory.reading import InventoryError, parse, read
-from harness.inventory.spec import Binding, Inventory
+from harness.inventory.spec import Inventory
 from harness.inventory.view import ranges
+from harness.permissions import Binding
 
 RACK = """\
 [lab]

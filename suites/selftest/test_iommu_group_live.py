@@ -14,7 +14,6 @@ from typing import get_args
 import pytest
 
 from harness import paths
-from harness.inventory.spec import Binding, Holder
 from harness.journal import Journal
 from harness.lab import nested
 from harness.lab.choice import choose
@@ -23,6 +22,7 @@ from harness.lab.nested import NestedLab
 from harness.lab.vm import LabMachine
 from harness.pci.device import Device
 from harness.pci.group import handed_over, others
+from harness.permissions import Binding, Holder
 from reports import frames
 from suites.selftest.l1_host import inventory, nicproof
 

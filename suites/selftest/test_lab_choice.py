@@ -12,7 +12,6 @@ from harness import cli
 from harness.errors import ConfigError
 from harness.host.local import LocalHost
 from harness.inventory.reading import parse
-from harness.inventory.spec import EVERYTHING
 from harness.lab.choice import (
     Choice,
     NestedChoice,
@@ -24,6 +23,7 @@ from harness.lab.choice import (
     require_together,
 )
 from harness.options import Asked, BenchOptions
+from harness.permissions import EVERYTHING
 from harness.suite import ROOT, workers_of
 from suites.selftest.test_history_bench import without_lab
 

@@ -18,7 +18,6 @@ from harness.deadline import Deadline
 from harness.errors import CommandFailed, MissingCapability
 from harness.host.local import LocalHost
 from harness.inventory import PortPair
-from harness.inventory.spec import EVERYTHING
 from harness.journal import DIRECTORY, Journal, restore
 from harness.netdev import (
     Coalescing,
@@ -30,6 +29,7 @@ from harness.netdev import (
     rings,
     set_coalescing,
 )
+from harness.permissions import EVERYTHING
 from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
 from harness.tuning.governor import NONE, performance
