@@ -1,49 +1,10 @@
-"""Network namespaces of a host: commands inside one, and a PCI function's interface in one.
-
-There nobody but the harness has to do with an interface: no firewall, no manager of networks, no
-udev that renames it, and no way from it to the host's other interfaces but the cable.
-"""
+"""Commands inside a network namespace of a host."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-
-from harness.host.base import Host
-from harness.journal import Journal, Run
-from harness.pci.device import ROOT
+from collections.abc import Sequence
 
 
 def inside(netns: str, argv: Sequence[str]) -> tuple[str, ...]:
     """`argv` as run on a machine to be inside a namespace of it; "" is the machine's own."""
     return ("ip", "netns", "exec", netns, *argv) if netns else tuple(argv)
-
-
-MOVE = """
-netns=$1 net=$2/net
-ip netns add "$netns" && ip -n "$netns" link set lo up || exit
-for _ in $(seq 100); do
-    for interface in $(ls "$net"); do
-        said=$(ip link set dev "$interface" netns "$netns" 2>&1) || continue
-        exec ip netns exec "$netns" ls "$net"
-    done
-    sleep 0.1
-done
-echo "${said:-there is no interface}" >&2
-exit 1
-"""
-"""Make namespace $1, move the interface of the function $2 (in sysfs) there, and tell its name in
-there. Until it is there, its name may change with every look: udev is at work on it."""
-
-
-@contextmanager
-def in_namespace(host: Host, bdf: str, netns: str, journal: Journal) -> Iterator[str]:
-    """The interface of a function, whose driver has made one, in a new network namespace; yields
-    its name there. LabError if it does not get there.
-
-    Afterwards there is no such namespace. The kernel then takes the interface home, by a name that
-    is free there, unless its driver, which is about to let go of the function, is faster.
-    """
-    undo = Run(("ip", "netns", "del", netns), when=f"/run/netns/{netns}")
-    with journal.change(f"moved the interface of {bdf} to namespace {netns}", (undo,)):
-        yield host.run(("sh", "-c", MOVE, "sh", netns, f"{ROOT}/{bdf}")).text.strip()

@@ -17,8 +17,8 @@ from harness.guest.agent import GuestHost
 from harness.guest.qga import AgentConnection, connect_agent
 from harness.host.base import Host
 from harness.journal import Journal
-from harness.paths.base import NicAttachment
 from harness.qemu.argv import RUN, GuestFiles, cpu_list, qemu_argv
+from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig
 from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import QemuGone, Qmp, vcpu_threads

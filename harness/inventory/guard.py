@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.errors import ConfigError
 from harness.host.base import Host
-from harness.inventory.spec import HostSpec
 from harness.inventory.usage import Address, Function, Interface, Usage, usage
 from harness.pci.device import Device
 
@@ -40,33 +38,6 @@ def refusals(host: Host, bdf: str) -> tuple[str, ...]:
 def inspect(host: Host, bdf: str) -> Verdict:
     """The same, with warnings."""
     return judge(usage(host, bdf))
-
-
-def require(host: Host, spec: HostSpec, bdf: str) -> None:
-    """ConfigError, with every reason, unless this port of `spec` may be touched: the inventory
-    lists it, it is of the model that the inventory says, and nobody uses it."""
-    if bdf not in spec.touchable:
-        raise ConfigError(
-            f"{spec.name}: the inventory lists no port {bdf}, so it is left alone",
-            remedy=f'add it: [[host.{spec.name}.port]] with bdf = "{bdf}"',
-        )
-    device = Device(host, bdf)
-    if not device.exists():
-        raise ConfigError(
-            f"{spec.name}: there is no PCI function {bdf}",
-            remedy=f"nicproof inventory discover {spec.address}, or lspci -D there, shows what is",
-        )
-    wanted = next((port.model for port in spec.ports if port.bdf == bdf), "")
-    if wanted and device.model != wanted:
-        raise ConfigError(
-            f"{spec.name}: {bdf} is of model {device.model}, the inventory says {wanted}",
-            remedy="look whether addresses have moved: lspci -D -nn",
-        )
-    if reasons := refusals(host, bdf):
-        raise ConfigError(
-            f"{spec.name}: port {bdf} is in use: {'; '.join(reasons)}",
-            remedy="free it, or take another port",
-        )
 
 
 def taken(host: Host, bdf: str) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from harness.measure.counters import (
 from harness.measure.window import Probe, Reading, WindowResult
 from harness.netdev import interface_with, parse_links, parse_offloads
 from harness.netns import inside
-from harness.paths.base import NicAttachment
 from harness.qemu.argv import EDGES_PORT
+from harness.qemu.attachment import NicAttachment
 from harness.workloads.iperf3_version import Version, require
 
 STAT, INTERRUPTS = "/proc/stat", "/proc/interrupts"

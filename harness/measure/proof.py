@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from harness.measure.record import Proof
-from harness.paths.base import NicAttachment
+from harness.qemu.attachment import NicAttachment
 
 TOLERANCE = 0.01
 """Guest and partner must agree on bytes within this share, frames known to be lost apart."""

@@ -11,8 +11,9 @@ from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.kmod import load
 from harness.netdev import MACVTAP, macvtap
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_module, port_up
+from harness.qemu.attachment import NicAttachment
 
 TAP = "npmacvtap0"
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
-from harness.netns import in_namespace
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.paths.parts import (
     Lack,
     guest_mac,
@@ -21,7 +20,9 @@ from harness.paths.parts import (
 )
 from harness.paths.sriov import vf_driver
 from harness.pci.binding import bound, driver_directory, wait_for_interface
+from harness.pci.namespace import in_namespace
 from harness.pci.sriov import virtual_functions
+from harness.qemu.attachment import NicAttachment
 
 NETNS = "nicproof-native"
 """As the link partner's port, the VF is in a namespace of its own: no firewall of the host's drops

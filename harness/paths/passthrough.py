@@ -10,11 +10,12 @@ from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.netdev import link
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.paths.parts import Lack, lacks_group, lacks_kvm, lacks_vfio
 from harness.pci.device import Device
 from harness.pci.group import handed_over
 from harness.pci.sriov import require_no_vfs
+from harness.qemu.attachment import NicAttachment
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_sriov, lacks_vfio, port_up
 from harness.paths.passthrough import vfio_args
 from harness.pci.device import Device
 from harness.pci.group import handed_over
 from harness.pci.sriov import virtual_functions
+from harness.qemu.attachment import NicAttachment
 
 
 @dataclass(frozen=True)

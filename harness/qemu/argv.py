@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.errors import ConfigError
 from harness.host.hugepages import PAGE_MIB
-from harness.paths.base import NicAttachment
+from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import DiskImage, GuestConfig
 
 RUN = "/run/nicproof"

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from harness.deadline import Deadline
 from harness.errors import DeadlineExpired
 from harness.host.base import Host
-from harness.paths.base import NicAttachment
+from harness.qemu.attachment import NicAttachment
 from harness.qualify.vf import Vf
 
 STANDBY, PRIMARY = "standby", "primary"

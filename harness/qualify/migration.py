@@ -15,8 +15,8 @@ from harness.guest.boot import Guest, StartedGuest, started
 from harness.host.program import last_words
 from harness.journal import Run
 from harness.netdev import macvtap
-from harness.paths.base import NicAttachment
 from harness.qemu.argv import RUN
+from harness.qemu.attachment import NicAttachment
 from harness.qualify.agents import agent
 from harness.qualify.rig import Rig
 

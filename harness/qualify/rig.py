@@ -16,8 +16,8 @@ from harness.host.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal, Write
 from harness.partner import Partner
-from harness.paths.base import NicAttachment
 from harness.pci.device import Device
+from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig
 from harness.qualify.node import Node
 from harness.units import Clock, Fidelity

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 
 from harness.guest.boot import Guest
 from harness.netdev import interface_with
-from harness.netns import in_namespace
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.paths.parts import guest_mac
 from harness.paths.passthrough import vfio_args
 from harness.paths.sriov import vf_driver
 from harness.pci.binding import bound, wait_for_interface
 from harness.pci.group import handed_over
+from harness.pci.namespace import in_namespace
 from harness.pci.sriov import virtual_functions
+from harness.qemu.attachment import NicAttachment
 from harness.qualify.node import READY_S, Node
 from harness.qualify.rig import Rig
 

@@ -17,7 +17,6 @@ from harness.guest.image import deploy
 from harness.host.base import Host
 from harness.host.strays import strays
 from harness.inventory import HostSpec, PortPair
-from harness.inventory.guard import require
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
 from harness.inventory.reach import reached
 from harness.inventory.view import ranges
@@ -30,6 +29,7 @@ from harness.measure.record import TUNING
 from harness.permissions import denied
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost.fidelity import fidelity
+from harness.realhost.guard import require
 from harness.realhost.memory import require_hugepages
 from harness.realhost.place import place_held
 from harness.realhost.programs import require_programs

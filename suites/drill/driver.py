@@ -31,8 +31,9 @@ from harness.journal import Journal
 from harness.lab.base import Lab
 from harness.lab.choice import RealChoice, choose
 from harness.partner import partner
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.qemu.argv import RUN
+from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig
 from harness.realhost.lab import open_real_lab
 from suites.drill.plan import Phase, Plan, Step

@@ -13,8 +13,9 @@ from harness.errors import MissingCapability
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.netdev import interface_with
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.paths.passthrough import PassthroughPath
+from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import DeployedImage
 from harness.qualify.act import under_test
 from harness.qualify.guestirq import ROOT_PORT, only_intx, rebind, unassign_msix, with_nobar

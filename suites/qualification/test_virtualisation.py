@@ -14,12 +14,13 @@ from harness.exits.accounting import exit_accounting
 from harness.guest.boot import Guest
 from harness.measure.window import Command, WindowSpec, run_window
 from harness.netdev import interface_with
-from harness.paths.base import NicAttachment, PathOptions
+from harness.paths.base import PathOptions
 from harness.paths.emulated import EMULATED, Tapped
 from harness.paths.parts import guest_mac
 from harness.paths.sriov import vf_driver
 from harness.paths.virtio import VIRTIO
 from harness.pci.group import handed_over
+from harness.qemu.attachment import NicAttachment
 from harness.qemu.qmp import Qmp, QmpError
 from harness.qualify import life, migration, vfio
 from harness.qualify.act import under_test

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from harness.measure.proof import prove
-from harness.paths.base import NicAttachment
+from harness.qemu.attachment import NicAttachment
 
 SRIOV = NicAttachment(path="sriov", mac="02:6e:00:00:00:01", driver="igbvf", host_interface="eth1")
 VIRTIO = NicAttachment(

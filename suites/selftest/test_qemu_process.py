@@ -15,9 +15,9 @@ from harness.guest.kernel import payload
 from harness.host.hugepages import pages
 from harness.host.local import LocalHost
 from harness.journal import Entry, Journal
-from harness.paths.base import NicAttachment
 from harness.qemu.argv import GuestFiles
 from harness.qemu.argv import qemu_argv as make_argv
+from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import DeployedImage, DiskImage, GuestConfig, Hugepages, shared_out
 from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import Qmp
