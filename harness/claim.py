@@ -16,7 +16,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harness import store
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.options import Asked
 from harness.qualify.record import CASES_FILE
 

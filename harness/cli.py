@@ -6,15 +6,15 @@ import argparse
 import sys
 
 from harness import __version__, gate, history_commands, nic, restoring
-from harness.crash import guarded
+from harness.core.crash import guarded
+from harness.core.flags import nonempty
+from harness.core.status import explained
 from harness.doctor import commands as doctor_commands
-from harness.flags import nonempty
 from harness.inventory import commands as inventory_commands
 from harness.lab import commands as lab_commands
 from harness.lab import kept_commands
 from harness.persist import commands as persist_commands
 from harness.qualify import commands as qualify_commands
-from harness.status import explained
 from harness.suite import become
 
 _EPILOG = f"""\

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from harness.errors import LabError, RunOver
+from harness.core.errors import LabError, RunOver
 from harness.host.base import Host
 
 

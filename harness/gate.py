@@ -14,11 +14,11 @@ from msgspec.structs import replace
 
 from harness import ablation, series
 from harness.claim import PUTTING_BACK
-from harness.errors import ConfigError
-from harness.flags import add_to, nonempty, options_of, read, says
+from harness.core.errors import ConfigError
+from harness.core.flags import add_to, nonempty, options_of, read, says
+from harness.core.status import Status
 from harness.measure.alike import check_across
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
-from harness.status import Status
 from harness.suite import (
     become,
     not_together,

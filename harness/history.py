@@ -21,7 +21,7 @@ import msgspec
 import sqlalchemy as sa
 
 from harness import series
-from harness.errors import ConfigError, StoreFailed
+from harness.core.errors import ConfigError, StoreFailed
 from harness.history_db import DAMAGED, META, RUN, TRIAL, Place, connected, telling
 from harness.measure.record import SCHEMA, RunInfo, TrialRecord
 from harness.measure.sound import damage, read_info, read_trial

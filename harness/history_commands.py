@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness import series
-from harness.errors import ConfigError
-from harness.flags import nonempty
-from harness.plain import plain
+from harness.core.errors import ConfigError
+from harness.core.flags import nonempty
+from harness.core.plain import plain
 from harness.qualify.record import CASES_FILE
 from harness.suite import become
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from harness.errors import ConfigError, HarnessError, StoreFailed
-from harness.xdg import data_root
+from harness.core.errors import ConfigError, HarnessError, StoreFailed
+from harness.core.xdg import data_root
 
 SCHEMA = 1
 """Version of the tables; a history with another one is refused by name."""

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from harness.errors import ConfigError, StoreFailed
+from harness.core.errors import ConfigError, StoreFailed
 from harness.history import Entry, History, digest_of
 from harness.measure.record import SCHEMA, RunInfo, TrialRecord
 from harness.measure.sound import damage

@@ -22,7 +22,7 @@ from functools import cache
 
 import msgspec
 
-from harness.errors import (
+from harness.core.errors import (
     CommandFailed,
     HarnessError,
     HostUnreachable,
@@ -31,9 +31,9 @@ from harness.errors import (
     MissingCapability,
     Refused,
 )
+from harness.core.signals import deferred
 from harness.host.base import Host
 from harness.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
-from harness.signals import deferred
 
 DIRECTORY = "/var/lib/nicproof/journal"
 

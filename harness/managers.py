@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from harness.errors import LabError, RunOver
+from harness.core.errors import LabError, RunOver
 from harness.host.base import Host
 
 

@@ -10,8 +10,8 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.host.base import Host
 from harness.journal import Journal, Run, Write
 from harness.kmod import load

@@ -10,8 +10,8 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.flags import nonempty
+from harness.core.errors import ConfigError
+from harness.core.flags import nonempty
 from harness.host.base import Host
 from harness.host.local import LocalHost
 from harness.pci.compare import compare

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.core.plain import plain
 from harness.pci.capability import Express
 from harness.pci.compare import Finding, compare
 from harness.pci.config import HEADER, ConfigSpace
@@ -15,7 +16,6 @@ from harness.pci.describe import describe
 from harness.pci.extended import Sriov
 from harness.pci.profiles import Erratum, Profile, profile_for
 from harness.pci.survey import Running, Survey
-from harness.plain import plain
 
 MARKS = {"yes": ("yes", "green"), "no": ("no", "red"), "unknown": ("?", "yellow")}
 

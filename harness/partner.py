@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.host.base import CommandResult, Host
 from harness.inventory import LinkPlan
 from harness.journal import Journal, Run

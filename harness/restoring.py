@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.flags import nonempty
+from harness.core.flags import nonempty
 from harness.host.base import Host
 from harness.host.program import require_python
 from harness.host.strays import end_strays

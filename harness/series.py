@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 LONGEST = 100  # characters
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._/-]{{0,{LONGEST - 1}}}")

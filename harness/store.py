@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
-from harness.errors import ConfigError, StoreFailed
+from harness.core.errors import ConfigError, StoreFailed
 from harness.measure.record import SCHEMA, RunInfo, TrialRecord
 from harness.measure.sound import read_info, read_trial, sound
 

@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from harness import signals
 from harness.claim import DOCUMENT_OPTION, FILENAME, PUTTING_BACK, claim
-from harness.deadline import Deadline
-from harness.errors import ConfigError
+from harness.core import signals
+from harness.core.deadline import Deadline
+from harness.core.errors import ConfigError
+from harness.core.status import Status
+from harness.core.xdg import cache_root, cached
 from harness.options import OPTIONS, Asked
-from harness.status import Status
-from harness.xdg import cache_root, cached
 
 ROOT = Path(__file__).resolve().parent.parent
 """What holds our rooms: a checkout, or where packages are installed."""
@@ -103,7 +103,7 @@ def run_to_its_end(argv: Sequence[str], log: Path | None = None) -> int:
     waited_for = (*heeded, signal.SIGCHLD)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, waited_for)
     try:
-        # Blocked until it is ready for them: harness.signals.unwind_when_told.
+        # Blocked until it is ready for them: harness.core.signals.unwind_when_told.
         pid = os.posix_spawn(
             argv[0],
             list(argv),

@@ -13,8 +13,8 @@ import msgspec
 from msgspec.structs import fields, replace
 
 from harness import paths
-from harness.errors import ConfigError
-from harness.flags import LINE_MAX, PATH_MAX, add_to, given_of, options_of, says
+from harness.core.errors import ConfigError
+from harness.core.flags import LINE_MAX, PATH_MAX, add_to, given_of, options_of, says
 from harness.guest.diskfile import look_at
 from harness.paths.base import PathOptions
 

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from harness.crash import guarded
+from harness.core.crash import guarded
 from harness.qualify.record import CASES_FILE
 from harness.store import open_run
 

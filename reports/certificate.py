@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.qualify.record import (
     CERTIFICATE,
     FAMILIES,

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from harness.units import Grounds
+from harness.core.units import Grounds
 from reports import stats
 from reports.frames import Run
 

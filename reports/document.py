@@ -11,8 +11,8 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context, select_autoescape
 from jinja2.nodes import EvalContext
 
-from harness.errors import LabError
-from harness.percentiles import summarise
+from harness.core.errors import LabError
+from harness.core.percentiles import summarise
 from reports import figures, frames, stats, style, tables, words
 from reports.compare import Claim, judge_claims
 

@@ -13,7 +13,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.measure.record import IDLE
 from reports import frames, stats, style, tables
 

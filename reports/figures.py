@@ -24,9 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from harness.core.percentiles import BEYOND
+from harness.core.units import Grounds
 from harness.measure.record import IDLE
-from harness.percentiles import BEYOND
-from harness.units import Grounds
 from reports import explain, stats, style
 from reports.frames import Run, is_idle, metric_of
 from reports.tables import Estimates

@@ -15,11 +15,9 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from harness.errors import ConfigError
-from harness.measure.record import IDLE, ExitCount, RunInfo, TrialRecord
-from harness.percentiles import summarise
-from harness.store import open_run
-from harness.units import (
+from harness.core.errors import ConfigError
+from harness.core.percentiles import summarise
+from harness.core.units import (
     IDLE_REASONS,
     METRICS,
     MIB,
@@ -28,6 +26,8 @@ from harness.units import (
     Grounds,
     Metric,
 )
+from harness.measure.record import IDLE, ExitCount, RunInfo, TrialRecord
+from harness.store import open_run
 
 MEASUREMENT_COLUMNS = (
     "run", "fidelity", "host", "nic", "path", "workload", "metric", "unit", "better", "boot",

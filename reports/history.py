@@ -9,10 +9,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.crash import guarded
-from harness.errors import ConfigError
+from harness.core.crash import guarded
+from harness.core.errors import ConfigError
+from harness.core.units import METRICS
 from harness.history import History, open_history
-from harness.units import METRICS
 
 if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not wait for them
     from reports.frames import Run

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.core.units import METRICS, Grounds
 from harness.measure.record import IDLE, STAMPS, USER
-from harness.units import METRICS, Grounds
 from reports import stats, style
 from reports.compare import Claim, Comparison
 from reports.frames import Run, is_idle, metric_of, timeout_us
@@ -325,7 +325,7 @@ def _marked(run: Run, metric: str) -> str:
 
 
 def _ordered_metrics(names: Iterable[str]) -> list[str]:
-    """Each name once, in the order of harness.units.METRICS, unknown ones last."""
+    """Each name once, in the order of harness.core.units.METRICS, unknown ones last."""
     known = list(METRICS)
     unique = set(names)
     return [name for name in known if name in unique] + sorted(unique - set(known))

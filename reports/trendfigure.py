@@ -11,7 +11,7 @@ import matplotlib.ticker
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from reports import figures, style
 from reports.frames import metric_of
 from reports.levels import step

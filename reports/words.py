@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from harness.units import METRICS, Fidelity, Grounds
+from harness.core.units import METRICS, Fidelity, Grounds
 from reports import stats, style
 from reports.compare import is_vf
 from reports.frames import Run, is_guest

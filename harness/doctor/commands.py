@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 
+from harness.core.errors import ConfigError
 from harness.doctor import table
 from harness.doctor.controller import controller
 from harness.doctor.cpu import pace, virtualisation
@@ -21,7 +22,6 @@ from harness.doctor.network import network
 from harness.doctor.nics import nics
 from harness.doctor.python import python
 from harness.doctor.virtualisation import kvm, qemu
-from harness.errors import ConfigError
 from harness.host.base import Host
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.reach import reached

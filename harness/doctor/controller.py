@@ -7,12 +7,12 @@ import platform
 import shutil
 from pathlib import Path
 
+from harness.core.units import MIB
+from harness.core.xdg import cache_root
 from harness.doctor.findings import Finding
 from harness.host.base import Host
 from harness.lab import accel, image
 from harness.lab.cache import damage
-from harness.units import MIB
-from harness.xdg import cache_root
 
 IMAGE_MIB = 4000
 """Free disk that building the lab needs: tree, ext4 image and snapshot, with room to spare."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from harness.core.errors import LabError, MissingCapability, RunOver
 from harness.doctor.findings import Finding, State
-from harness.errors import LabError, MissingCapability, RunOver
 from harness.exits.accounting import require_exit_accounting
 from harness.host.base import Host
 

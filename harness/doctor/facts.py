@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from harness.errors import LabError, NotStarted, RunOver
+from harness.core.errors import LabError, NotStarted, RunOver
 from harness.host.base import Host
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 
+from harness.core.errors import CommandFailed
 from harness.doctor.cpu import KVM, flag
 from harness.doctor.facts import said, text
 from harness.doctor.kernel import loaded
-from harness.errors import CommandFailed
 from harness.host.base import Host
 from harness.journal import Journal
 from harness.kmod import unloading

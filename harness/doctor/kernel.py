@@ -7,10 +7,10 @@ import re
 import zlib
 from dataclasses import dataclass
 
+from harness.core.errors import LabError, NotStarted, RunOver
 from harness.doctor.facts import said, text
 from harness.doctor.findings import GUESTS, Finding, Purpose, State
 from harness.doctor.iommu import told_by_firmware
-from harness.errors import LabError, NotStarted, RunOver
 from harness.host.base import Host
 
 IOMMUS = {"GenuineIntel": "INTEL_IOMMU", "AuthenticAMD": "AMD_IOMMU", "HygonGenuine": "AMD_IOMMU"}

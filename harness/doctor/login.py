@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from harness.core.errors import NotStarted
 from harness.doctor.facts import said
 from harness.doctor.findings import Finding
-from harness.errors import NotStarted
 from harness.host.base import Host
 from harness.host.ssh import ALLOW_SESSIONS, SESSIONS
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
+from harness.core.errors import ConfigError, LabError, RunOver
 from harness.doctor.facts import text
 from harness.doctor.findings import GUESTS, Finding, lacking
 from harness.doctor.iommu import isolation, reserved
-from harness.errors import ConfigError, LabError, RunOver
 from harness.host.base import Host
 from harness.inventory import HostSpec
 from harness.inventory.discover import Port, port_at, ports

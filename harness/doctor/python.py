@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from harness.core.errors import NotStarted
 from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding
-from harness.errors import NotStarted
 from harness.host.base import Host
 from harness.host.program import NEWER_PYTHON, PYTHON, too_old
 

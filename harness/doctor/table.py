@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.core.plain import plain
 from harness.doctor.findings import Finding, Purpose, lacking
-from harness.plain import plain
 
 COLOURS = {"yes": "green", "no": "red", "note": "yellow"}
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from harness.core.errors import DeadlineExpired, LabError, NotStarted
 from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding
-from harness.errors import DeadlineExpired, LabError, NotStarted
 from harness.host.base import Host
 from harness.host.program import last_words, program
 from harness.lab.toolchain import parse_version

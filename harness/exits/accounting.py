@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from harness.errors import CommandFailed, LabError, MissingCapability, RunOver
+from harness.core.errors import CommandFailed, LabError, MissingCapability, RunOver
 from harness.exits.loader import REFUSED
 from harness.exits.model import (
     Edge,

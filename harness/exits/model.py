@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Literal
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.measure.record import ExitCount
 
 Isa = Literal["vmx", "svm"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
-from harness.deadline import Deadline
-from harness.errors import (
+from harness.core.deadline import Deadline
+from harness.core.errors import (
     DeadlineExpired,
     GuestGone,
     GuestSilent,

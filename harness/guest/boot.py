@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, GuestSilent, LabError, RunOver, StoreFailed
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, GuestSilent, LabError, RunOver, StoreFailed
 from harness.guest.agent import GuestHost
 from harness.guest.qga import AgentConnection, connect_agent
 from harness.host.base import Host

@@ -12,7 +12,7 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.guest.image import QCOW2_MAGIC
 
 HEADER = struct.Struct(">4sIQIIQIIQ")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import ConfigError, LabError
+from harness.core.errors import ConfigError, LabError
 from harness.guest import cpio, initramfs
 from harness.guest.kernel import uncompressed
 from harness.guest.modules import KernelTree

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.guest import cpio, elf
 from harness.guest.modules import KernelTree
 from harness.guest.rootfs import LIBRARIES

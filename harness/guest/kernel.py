@@ -12,7 +12,7 @@ import ctypes
 import struct
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.guest import elf
 from harness.guest.rootfs import LIBRARIES
 

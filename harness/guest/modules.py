@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 
 MODULES = "usr/lib/modules"
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, GuestGone, GuestSilent, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, GuestGone, GuestSilent, LabError
 
 MARK = b"\xff"
 CHUNK = 1 << 16

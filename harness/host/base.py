@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from harness.errors import CommandFailed, Killed, NotStarted
-from harness.plain import plain
+from harness.core.errors import CommandFailed, Killed, NotStarted
+from harness.core.plain import plain
 
 _NOT_FOUND = re.compile(
     r"^(?:\S*sh: (?:line )?(?:\d+: )?(?P<word>\S+): (?:command )?not found"

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import Host
 from harness.host.strays_agent import MARK
 from harness.journal import DIRECTORY

@@ -3,7 +3,7 @@ Whatever would go wrong otherwise would do so later, with less to tell."""
 
 from __future__ import annotations
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host.base import CommandResult
 from harness.host.ssh import SshHost
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
-from harness.errors import DeadlineExpired, LabError, NotStarted, Refused
+from harness.core.errors import DeadlineExpired, LabError, NotStarted, Refused
 from harness.host.base import SBIN, CommandResult
 from harness.host.strays import own_mark
 from harness.host.strays_agent import MARK

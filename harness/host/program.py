@@ -9,7 +9,7 @@ import re
 from functools import cache
 from importlib import resources
 
-from harness.errors import ConfigError, NotStarted
+from harness.core.errors import ConfigError, NotStarted
 from harness.host.base import CommandResult, Host
 
 PYTHON = ("python3", "-I", "-S")

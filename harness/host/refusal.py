@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Callable
 
-from harness.errors import HostUnreachable
+from harness.core.errors import HostUnreachable
 
 _FRAME = re.compile(r"^@+$\n?|^@ +| +@$", re.MULTILINE)
 """What ssh draws around a warning."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 
 PREFIX = "nicproof-"
 _PLAIN = re.compile(r"/[\w./-]{0,48}", re.ASCII)

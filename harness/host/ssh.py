@@ -23,8 +23,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import (
+from harness.core.deadline import Deadline
+from harness.core.errors import (
     DeadlineExpired,
     HostUnreachable,
     LabError,

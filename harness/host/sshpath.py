@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 UNSAYABLE = re.compile(r"[\x00-\x1f\x7f]|\$\{")
 """What no path in an option may have: OpenSSH puts variables in place of ${...}, and nothing

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import SBIN, Host
 from harness.host.program import last_words, program
 from harness.host.strays_agent import MARK, namespace

@@ -6,8 +6,8 @@ import uuid
 from collections.abc import Collection, Sequence
 from contextlib import ExitStack, suppress
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, LabError
 from harness.host.base import Host
 from harness.host.program import last_words, program
 from harness.inventory.lock import DIRECTORY, Owner, port_lock

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from harness.errors import ConfigError
-from harness.flags import nonempty
+from harness.core.errors import ConfigError
+from harness.core.flags import nonempty
 from harness.host.base import Host
 from harness.host.program import require_python
 from harness.inventory import discover, fields, reading

@@ -17,8 +17,8 @@ from pathlib import PurePosixPath
 import msgspec
 from msgspec.structs import replace
 
-from harness.deadline import Deadline
-from harness.errors import ConfigError, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import ConfigError, LabError
 from harness.host.base import Host, Process
 from harness.host.program import last_words, program
 from harness.host.strays import end_starters

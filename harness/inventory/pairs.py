@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.inventory import fields
 from harness.inventory.checks import contradictions
 from harness.inventory.lines import KeyPath, line_of, locate, syntax_error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host import sshpath
 from harness.permissions import Binding, BindMode, Holder, Permission
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import Host
 from harness.host.program import last_words
 from harness.pci.device import ROOT

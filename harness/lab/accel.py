@@ -12,11 +12,11 @@ from typing import Literal
 
 import msgspec
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
+from harness.core.units import Clock, ClockChoice, Fidelity
+from harness.core.xdg import cache_root, cached
 from harness.lab.probe import boots
 from harness.lab.toolchain import Toolchain
-from harness.units import Clock, ClockChoice, Fidelity
-from harness.xdg import cache_root, cached
 
 VIRTUAL_TIME = ("-icount", "shift=0,sleep=off,align=off", "-rtc", "clock=vm", "-seed", "1")
 """One nanosecond an instruction, none for devices. While no CPU has work the clock jumps to the

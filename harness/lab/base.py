@@ -7,13 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.core.units import Clock, Fidelity
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.permissions import Permission
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.tuning.run import Tuning
-from harness.units import Clock, Fidelity
 
 
 @dataclass(frozen=True)

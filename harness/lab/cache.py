@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness import xdg
-from harness.errors import ConfigError, LabError
+from harness.core import xdg
+from harness.core.errors import ConfigError, LabError
 
 PARTIAL = ".partial"
 """Suffix of what is still being built, or removed."""

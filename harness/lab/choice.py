@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.units import ClockChoice
 from harness.inventory import HostSpec, Inventory, PortPair, reading
 from harness.inventory.reading import InventoryError
-from harness.units import ClockChoice
 
 AUTO, NESTED = "auto", "nested"
 

@@ -15,8 +15,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError, MissingCapability
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, LabError, MissingCapability
 from harness.guest.modules import MODULES, KernelTree
 from harness.guest.rootfs import through_loader
 from harness.host.base import CommandResult

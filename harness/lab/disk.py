@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.core.errors import LabError
+from harness.core.units import MIB
 from harness.host.local import LocalHost
 from harness.lab import debian
-from harness.units import MIB
 
 TOOLS = ("mke2fs", "debugfs")
 """Of e2fsprogs."""

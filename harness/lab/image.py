@@ -23,7 +23,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ConfigError, LabError
+from harness.core.errors import ConfigError, LabError
+from harness.core.xdg import cache_root
 from harness.guest import cpio, elf, initramfs, kernel, modules, rootfs
 from harness.guest import image as guest_image
 from harness.guest.image import GuestImage
@@ -32,7 +33,6 @@ from harness.lab.machine import Keys
 from harness.lab.progress import Steps, shown
 from harness.lab.toolchain import Toolchain
 from harness.qemu.config import DeployedImage
-from harness.xdg import cache_root
 
 LAYOUT = 2
 """Version of the cache entry's layout and of how it is made."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from harness.core.units import MIB
+from harness.core.xdg import cache_root
 from harness.lab import kept
 from harness.lab.cache import locked
 from harness.lab.kept import Kept
-from harness.units import MIB
-from harness.xdg import cache_root
 
 PRUNE = "nicproof cache prune"
 

@@ -12,8 +12,9 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import HostUnreachable, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import HostUnreachable, LabError
+from harness.core.units import Clock, ClockChoice, Fidelity
 from harness.host.base import Host
 from harness.host.refusal import LoginRefused
 from harness.host.rundir import short_dir
@@ -31,7 +32,6 @@ from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_of
 from harness.lab.vm import LabMachine, Vm, running
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.qemu.qmp import Qmp
-from harness.units import Clock, ClockChoice, Fidelity
 
 BOOT_LIMIT = 180.0
 """Seconds of a cold start, to the first login; 15 to 20 on two idle cores."""

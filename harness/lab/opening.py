@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from harness.core.units import ClockChoice
 from harness.lab.base import Lab
 from harness.lab.choice import Choice, NestedChoice
 from harness.lab.nested import open_nested_lab
 from harness.realhost.lab import open_real_lab
-from harness.units import ClockChoice
 
 
 @contextmanager

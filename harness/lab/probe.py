@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.guest import cpio, initramfs
 from harness.host.local import LocalHost
 from harness.host.rundir import short_dir

@@ -6,8 +6,8 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.host.local import LocalProcess
 from harness.qemu.argv import escaped
 from harness.qemu.qmp import QemuGone, Qmp

@@ -18,13 +18,13 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
+from harness.core.xdg import cache_root
 from harness.host.guard import guarded
 from harness.host.local import LocalHost, PipedProcess
 from harness.lab import cache, debian
 from harness.lab.progress import Steps
-from harness.xdg import cache_root
 
 PROGRAM = "qemu-system-x86_64"
 

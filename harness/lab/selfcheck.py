@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, LabError
 from harness.host.base import Host
 from harness.pci.device import Device
 

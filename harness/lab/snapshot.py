@@ -14,13 +14,13 @@ from pathlib import Path
 
 import msgspec
 
-from harness.deadline import Deadline
-from harness.errors import ConfigError, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import ConfigError, LabError
+from harness.core.xdg import cache_root
 from harness.lab.accel import machine_identity
 from harness.lab.cache import PARTIAL, locked, sweep
 from harness.lab.vm import LabMachine
 from harness.qemu.qmp import Qmp
-from harness.xdg import cache_root
 
 LIMIT = 60.0
 """Seconds to write or read a state; 4 GiB of mostly empty memory takes one."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.guest.modules import KernelTree
 from harness.guest.rootfs import qemu_through_loader, through_loader
 from harness.host.local import LocalHost

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.errors import HostUnreachable, LabError
+from harness.core.errors import HostUnreachable, LabError
 from harness.host.local import LocalHost, LocalProcess
 from harness.lab.accel import Accelerator
 from harness.lab.image import LabImage

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 PARAMETERS = "workload parameters"
 """The key whose value names workloads, each with its own."""

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import takewhile
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 
 NET_DEV = {"rx_bytes": 0, "rx_packets": 1, "tx_bytes": 8, "tx_packets": 9}
 """Column of each counter behind the interface's name in /proc/net/dev (proc_pid_net(5))."""

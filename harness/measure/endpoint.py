@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from harness.deadline import Deadline
-from harness.errors import ConfigError, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import ConfigError, LabError
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.inventory import LinkPlan

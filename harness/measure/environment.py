@@ -8,7 +8,7 @@ import re
 import sys
 
 from harness import __version__
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.inventory.view import ranges

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from harness.errors import HarnessError, LabError, MissingCapability, RunOver
+from harness.core.errors import HarnessError, LabError, MissingCapability, RunOver
 from harness.exits.accounting import exit_accounting
 from harness.guest.boot import BOOT_LIMIT, Guest, boot
 from harness.host.base import Host

@@ -12,9 +12,9 @@ from typing import TypeVar
 import msgspec
 from msgspec.structs import replace
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.plain import plain_record
 from harness.measure.record import RunInfo, TrialRecord
-from harness.plain import plain_record
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import Host
 from harness.measure.endpoint import GuestReader
 from harness.measure.window import (

@@ -19,8 +19,9 @@ from importlib import resources
 
 import msgspec
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
+from harness.core.units import NS_PER_S
 from harness.host.base import Host
 from harness.host.program import PYTHON, last_words
 from harness.measure.counters import (
@@ -33,7 +34,6 @@ from harness.measure.counters import (
 )
 from harness.measure.record import ExitCount, WireSample
 from harness.measure.window_agent import OPEN
-from harness.units import NS_PER_S
 
 OVERHEAD_S = 30.0
 """Granted beyond the command's own timeout: python's start, reads, the way back."""

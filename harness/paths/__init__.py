@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.paths.base import NetworkPath
 from harness.paths.emulated import EMULATED
 from harness.paths.native import NativePath

@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.host.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness import udev
-from harness.deadline import Deadline
-from harness.errors import LabError, MissingCapability
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError, MissingCapability
 from harness.host.base import Host
 from harness.journal import Journal, Run, Undo, Write
 from harness.kmod import load

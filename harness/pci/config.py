@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeVar
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.pci.capability import STANDARD, Capability, Other, Registers, bits
 from harness.pci.extended import EXTENDED
 

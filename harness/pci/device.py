@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import Host
 from harness.pci.profiles import Profile, profile_for
 

@@ -10,7 +10,7 @@ import re
 import textwrap
 from dataclasses import dataclass
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.pci.address import Address
 
 _DEVICE = re.compile(

@@ -10,7 +10,7 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.host.base import Host
 from harness.inventory.guard import refusals
 from harness.journal import Journal

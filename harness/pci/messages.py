@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 DIRECTORY = Path(__file__).parent / "profiles" / "messages"
 

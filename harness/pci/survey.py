@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.ethtool import Abilities, abilities
 from harness.host.base import Host
 from harness.pci.address import Address

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
 from harness.host.base import Host
 from harness.host.program import program
 from harness.journal import Journal, Write

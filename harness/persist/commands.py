@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from harness.errors import ConfigError
-from harness.flags import nonempty
+from harness.core.errors import ConfigError
+from harness.core.flags import nonempty
 from harness.inventory import fields
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.reach import reached

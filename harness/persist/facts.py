@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.core.errors import ConfigError
 from harness.doctor.kernel import iommu_option
-from harness.errors import ConfigError
 from harness.host.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.spec import HostSpec

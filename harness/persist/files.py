@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.inventory.spec import HostSpec
 from harness.inventory.view import ranges
 from harness.paths.parts import guest_mac

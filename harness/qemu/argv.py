@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host.hugepages import PAGE_MIB
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import DiskImage, GuestConfig

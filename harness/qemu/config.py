@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host.hugepages import PAGE_MIB
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import Host
 from harness.journal import Journal, Run
 from harness.qemu.argv import GuestFiles

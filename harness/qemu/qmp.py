@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from qemu.qmp import EventListener, ExecuteError, Message, QMPClient, QMPError, Runstate
 
-from harness.errors import DeadlineExpired, GuestGone, LabError
+from harness.core.errors import DeadlineExpired, GuestGone, LabError
 
 T = TypeVar("T")
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.errors import (
+from harness.core.errors import (
     GuestGone,
     GuestSilent,
     InUse,

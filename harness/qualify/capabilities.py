@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.ethtool import parse_clock
 from harness.kmod import load
 from harness.paths.parts import lacks_kvm, lacks_sriov, lacks_vfio

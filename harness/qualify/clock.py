@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
 from harness.host.base import CommandResult, Host
 from harness.host.program import last_words
 from harness.journal import Journal, Run

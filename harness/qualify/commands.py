@@ -7,8 +7,8 @@ from typing import Annotated
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.flags import add_to, options_of, read, says
+from harness.core.errors import ConfigError
+from harness.core.flags import add_to, options_of, read, says
 from harness.lab.choice import choose, require_room, require_together
 from harness.options import Asked, Where
 from harness.qualify.options import Qualification, QualifyOptions

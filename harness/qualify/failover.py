@@ -10,8 +10,8 @@ from __future__ import annotations
 import posixpath
 from dataclasses import dataclass
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired
 from harness.host.base import Host
 from harness.qemu.attachment import NicAttachment
 from harness.qualify.vf import Vf

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 
 class Deviation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.guest.agent import GuestProcess
 from harness.guest.boot import Guest
 from harness.qualify.rig import BOOT_LIMIT

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import Host
 from harness.pci.address import Address
 from harness.pci.device import ROOT, Device

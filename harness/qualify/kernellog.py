@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.pci.address import Address
 from harness.pci.messages import Blames, Saying, sayings
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from harness import firewall
-from harness.errors import MissingCapability, NotStarted
+from harness.core.errors import MissingCapability, NotStarted
 from harness.host.base import Host
 from harness.journal import Run
 from harness.managers import managing

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.netdev import Coalescing, coalescing, coalescing_back, set_coalescing
 from harness.qualify.agents import agent
 from harness.qualify.node import Node

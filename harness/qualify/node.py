@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.deadline import Deadline
-from harness.errors import LabError, SetUpFailed
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError, SetUpFailed
 from harness.host.base import CommandResult, Host
 from harness.netns import inside
 from harness.qualify.act import set_up

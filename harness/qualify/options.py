@@ -8,8 +8,8 @@ from typing import Annotated
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.flags import LINE_MAX, names, says
+from harness.core.errors import ConfigError
+from harness.core.flags import LINE_MAX, names, says
 from harness.pci.address import Address
 from harness.qualify.record import FAMILIES
 

@@ -10,9 +10,9 @@ from typing import Literal, get_args
 
 import msgspec
 
-from harness.errors import ConfigError
-from harness.plain import plain_record
-from harness.units import Clock, Fidelity
+from harness.core.errors import ConfigError
+from harness.core.plain import plain_record
+from harness.core.units import Clock, Fidelity
 
 Verdict = Literal["pass", "fail", "skip", "error", "deviation"]
 """fail: the product, in what the case is about; error: the rig, or what the case needs around that;

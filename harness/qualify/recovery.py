@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.qualify.node import Node
 
 INSIDE = """

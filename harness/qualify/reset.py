@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.host.base import Host
 from harness.journal import Journal, Write
 from harness.pci.device import ROOT

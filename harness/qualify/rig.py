@@ -10,7 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import CommandFailed, MissingCapability
+from harness.core.errors import CommandFailed, MissingCapability
+from harness.core.units import Clock, Fidelity
 from harness.guest.boot import Guest, boot
 from harness.host.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
@@ -20,7 +21,6 @@ from harness.pci.device import Device
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig
 from harness.qualify.node import Node
-from harness.units import Clock, Fidelity
 
 
 class VfSettings(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import re
 import struct
 from dataclasses import dataclass
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.host.base import Host
 from harness.qualify.rig import supported
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, MissingCapability
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, MissingCapability
 from harness.journal import Run
 from harness.netdev import parse_offloads
 from harness.qualify.node import Node, ping

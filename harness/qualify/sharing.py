@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from harness.errors import ProductFailure
+from harness.core.errors import ProductFailure
 from harness.journal import Run
 from harness.netdev import answers_arp_only_for_itself, link
 from harness.qualify.node import Node, ping

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import CommandResult, Process
 from harness.qualify.node import Node, iperf3_server
 from harness.workloads.iperf3_output import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.host.base import Host
 from harness.pci.device import Device
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from harness.core.units import Fidelity
 from harness.host.base import Host
-from harness.units import Fidelity
 
 CPUINFO = "/proc/cpuinfo"
 VENDOR = "/sys/class/dmi/id/sys_vendor"

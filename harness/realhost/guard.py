@@ -3,7 +3,7 @@ and that nobody uses."""
 
 from __future__ import annotations
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host.base import Host
 from harness.inventory.guard import refusals
 from harness.inventory.spec import HostSpec

@@ -12,7 +12,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import get_args
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.units import Clock, Fidelity
 from harness.guest.image import deploy
 from harness.host.base import Host
 from harness.host.strays import strays
@@ -34,7 +35,6 @@ from harness.realhost.memory import require_hugepages
 from harness.realhost.place import place_held
 from harness.realhost.programs import require_programs
 from harness.tuning.run import Tuning, tuned
-from harness.units import Clock, Fidelity
 
 
 @dataclass(frozen=True)

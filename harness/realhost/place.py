@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.errors import ConfigError, LabError
+from harness.core.errors import ConfigError, LabError
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.inventory.spec import HostSpec, Place, nearest

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host.base import Host
 from harness.host.program import require_python
 from harness.workloads.iperf3_version import require

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.errors import ConfigError
-from harness.units import MIB, Clock, Fidelity
+from harness.core.errors import ConfigError
+from harness.core.units import MIB, Clock, Fidelity
 from harness.workloads.base import Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.latency import Latency
@@ -18,7 +18,7 @@ BY_TIME: tuple[Workload, ...] = (
     Iperf3("udp", seconds=2),
     Latency(count=10_000, interval=0.0005),
 )
-"""With their default parameters; probes enough for p99.9 (harness.percentiles). The idle baseline
+"""With their default parameters; probes enough for p99.9 (harness.core.percentiles). The idle baseline
 is no workload to choose: each guest has it."""
 
 BY_SIZE: tuple[Workload, ...] = (

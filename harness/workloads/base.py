@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.measure.record import IDLE
 from harness.measure.window import Command
 
@@ -34,7 +34,7 @@ class Outcome:
     """What a command's output says. With `error` set nothing else but `raw` is to be used."""
 
     metrics: dict[str, float] = field(default_factory=dict)
-    """By the names of harness.units.METRICS, in their units."""
+    """By the names of harness.core.units.METRICS, in their units."""
     rtt_ns: tuple[int, ...] = ()
     lost: int = 0
     sent_bytes: int | None = None

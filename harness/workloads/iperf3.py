@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.measure.window import Command
 from harness.workloads.base import UDP_HEADERS, Outcome, Target, describe, require_positive
 from harness.workloads.iperf3_output import (

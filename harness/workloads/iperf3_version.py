@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 Version = tuple[int, ...]
 

@@ -15,13 +15,13 @@ from importlib import resources
 
 import msgspec
 
-from harness.errors import ConfigError, LabError
+from harness.core.errors import ConfigError, LabError
+from harness.core.percentiles import summarise
+from harness.core.units import NS_PER_S
 from harness.host.base import Host
 from harness.host.program import PYTHON
 from harness.measure.record import STAMPS
 from harness.measure.window import Command, WindowSpec, run_window
-from harness.percentiles import summarise
-from harness.units import NS_PER_S
 from harness.workloads.base import ICMP_HEADERS, Outcome, Target, describe, require_positive
 
 MARGIN_S = 30.0

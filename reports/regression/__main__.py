@@ -13,9 +13,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.crash import guarded
-from harness.errors import HarnessError
-from harness.status import Status
+from harness.core.crash import guarded
+from harness.core.errors import HarnessError
+from harness.core.status import Status
 
 if TYPE_CHECKING:
     from reports.regression.outcome import Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.measure.alike import KEYS, PARAMETERS, check_across
 from harness.measure.record import IDLE, STAMPS, TUNING
 from reports.frames import Run

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from reports import frames, style
 from reports.document import templates, write_whole
 from reports.frames import Run, metric_of

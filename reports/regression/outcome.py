@@ -11,9 +11,9 @@ import pandas as pd
 
 from harness import ablation
 from harness.ablation import Direction, Expected
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.units import Clock
 from harness.measure.record import DECIDING, RunInfo
-from harness.units import Clock
 from reports import frames, levels
 from reports.frames import Run
 from reports.regression import comparable, judge, paired, predicted

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from harness.units import METRICS
+from harness.core.units import METRICS
 from reports import style
 
 FILENAME = "launches.csv"

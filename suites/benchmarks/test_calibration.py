@@ -17,7 +17,7 @@ import pytest
 
 from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
 from harness.measure.plan import Visit, interleave
 from harness.measure.record import TrialRecord
 from harness.measure.runner import Bench

@@ -16,12 +16,12 @@ import pytest
 
 from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
-from harness.errors import HarnessError
+from harness.core.errors import HarnessError
+from harness.core.units import Clock
 from harness.host.local import LocalHost
 from harness.measure.plan import interleave
 from harness.options import BenchOptions
 from harness.store import RunStore, open_run
-from harness.units import Clock
 from reports.frames import values_of
 from suites.benchmarks.clocks import COLUMNS, FILENAME, PRIMARY
 from suites.benchmarks.trials import WORKLOADS, Row, append, measure

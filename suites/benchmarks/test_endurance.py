@@ -9,9 +9,9 @@ from __future__ import annotations
 import pytest
 
 from fixtures.progress import Progress
+from harness.core.units import MIB
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
-from harness.units import MIB
 from harness.workloads.iperf3 import Iperf3
 
 BOOTS, TRANSFERS = 15, 10

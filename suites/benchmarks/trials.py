@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from fixtures.progress import Progress
-from harness.errors import LabError, RunOver
+from harness.core.errors import LabError, RunOver
 from harness.measure.plan import Visit
 from harness.measure.record import TrialRecord
 from harness.measure.runner import Bench, station

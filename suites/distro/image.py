@@ -13,7 +13,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.guest.modules import MODULES
 from harness.host.local import LocalHost
 from harness.lab import cache, debian, disk, machine

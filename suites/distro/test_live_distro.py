@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
+from harness.core.deadline import Deadline
 from harness.doctor.findings import Finding
 from harness.doctor.network import network
 from harness.host.base import CommandResult

@@ -20,8 +20,8 @@ from unittest.mock import patch
 import msgspec
 
 from harness import paths
-from harness.deadline import Deadline
-from harness.errors import HarnessError
+from harness.core.deadline import Deadline
+from harness.core.errors import HarnessError
 from harness.guest.boot import started
 from harness.host.base import CommandResult, Host, Process
 from harness.inventory import LinkPlan

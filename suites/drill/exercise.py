@@ -17,8 +17,8 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired
 from harness.host.base import CommandResult, Host
 from harness.host.digest import State, differences, digest
 from harness.host.local import LocalHost

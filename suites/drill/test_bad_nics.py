@@ -18,8 +18,8 @@ import pytest
 
 from fixtures.progress import Progress
 from fixtures.qualify import OPENING, opened_rig
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired
 from harness.host.digest import State, differences, digest
 from harness.lab.base import Lab
 from harness.qualify.record import CERTIFICATE, Certificate, family_of

@@ -8,7 +8,7 @@ from contextlib import suppress
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.ethtool import abilities
 from harness.kmod import load
 from harness.pci.capability import Express, Msix

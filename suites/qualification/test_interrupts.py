@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.guest.boot import Guest
 from harness.host.base import Host
 from harness.netdev import interface_with

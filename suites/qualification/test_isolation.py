@@ -8,8 +8,8 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from fixtures.cases import Evidence
-from harness.deadline import Deadline
-from harness.errors import CommandFailed, DeadlineExpired
+from harness.core.deadline import Deadline
+from harness.core.errors import CommandFailed, DeadlineExpired
 from harness.netdev import link
 from harness.qualify.act import under_test
 from harness.qualify.isolation import STRANGER, heard, probe, spoof_events, vf_set

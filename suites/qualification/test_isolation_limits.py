@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.qualify.act import under_test
 from harness.qualify.isolation import (
     heard,

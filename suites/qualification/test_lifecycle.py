@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import Refused
+from harness.core.errors import Refused
 from harness.kmod import load
 from harness.netdev import link
 from harness.paths.sriov import vf_driver

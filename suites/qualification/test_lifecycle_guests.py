@@ -7,7 +7,7 @@ import re
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
 from harness.host.base import Host
 from harness.qualify import guestlife
 from harness.qualify.act import under_test

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from fixtures.cases import Evidence
-from harness.deadline import Deadline
-from harness.errors import MissingCapability, SetUpFailed
+from harness.core.deadline import Deadline
+from harness.core.errors import MissingCapability, SetUpFailed
 from harness.netdev import set_rings
 from harness.qualify import rss
 from harness.qualify.act import under_test

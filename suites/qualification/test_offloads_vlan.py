@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.qualify.act import under_test
 from harness.qualify.dissect import is_from, vlan_of
 from harness.qualify.frames import Frame, Sent, Stream, exchange, marked, watched

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.qualify.act import under_test
 from harness.qualify.clock import (
     SCALE,

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from fixtures.options import QUALIFY_OPTIONS
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.host.digest import differences, digest
 from harness.qualify.act import under_test
 from harness.qualify.leaks import holdings

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from fixtures.cases import Evidence
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
+from harness.core.units import MMIO_REASONS
 from harness.exits.accounting import exit_accounting
 from harness.guest.boot import Guest
 from harness.measure.window import Command, WindowSpec, run_window
@@ -30,7 +31,6 @@ from harness.qualify.life import Life
 from harness.qualify.node import READY_S, Node, reaches, require_answers
 from harness.qualify.rig import Rig
 from harness.qualify.vf import Vf, for_guest, guest_node, vfs
-from harness.units import MMIO_REASONS
 
 VF = ("KVM", "SR-IOV", "IOMMU")
 MAC, IP, IP6 = guest_mac("migration"), "198.18.0.40", "2001:2::40"

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from harness.errors import DeadlineExpired
+from harness.core.errors import DeadlineExpired
 from harness.host.base import CommandResult
 
 LIMIT = 120.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg
 
-from harness.deadline import Deadline
+from harness.core.deadline import Deadline
 from harness.host.local import LocalHost
 
 USER = "nicproof"

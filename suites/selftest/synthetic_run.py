@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from harness import store
+from harness.core.units import Fidelity
 from harness.measure.record import (
     ExitCount,
     Failure,
@@ -22,7 +23,6 @@ from harness.measure.record import (
     RunInfo,
     TrialRecord,
 )
-from harness.units import Fidelity
 
 PATHS = ("native", "e1000e", "virtio", "virtio-vhost", "passthrough", "sriov")
 WORKLOADS = ("tcp-tx", "tcp-rx", "tcp-bidir", "udp", "latency", "idle")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import (
+from harness.core.errors import (
     CommandFailed,
     DeadlineExpired,
     GuestGone,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
 from harness.inventory import PortPair
 from harness.journal import DIRECTORY, Journal
 from harness.paths.parts import lacks_group

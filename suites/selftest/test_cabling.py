@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.local import LocalHost
 from harness.inventory import cabling
 from harness.inventory.cabling import cables, pairs, probe

@@ -17,7 +17,7 @@ pytest_plugins = ["pytester"]
 CASES = '''
 import pytest
 from fixtures import cases
-from harness.errors import CommandFailed, LabError, MissingCapability
+from harness.core.errors import CommandFailed, LabError, MissingCapability
 from harness.qualify.act import under_test
 from harness.qualify.guestlife import properties
 from harness.qualify.fidelity import Deviation

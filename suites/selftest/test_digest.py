@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.digest import State, differences, digest, parse
 from harness.host.local import LocalHost
 from harness.host.strays_agent import MARK

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import cli
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.inventory import HostSpec, PortRef, PortSpec, commands, discover
 from harness.inventory.discover import Port, render
 from harness.inventory.guard import Verdict

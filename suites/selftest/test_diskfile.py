@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.guest.diskfile import SECTOR, SIGNATURE, look_at
 from harness.guest.rootfs import through_loader
 from harness.host.local import LocalHost

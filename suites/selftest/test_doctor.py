@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from harness.core.errors import ConfigError, NotStarted
 from harness.doctor import iommu, kernel, memory
 from harness.doctor.cpu import COMMS, pace, virtualisation
 from harness.doctor.exits import exits
@@ -22,7 +23,6 @@ from harness.doctor.login import judge_sessions
 from harness.doctor.memory import judge_memlock, judge_pages
 from harness.doctor.python import python
 from harness.doctor.virtualisation import judge_vfio, kvm, qemu
-from harness.errors import ConfigError, NotStarted
 from harness.exits.accounting import BPF_FS_MAGIC, BPFFS, FORMAT, NEEDED
 from harness.host.base import CommandResult
 from harness.host.hugepages import EVERYWHERE, NODE, Pages, pages

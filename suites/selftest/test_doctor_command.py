@@ -14,6 +14,7 @@ from typing import get_args
 import pytest
 
 from harness import cli
+from harness.core.errors import LabError
 from harness.doctor import commands, table
 from harness.doctor.commands import MODULES
 from harness.doctor.controller import controller
@@ -21,7 +22,6 @@ from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
 from harness.doctor.kernel import options
 from harness.doctor.nics import nics
-from harness.errors import LabError
 from harness.host.program import program
 from harness.inventory import HostSpec, PortRef, PortSpec, discover
 from harness.inventory.guard import Verdict

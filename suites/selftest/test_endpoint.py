@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.measure.endpoint import INTERRUPTS, STAT, Counted, _parse_read
 
 DATA = Path(__file__).parent / "data"

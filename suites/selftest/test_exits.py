@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
+from harness.core.units import IDLE_REASONS, MMIO_REASONS
 from harness.exits.accounting import NEEDED, Accounting, exit_accounting, exit_event
 from harness.exits.model import (
     Bucket,
@@ -24,7 +25,6 @@ from harness.exits.model import (
 )
 from harness.host.local import LocalHost
 from harness.measure.record import ExitCount
-from harness.units import IDLE_REASONS, MMIO_REASONS
 
 DATA = Path(__file__).parent / "data" / "exits"
 FORMAT = (DATA / "kvm_exit.format").read_text()

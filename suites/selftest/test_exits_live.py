@@ -10,7 +10,8 @@ from contextlib import ExitStack, contextmanager
 
 import pytest
 
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
+from harness.core.units import NS_PER_S
 from harness.exits import accounting
 from harness.exits.accounting import (
     BPFFS,
@@ -34,7 +35,6 @@ from harness.measure.window import (
     threads_probe,
 )
 from harness.qemu.config import GuestConfig
-from harness.units import NS_PER_S
 from harness.workloads.latency import Latency, measure_floor
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

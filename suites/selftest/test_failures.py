@@ -17,12 +17,12 @@ import msgspec
 import pytest
 
 from harness import store
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.status import Status
 from harness.history import History, open_history
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.measure.record import ExitCount, TrialRecord
-from harness.status import Status
 from reports import frames
 from suites.selftest import command
 from suites.selftest.postgres_server import PostgresServer
@@ -401,7 +401,7 @@ import pytest
 
 from fixtures import path
 from harness import store
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from suites.selftest.synthetic_run import make_run
 
 @contextmanager

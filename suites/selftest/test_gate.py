@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from fixtures import pairs
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.gate import Suspicion
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError, NotStarted
+from harness.core.errors import ConfigError, NotStarted
 from harness.host.greeting import greet
 from harness.host.ssh import SshHost, Target
 

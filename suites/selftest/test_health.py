@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import pytest
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.lab.base import Lab
 from harness.lab.nested import NestedLab
 from harness.qualify import health

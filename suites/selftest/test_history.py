@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.history import digest_of, open_history
 from harness.history_db import VARIABLE, Place
 from harness.host.local import LocalHost
@@ -157,7 +157,7 @@ def test_two_writers_lose_nothing_from_the_very_first_moment(where: str) -> None
 FILLER = """
 import sys
 from pathlib import Path
-from harness.errors import StoreFailed
+from harness.core.errors import StoreFailed
 from harness.history import open_history
 from suites.selftest.test_history import small_run
 disk = Path(sys.argv[1])
@@ -188,7 +188,7 @@ def test_a_full_disk_is_told_and_once_there_is_room_the_next_write_works(tmp_pat
 def test_a_disk_too_small_for_a_history_is_told(tmp_path: Path) -> None:
     program = """
 import os, sys
-from harness.errors import StoreFailed
+from harness.core.errors import StoreFailed
 from harness.history import open_history
 try:
     with open_history(sys.argv[1] + "/history.db"):
@@ -204,7 +204,7 @@ print(os.listdir(sys.argv[1]))
 
 CHECKER = """
 import sys
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.history import check_usable
 try:
     check_usable(sys.argv[1] + "/history.db")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness import cli, store
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.history import open_history
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost

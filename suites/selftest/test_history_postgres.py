@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness.errors import ConfigError, StoreFailed
+from harness.core.errors import ConfigError, StoreFailed
 from harness.history import check_usable, open_history
 from harness.history_db import Place
 from harness.measure.environment import describe_controller

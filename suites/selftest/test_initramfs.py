@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.guest import cpio, elf, initramfs
 from harness.guest.modules import KernelTree, aliases_of, module_name, parse_index
 from harness.host.local import LocalHost

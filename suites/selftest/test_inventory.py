@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from harness import cli
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host import sshpath
 from harness.host.ssh import Target
 from harness.inventory import HostSpec, LinkPlan, PortPair, PortRef, PortSpec

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.local import LocalHost
 from harness.journal import (
     Entry,
@@ -92,7 +92,7 @@ def test_an_entry_half_written_belongs_to_no_change(journal: Journal, tmp_path: 
 
 NO_ROOM = """
 import os, sys
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.local import LocalHost
 from harness.journal import Journal
 

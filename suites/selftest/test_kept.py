@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness import cli
+from harness.core.errors import LabError
 from harness.doctor.controller import controller
-from harness.errors import LabError
 from harness.host.local import LocalHost
 from harness.lab import cache, image, kept, qemusource, snapshot
 from harness.lab.image import LabImage, current_image, images

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.pci.address import Address
 from harness.pci.messages import DIRECTORY, parse_sayings, sayings
 from harness.pci.profiles import profiles

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
 from harness.host.local import LocalHost
 from harness.inventory.reading import parse
 from harness.lab import accel, cache, debian, probe, selfcheck, snapshot, vm

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import cli
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host.local import LocalHost
 from harness.inventory.reading import parse
 from harness.lab.choice import (

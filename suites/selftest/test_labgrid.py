@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
-from harness.errors import ConfigError, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import ConfigError, LabError
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.inventory.reading import InventoryError, parse
@@ -169,7 +169,7 @@ HOLD = """
 import sys, time
 from harness.inventory.spec import HostSpec, Place
 from harness.realhost.place import place_held
-from harness.signals import unwind_when_told
+from harness.core.signals import unwind_when_told
 unwind_when_told()
 with place_held(HostSpec("alpha", "alpha.lab", place=Place(sys.argv[1], "alpha"))):
     print("held", flush=True)

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.percentiles import BEYOND, QUANTILES, nearest_rank, summarise, told
+from harness.core.units import METRICS
 from harness.measure.record import STAMPS, USER
-from harness.percentiles import BEYOND, QUANTILES, nearest_rank, summarise, told
-from harness.units import METRICS
 from harness.workloads import NAMES, select
 from harness.workloads.base import Target
 from harness.workloads.latency import Latency, echo_request

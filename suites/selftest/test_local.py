@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, LabError
 from harness.host import local, rundir
 from harness.host.local import LocalHost
 from harness.host.rundir import LOCK, PREFIX, short_dir

@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host import sshpath
 from harness.host.refusal import LoginRefused
 from harness.host.ssh import connect

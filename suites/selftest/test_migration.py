@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.qualify.migration import parse_echoes
 
 INTERRUPTED = """\

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
+from harness.core.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
 from harness.host.rundir import short_dir
 from harness.host.ssh import SshHost
 from harness.lab import snapshot

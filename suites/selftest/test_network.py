@@ -10,9 +10,9 @@ from typing import Any, cast
 import pytest
 
 from harness import firewall
+from harness.core.errors import MissingCapability, NotStarted
 from harness.doctor import network
 from harness.doctor.findings import Finding
-from harness.errors import MissingCapability, NotStarted
 from harness.host.base import CommandResult
 from harness.inventory import HostSpec
 from harness.managers import by_network_manager, by_networkd

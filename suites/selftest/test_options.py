@@ -21,8 +21,9 @@ import pytest
 from msgspec import inspect
 
 from harness import claim, cli
-from harness.errors import ConfigError
-from harness.flags import Option, add_to, nonempty, options_of, says
+from harness.core.errors import ConfigError
+from harness.core.flags import Option, add_to, nonempty, options_of, says
+from harness.core.status import Status
 from harness.gate import MAX_BLOCKS, Against
 from harness.guest.diskfile import SECTOR, SIGNATURE
 from harness.history_db import VARIABLE
@@ -32,7 +33,6 @@ from harness.options import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.qualify.commands import Together
 from harness.qualify.options import Qualification
 from harness.qualify.record import CASES_FILE
-from harness.status import Status
 from harness.store import FILENAME as RECORDS
 from harness.suite import ROOT, ROOTED
 from harness.variant import Variant

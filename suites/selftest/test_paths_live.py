@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from harness import paths
-from harness.deadline import Deadline
-from harness.errors import ConfigError, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import ConfigError, LabError
 from harness.exits import accounting
 from harness.guest.boot import boot
 from harness.host.digest import digest

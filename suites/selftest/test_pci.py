@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError, MissingCapability
+from harness.core.errors import ConfigError, MissingCapability
 from harness.pci.address import Address
 from harness.qualify.placement import link_limit
 from suites.selftest.rooted_host import RootedHost

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.pci.address import Address
 from harness.pci.capability import Express, Msi, Msix, Other, PowerManagement
 from harness.pci.config import ConfigSpace, is_ethernet

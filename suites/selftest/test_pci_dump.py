@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.pci.address import Address
 from harness.pci.dump import Dumped, parse_dump
 from harness.pci.survey import Silent, from_dump

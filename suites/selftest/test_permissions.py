@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import paths
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.inventory import PortPair
 from harness.journal import DIRECTORY, Journal, restore
 from harness.kmod import load

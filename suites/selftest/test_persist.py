@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from harness import cli
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.guest.rootfs import LIBRARIES, LOADER
 from harness.host.base import CommandResult, Host
 from harness.host.digest import differences, digest

@@ -13,14 +13,14 @@ from hypothesis import strategies as st
 
 from fixtures.progress import Progress
 from harness import cli, store
-from harness.deadline import Deadline
-from harness.errors import CommandFailed, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import CommandFailed, LabError
+from harness.core.plain import plain, plain_record
 from harness.history import open_history
 from harness.host.local import LocalHost
 from harness.measure.plan import Visit
 from harness.measure.record import Failure, MissingPath, Proof, RunInfo, TrialRecord
 from harness.measure.runner import Bench, station
-from harness.plain import plain, plain_record
 from harness.qualify.record import CASES_FILE, CaseRecord, Subject, save
 from harness.workloads.iperf3 import Iperf3
 from reports import certificate, document

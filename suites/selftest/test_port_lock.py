@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.deadline import Deadline
-from harness.errors import ConfigError, DeadlineExpired, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import ConfigError, DeadlineExpired, LabError
 from harness.host.guard import guarded
 from harness.host.local import LocalHost, PipedProcess
 from harness.inventory import lock, lock_agent

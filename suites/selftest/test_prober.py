@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP
 from scapy.layers.l2 import Ether
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.host.local import LocalHost
 from harness.measure.record import STAMPS
 from harness.measure.window import WindowSpec, partner_probe, run_window

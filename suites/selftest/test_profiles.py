@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.ethtool import Abilities, parse_offered
 from harness.pci.capability import STANDARD
 from harness.pci.compare import Finding, compare

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import CommandFailed, ConfigError, LabError
+from harness.core.errors import CommandFailed, ConfigError, LabError
 from harness.guest.boot import PIN, pin
 from harness.guest.kernel import payload
 from harness.host.hugepages import pages

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.local import LocalHost
 from harness.lab import debian, qemusource, vm
 from harness.lab.accel import VIRTUAL

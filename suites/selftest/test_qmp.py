@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
-from harness.errors import DeadlineExpired, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import DeadlineExpired, LabError
 from harness.host.local import LocalHost, LocalProcess
 from harness.qemu.qmp import QemuGone, Qmp, QmpError, vcpu_threads
 

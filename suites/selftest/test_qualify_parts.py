@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host.base import CommandResult
 from harness.qualify import leaks
 from harness.qualify.guestlife import properties

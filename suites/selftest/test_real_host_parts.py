@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.host.hugepages import EVERYWHERE, NODE
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner

@@ -22,13 +22,13 @@ import numpy as np
 import pytest
 
 from harness import cli, gate
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.status import Status
 from harness.gate import Suspicion
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from harness.options import Asked, BenchOptions
-from harness.status import Status
 from harness.suite import run_to_its_end
 from harness.variant import Variant
 from reports import shifts

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from harness import paths
-from harness.deadline import Deadline
+from harness.core.deadline import Deadline
 from harness.inventory import LinkPlan
 from harness.journal import Journal
 from harness.lab.nested import NestedLab

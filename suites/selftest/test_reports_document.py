@@ -10,8 +10,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.crash import guarded
-from harness.errors import LabError
+from harness.core.crash import guarded
+from harness.core.errors import LabError
 from harness.host.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from reports import explain, frames, style, tables, words

@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
+from harness.core.units import METRICS
 from harness.measure.record import ExitCount, TrialRecord
-from harness.units import METRICS
 from reports import explain, frames
 from suites.selftest.synthetic_run import make_run, write_run
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 from harness.measure.record import CLIENT, SERVER, STAMPS, USER, TrialRecord
 from reports import document, frames, tables, trend
 from reports.frames import Run, values_of

@@ -12,7 +12,8 @@ import msgspec
 import pytest
 
 from harness import claim, cli, store
-from harness.errors import ConfigError, HarnessError
+from harness.core.errors import ConfigError, HarnessError
+from harness.core.status import Status
 from harness.history import open_history
 from harness.host.local import LocalHost
 from harness.inventory.reading import read
@@ -26,7 +27,6 @@ from harness.qualify.record import (
     load_claim,
     load_subject,
 )
-from harness.status import Status
 from reports import frames
 from suites.selftest.synthetic_run import make_run, write_run
 from suites.selftest.test_history_bench import WITHOUT_LAB

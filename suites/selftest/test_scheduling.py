@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from harness.deadline import Deadline
+from harness.core.deadline import Deadline
 from harness.doctor.controller import LAB_MIB
 from harness.qualify.record import CaseRecord, Verdict, load_subject, save
 from suites.benchmarks import hosts

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
+from harness.core.deadline import Deadline
+from harness.core.signals import ANSWER, ENDING, deferred, unwind_when_told
+from harness.core.status import Status
 from harness.history import open_history
 from harness.host.local import LocalHost
 from harness.journal import Journal, Run
-from harness.signals import ANSWER, ENDING, deferred, unwind_when_told
-from harness.status import Status
 from suites.selftest.synthetic_run import make_run
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.deadline import Deadline
-from harness.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
 from harness.host import guard, ssh
 from harness.host.local import LocalHost, PipedProcess
 from harness.host.ssh import (

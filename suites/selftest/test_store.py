@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness import store
-from harness.errors import ConfigError, StoreFailed
+from harness.core.errors import ConfigError, StoreFailed
 from harness.measure.record import ExitCount, RunInfo, TrialRecord
 from suites.selftest import writers
 
@@ -126,7 +126,7 @@ FILLER = """
 import sys
 from pathlib import Path
 from harness import store
-from harness.errors import StoreFailed
+from harness.core.errors import StoreFailed
 from suites.selftest.test_store import INFO, trial
 disk = Path(sys.argv[1])
 (disk / "ballast").write_bytes(bytes(100_000))

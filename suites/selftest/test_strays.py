@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.host import strays_agent
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost

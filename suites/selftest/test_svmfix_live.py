@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError
+from harness.core.errors import LabError
 from harness.guest.boot import BOOT_LIMIT, boot
 from harness.lab import accel, nested
 from harness.lab.image import LabImage, ensure_image, is_built

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
-from harness.errors import CommandFailed, MissingCapability
+from harness.core.deadline import Deadline
+from harness.core.errors import CommandFailed, MissingCapability
 from harness.host.local import LocalHost
 from harness.inventory import PortPair
 from harness.journal import DIRECTORY, Journal, restore

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from harness import ablation, options
-from harness.errors import ConfigError
-from harness.flags import add_to
+from harness.core.errors import ConfigError
+from harness.core.flags import add_to
+from harness.core.units import METRICS
 from harness.measure.plan import interleave
 from harness.options import Asked, BenchOptions
 from harness.paths.virtio import VIRTIO
-from harness.units import METRICS
 from harness.variant import Variant, parse, told
 from reports.frames import Run
 from reports.regression import predicted

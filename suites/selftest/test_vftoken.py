@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.errors import LabError, MissingCapability
+from harness.core.errors import LabError, MissingCapability
 from harness.host.base import CommandResult
 from harness.host.local import LocalHost
 from harness.journal import Journal

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.deadline import Deadline
-from harness.errors import LabError
+from harness.core.deadline import Deadline
+from harness.core.errors import LabError
 from harness.host.local import LocalHost
 from harness.host.program import PYTHON
 from harness.measure import window

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import MissingCapability
+from harness.core.errors import MissingCapability
 from harness.host.local import LocalHost
 from harness.lab import accel
 from harness.lab.toolchain import Toolchain

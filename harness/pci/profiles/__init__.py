@@ -11,7 +11,7 @@ from typing import Annotated, Generic, Literal, TypeVar
 
 import msgspec
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 

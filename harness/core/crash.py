@@ -14,17 +14,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness import __version__
-from harness.errors import ConfigError, HarnessError
-from harness.signals import is_told, unwind_when_told
-from harness.status import Status
-from harness.xdg import cache_root, cached
+from harness.core.errors import ConfigError, HarnessError
+from harness.core.signals import is_told, unwind_when_told
+from harness.core.status import Status
+from harness.core.xdg import cache_root, cached
 
 _ROOT = Path(__file__).resolve().parent.parent
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("harness", "reports", "fixtures", "suites"))
 
 
 def guarded(command: Callable[[], int | None]) -> int:
-    """The exit status of `command`, whatever it raises: see harness.status."""
+    """The exit status of `command`, whatever it raises: see harness.core.status."""
     try:
         if not is_told():
             unwind_when_told()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from harness.errors import DeadlineExpired
+from harness.core.errors import DeadlineExpired
 
 T = TypeVar("T")
 

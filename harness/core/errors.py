@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.plain import plain
+from harness.core.plain import plain
 
 
 class HarnessError(Exception):

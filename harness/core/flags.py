@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import inspect
 
-from harness.errors import ConfigError
+from harness.core.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
 
