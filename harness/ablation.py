@@ -14,7 +14,7 @@ Direction = Literal["more", "less", "the same"]
 
 @dataclass(frozen=True)
 class Expected:
-    """What a metric, by its name in harness.core.units.METRICS, should do on these paths, and why."""
+    """What a metric, by its name in METRICS, should do on these paths, and why."""
 
     metric: str
     direction: Direction

@@ -32,7 +32,7 @@ from harness.core.errors import (
     Refused,
 )
 from harness.core.signals import deferred
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
 
 DIRECTORY = "/var/lib/nicproof/journal"

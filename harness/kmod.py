@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Run
 from harness.permissions import Permission, denied
 

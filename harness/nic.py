@@ -12,8 +12,8 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
-from harness.host.base import Host
-from harness.host.local import LocalHost
+from harness.hosts.base import Host
+from harness.hosts.local import LocalHost
 from harness.pci.compare import compare
 from harness.pci.dump import parse_dump
 from harness.pci.profiles import profile_for

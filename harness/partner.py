@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
-from harness.host.base import CommandResult, Host
+from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan
 from harness.journal import Journal, Run
-from harness.netdev import link, parse_neighbours, rings, set_rings
-from harness.netns import inside
+from harness.net.netdev import link, parse_neighbours, rings, set_rings
+from harness.net.netns import inside
 from harness.pci.device import Device
 
 

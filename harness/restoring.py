@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from harness.core.flags import nonempty
-from harness.host.base import Host
-from harness.host.program import require_python
-from harness.host.strays import end_strays
+from harness.hosts.base import Host
+from harness.hosts.orphans import end_strays
+from harness.hosts.program import require_python
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.guard import taken
 from harness.inventory.lock import fence, owners

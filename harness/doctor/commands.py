@@ -22,7 +22,7 @@ from harness.doctor.network import network
 from harness.doctor.nics import nics
 from harness.doctor.python import python
 from harness.doctor.virtualisation import kvm, qemu
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL, HostSpec

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.core.units import MIB
 from harness.core.xdg import cache_root
 from harness.doctor.findings import Finding
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.lab import accel, image
 from harness.lab.cache import damage
 

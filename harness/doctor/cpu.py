@@ -7,7 +7,7 @@ import re
 from harness.core.errors import ConfigError
 from harness.doctor.facts import text
 from harness.doctor.findings import GUESTS, Finding, State
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.view import ranges
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.core.errors import LabError, MissingCapability, RunOver
 from harness.doctor.findings import Finding, State
 from harness.exits.accounting import require_exit_accounting
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 
 def exits(host: Host) -> Finding:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from harness.core.errors import LabError, NotStarted, RunOver
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 
 def text(host: Host, path: str) -> str:

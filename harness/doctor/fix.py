@@ -9,7 +9,7 @@ from harness.core.errors import CommandFailed
 from harness.doctor.cpu import KVM, flag
 from harness.doctor.facts import said, text
 from harness.doctor.kernel import loaded
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal
 from harness.kmod import unloading
 from harness.permissions import Permission

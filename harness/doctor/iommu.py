@@ -8,7 +8,7 @@ from collections.abc import Collection
 from harness.core.errors import NotStarted
 from harness.doctor.facts import names, said, text
 from harness.doctor.findings import GUESTS, Finding
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.device import Device
 from harness.pci.group import others
 

@@ -11,7 +11,7 @@ from harness.core.errors import LabError, NotStarted, RunOver
 from harness.doctor.facts import said, text
 from harness.doctor.findings import GUESTS, Finding, Purpose, State
 from harness.doctor.iommu import told_by_firmware
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 IOMMUS = {"GenuineIntel": "INTEL_IOMMU", "AuthenticAMD": "AMD_IOMMU", "HygonGenuine": "AMD_IOMMU"}
 """CPU vendor -> option of its IOMMU's driver."""

@@ -7,8 +7,8 @@ import re
 from harness.core.errors import NotStarted
 from harness.doctor.facts import said
 from harness.doctor.findings import Finding
-from harness.host.base import Host
-from harness.host.ssh import ALLOW_SESSIONS, SESSIONS
+from harness.hosts.base import Host
+from harness.hosts.ssh import ALLOW_SESSIONS, SESSIONS
 
 
 def login(host: Host) -> Finding:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding, State
-from harness.host.base import Host
-from harness.host.hugepages import Pages, pages
+from harness.hosts.base import Host
+from harness.hosts.hugepages import Pages, pages
 from harness.qemu.config import GuestConfig
 
 MARGIN_MIB = 64

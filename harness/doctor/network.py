@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from harness import firewall, managers
 from harness.core.errors import LabError, NotStarted, RunOver
 from harness.doctor.findings import Finding
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.discover import known_ports
 from harness.inventory.spec import HostSpec
+from harness.net import firewall, managers
 from harness.pci.device import Device
 
 

@@ -9,7 +9,7 @@ from harness.core.errors import ConfigError, LabError, RunOver
 from harness.doctor.facts import text
 from harness.doctor.findings import GUESTS, Finding, lacking
 from harness.doctor.iommu import isolation, reserved
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import HostSpec
 from harness.inventory.discover import Port, port_at, ports
 from harness.pci.device import ROOT

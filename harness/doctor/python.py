@@ -5,8 +5,8 @@ from __future__ import annotations
 from harness.core.errors import NotStarted
 from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding
-from harness.host.base import Host
-from harness.host.program import NEWER_PYTHON, PYTHON, too_old
+from harness.hosts.base import Host
+from harness.hosts.program import NEWER_PYTHON, PYTHON, too_old
 
 
 def python(host: Host) -> Finding:

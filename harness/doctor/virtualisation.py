@@ -7,8 +7,8 @@ import re
 from harness.core.errors import DeadlineExpired, LabError, NotStarted
 from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding
-from harness.host.base import Host
-from harness.host.program import last_words, program
+from harness.hosts.base import Host
+from harness.hosts.program import last_words, program
 from harness.lab.toolchain import parse_version
 
 QEMU = "qemu-system-x86_64"

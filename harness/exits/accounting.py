@@ -29,8 +29,8 @@ from harness.exits.model import (
     parse_reasons,
     parse_vcpus,
 )
-from harness.host.base import Host
-from harness.host.program import PYTHON
+from harness.hosts.base import Host
+from harness.hosts.program import PYTHON
 from harness.measure.window import Probe, Reading, WindowResult
 
 FORMAT = "/sys/kernel/tracing/events/kvm/kvm_exit/format"

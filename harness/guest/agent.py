@@ -20,8 +20,8 @@ from harness.core.errors import (
     Refused,
 )
 from harness.guest.qga import AgentConnection, AgentError
-from harness.host.base import CommandResult
-from harness.host.ssh import EXISTS, glob_argv
+from harness.hosts.base import CommandResult
+from harness.hosts.ssh import EXISTS, glob_argv
 
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""

@@ -15,7 +15,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, GuestSilent, LabError, RunOver, StoreFailed
 from harness.guest.agent import GuestHost
 from harness.guest.qga import AgentConnection, connect_agent
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal
 from harness.qemu.argv import RUN, GuestFiles, cpu_list, qemu_argv
 from harness.qemu.attachment import NicAttachment

@@ -15,7 +15,7 @@ from harness.core.errors import ConfigError, LabError
 from harness.guest import cpio, initramfs
 from harness.guest.kernel import uncompressed
 from harness.guest.modules import KernelTree
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.qemu.config import DeployedImage, DiskImage
 
 PIECE = 64 << 20

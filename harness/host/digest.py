@@ -12,8 +12,8 @@ from typing import Any
 import msgspec
 
 from harness.core.errors import LabError
-from harness.host.base import Host
-from harness.host.strays_agent import MARK
+from harness.hosts.base import Host
+from harness.hosts.orphans_agent import MARK
 from harness.journal import DIRECTORY
 from harness.qemu.argv import RUN
 

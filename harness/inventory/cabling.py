@@ -8,11 +8,11 @@ from contextlib import ExitStack, suppress
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, LabError
-from harness.host.base import Host
-from harness.host.program import last_words, program
+from harness.hosts.base import Host
+from harness.hosts.program import last_words, program
 from harness.inventory.lock import DIRECTORY, Owner, port_lock
 from harness.journal import Journal
-from harness.netdev import link
+from harness.net.netdev import link
 from harness.pci.sriov import link_up
 
 ROUNDS, INTERVAL_MS = 5, 200

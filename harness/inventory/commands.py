@@ -11,8 +11,8 @@ from typing import get_args
 
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
-from harness.host.base import Host
-from harness.host.program import require_python
+from harness.hosts.base import Host
+from harness.hosts.program import require_python
 from harness.inventory import discover, fields, reading
 from harness.inventory.cabling import cables
 from harness.inventory.checks import contradictions

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.guard import Verdict, inspect
 from harness.inventory.spec import HostSpec

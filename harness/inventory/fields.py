@@ -14,7 +14,7 @@ from typing import Any, TypeVar, cast, get_args
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.host.sshpath import UNSAYABLE
+from harness.hosts.sshpath import UNSAYABLE
 from harness.inventory.spec import LOCAL, Become, Place, PortRef, nearest
 from harness.pci.address import Address
 from harness.pci.profiles import profiles

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.usage import Address, Function, Interface, Usage, usage
 from harness.pci.device import Device
 

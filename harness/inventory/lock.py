@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
-from harness.host.base import Host, Process
-from harness.host.program import last_words, program
-from harness.host.strays import end_starters
+from harness.hosts.base import Host, Process
+from harness.hosts.orphans import end_starters
+from harness.hosts.program import last_words, program
 from harness.inventory.lock_agent import TAKEN
 
 DIRECTORY = "/run/lock/nicproof"

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from harness.core.errors import ConfigError
-from harness.host.base import Host
-from harness.host.greeting import greet
-from harness.host.local import LocalHost
-from harness.host.ssh import connect
+from harness.hosts.base import Host
+from harness.hosts.greeting import greet
+from harness.hosts.local import LocalHost
+from harness.hosts.ssh import connect
 from harness.inventory import reading
 from harness.inventory.spec import HostSpec, Inventory
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.errors import ConfigError
-from harness.host import sshpath
+from harness.hosts import sshpath
 from harness.permissions import Binding, BindMode, Holder, Permission
 
 LOCAL = "local"

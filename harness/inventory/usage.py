@@ -11,8 +11,8 @@ from typing import TypeVar
 import msgspec
 
 from harness.core.errors import LabError
-from harness.host.base import Host
-from harness.host.program import last_words
+from harness.hosts.base import Host
+from harness.hosts.program import last_words
 from harness.pci.device import ROOT
 
 LOOK = r"""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from harness.core.units import Clock, Fidelity
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.permissions import Permission

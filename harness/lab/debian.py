@@ -19,9 +19,9 @@ from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, LabError, MissingCapability
 from harness.guest.modules import MODULES, KernelTree
 from harness.guest.rootfs import through_loader
-from harness.host.base import CommandResult
-from harness.host.guard import guarded
-from harness.host.local import LocalHost, LocalProcess, PipedProcess
+from harness.hosts.base import CommandResult
+from harness.hosts.guard import guarded
+from harness.hosts.local import LocalHost, LocalProcess, PipedProcess
 from harness.lab.cache import remove_tree
 from harness.lab.progress import Steps
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.core.errors import LabError
 from harness.core.units import MIB
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab import debian
 
 TOOLS = ("mke2fs", "debugfs")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.host import sshpath
+from harness.hosts import sshpath
 from harness.lab.machine import NAME, Keys
 
 

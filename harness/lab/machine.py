@@ -13,7 +13,7 @@ from pathlib import Path
 
 from harness.guest import cpio, initramfs
 from harness.guest.modules import KernelTree
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 
 NAME = "nicproof-lab"
 """L1's host name, and the name under which its key is known, whatever the port."""

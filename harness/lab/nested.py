@@ -15,10 +15,10 @@ from pathlib import Path
 from harness.core.deadline import Deadline
 from harness.core.errors import HostUnreachable, LabError
 from harness.core.units import Clock, ClockChoice, Fidelity
-from harness.host.base import Host
-from harness.host.refusal import LoginRefused
-from harness.host.rundir import short_dir
-from harness.host.ssh import SshHost, connect
+from harness.hosts.base import Host
+from harness.hosts.refusal import LoginRefused
+from harness.hosts.rundir import short_dir
+from harness.hosts.ssh import SshHost, connect
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.lab import accel, snapshot

@@ -8,8 +8,8 @@ from pathlib import Path
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.guest import cpio, initramfs
-from harness.host.local import LocalHost
-from harness.host.rundir import short_dir
+from harness.hosts.local import LocalHost
+from harness.hosts.rundir import short_dir
 from harness.lab.process import connect, control_argv
 from harness.lab.toolchain import Toolchain
 from harness.qemu.qmp import QemuGone, Qmp

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
-from harness.host.local import LocalProcess
+from harness.hosts.local import LocalProcess
 from harness.qemu.argv import escaped
 from harness.qemu.qmp import QemuGone, Qmp
 

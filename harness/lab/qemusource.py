@@ -21,8 +21,8 @@ from pathlib import Path
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.core.xdg import cache_root
-from harness.host.guard import guarded
-from harness.host.local import LocalHost, PipedProcess
+from harness.hosts.guard import guarded
+from harness.hosts.local import LocalHost, PipedProcess
 from harness.lab import cache, debian
 from harness.lab.progress import Steps
 

@@ -10,7 +10,7 @@ import re
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, LabError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.device import Device
 
 CARRIER_LIMIT = 20.0

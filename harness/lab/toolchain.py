@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.core.errors import LabError
 from harness.guest.modules import KernelTree
 from harness.guest.rootfs import qemu_through_loader, through_loader
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 
 VERSION = re.compile(r"QEMU emulator version (\d+\.\d+\.\d+)")
 

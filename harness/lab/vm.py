@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.core.errors import HostUnreachable, LabError
-from harness.host.local import LocalHost, LocalProcess
+from harness.hosts.local import LocalHost, LocalProcess
 from harness.lab.accel import Accelerator
 from harness.lab.image import LabImage
 from harness.lab.machine import ADDRESS

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
 from harness.guest.boot import Guest
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import LinkPlan
 from harness.measure.counters import (
     interrupt_counts,
@@ -19,8 +19,8 @@ from harness.measure.counters import (
     parse_udp_dropped,
 )
 from harness.measure.window import Probe, Reading, WindowResult
-from harness.netdev import interface_with, parse_links, parse_offloads
-from harness.netns import inside
+from harness.net.netdev import interface_with, parse_links, parse_offloads
+from harness.net.netns import inside
 from harness.qemu.argv import EDGES_PORT
 from harness.qemu.attachment import NicAttachment
 from harness.workloads.iperf3_version import Version, require

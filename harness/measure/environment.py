@@ -9,11 +9,11 @@ import sys
 
 from harness import __version__
 from harness.core.errors import HarnessError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.inventory.view import ranges
-from harness.netdev import parse_offloads
-from harness.netns import inside
+from harness.net.netdev import parse_offloads
+from harness.net.netns import inside
 from harness.partner import Partner
 from harness.pci.device import Device
 from harness.qemu.config import GuestConfig

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from harness.core.errors import HarnessError, LabError, MissingCapability, RunOver
 from harness.exits.accounting import exit_accounting
 from harness.guest.boot import BOOT_LIMIT, Guest, boot
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal
 from harness.measure.endpoint import Endpoint, GuestReader, endpoint

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.core.errors import LabError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.measure.endpoint import GuestReader
 from harness.measure.window import (
     Command,

@@ -22,8 +22,8 @@ import msgspec
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.core.units import NS_PER_S
-from harness.host.base import Host
-from harness.host.program import PYTHON, last_words
+from harness.hosts.base import Host
+from harness.hosts.program import PYTHON, last_words
 from harness.measure.counters import (
     STATISTICS,
     cpu_times,

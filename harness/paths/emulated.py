@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.kmod import load
-from harness.netdev import MACVTAP, macvtap
+from harness.net.netdev import MACVTAP, macvtap
 from harness.paths.base import PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_module, port_up
 from harness.qemu.attachment import NicAttachment

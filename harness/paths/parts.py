@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.kmod import unavailable

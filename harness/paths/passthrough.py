@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
-from harness.netdev import link
+from harness.net.netdev import link
 from harness.paths.base import PathOptions
 from harness.paths.parts import Lack, lacks_group, lacks_kvm, lacks_vfio
 from harness.pci.device import Device

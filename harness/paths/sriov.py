@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal import Journal
 from harness.paths.base import PathOptions

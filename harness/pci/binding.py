@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness import udev
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError, MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Run, Undo, Write
 from harness.kmod import load
-from harness.netdev import link
+from harness.net import udev
+from harness.net.netdev import link
 from harness.pci.device import ROOT, Device, of_ids
 
 PROBE = "/sys/bus/pci/drivers_probe"

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from harness.core.errors import LabError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.profiles import Profile, profile_for
 
 ROOT = "/sys/bus/pci/devices"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.core.errors import InUse, MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Run, Undo, Write
 from harness.pci.device import Device
 

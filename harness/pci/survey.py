@@ -8,8 +8,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from harness.core.errors import ConfigError
-from harness.ethtool import Abilities, abilities
-from harness.host.base import Host
+from harness.hosts.base import Host
+from harness.net.ethtool import Abilities, abilities
 from harness.pci.address import Address
 from harness.pci.config import ETHERNET, ConfigSpace, is_ethernet
 from harness.pci.device import ROOT, Device

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 import msgspec
 
 from harness.core.errors import LabError, MissingCapability
-from harness.host.base import Host
-from harness.host.program import program
+from harness.hosts.base import Host
+from harness.hosts.program import program
 from harness.journal import Journal, Write
 from harness.pci.device import Device
 from harness.pci.group import handed_over

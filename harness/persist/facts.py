@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import ConfigError
 from harness.doctor.kernel import iommu_option
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device, of_ids

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import ConfigError
-from harness.host.hugepages import PAGE_MIB
+from harness.hosts.hugepages import PAGE_MIB
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import DiskImage, GuestConfig
 

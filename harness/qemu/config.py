@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.core.errors import ConfigError
-from harness.host.hugepages import PAGE_MIB
+from harness.hosts.hugepages import PAGE_MIB
 
 
 @dataclass(frozen=True)

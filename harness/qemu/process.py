@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from harness.core.errors import LabError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Run
 from harness.qemu.argv import GuestFiles
 

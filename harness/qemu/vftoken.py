@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Run
 from harness.pci.vftoken import VfToken
 from harness.qemu.argv import RUN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.host.program import program
+from harness.hosts.program import program
 
 
 def agent(name: str) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.host.base import CommandResult
+from harness.hosts.base import CommandResult
 from harness.qualify.rig import Port
 
 CYCLE = """

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.core.errors import LabError, MissingCapability
-from harness.host.base import CommandResult, Host
-from harness.host.program import last_words
+from harness.hosts.base import CommandResult, Host
+from harness.hosts.program import last_words
 from harness.journal import Journal, Run
 from harness.pci.device import Device
 from harness.qualify.agents import agent

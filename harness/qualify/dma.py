@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.device import Device
 from harness.pci.group import handed_over
 from harness.qualify.agents import agent

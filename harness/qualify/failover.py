@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.qemu.attachment import NicAttachment
 from harness.qualify.vf import Vf
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.core.errors import LabError
-from harness.host.base import Host
-from harness.host.program import last_words
+from harness.hosts.base import Host
+from harness.hosts.program import last_words
 from harness.qualify.agents import agent
 
 QUIET_MS, LIMIT_MS = 300, 5000

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.binding import PROBE
 from harness.pci.capability import Msix
 from harness.pci.config import ConfigSpace

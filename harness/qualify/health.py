@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.core.errors import LabError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.address import Address
 from harness.pci.device import ROOT, Device
 from harness.pci.sriov import total_vfs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.measure.counters import Line, parse_interrupts
 from harness.pci.device import ROOT
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Run
 from harness.qualify.frames import Frame, Place, Sent, exchange
 from harness.qualify.node import Node

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
-from harness import firewall
 from harness.core.errors import MissingCapability, NotStarted
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Run
-from harness.managers import managing
+from harness.net import firewall
+from harness.net.managers import managing
 from harness.qualify.node import Node
 from harness.qualify.rig import Rig
 from harness.qualify.vf import in_guests, on_host, vfs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 LIVE = """
 dd if=/dev/urandom of=/run/nicproof-memory bs=64k count=64 2>/dev/null || exit 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.journal import Run
-from harness.netdev import link
+from harness.net.netdev import link
 from harness.qualify.node import PREFIX6, Node
 from harness.qualify.rig import Rig
 

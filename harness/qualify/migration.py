@@ -12,9 +12,9 @@ from typing import Any
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.guest.boot import Guest, StartedGuest, started
-from harness.host.program import last_words
+from harness.hosts.program import last_words
 from harness.journal import Run
-from harness.netdev import macvtap
+from harness.net.netdev import macvtap
 from harness.qemu.argv import RUN
 from harness.qemu.attachment import NicAttachment
 from harness.qualify.agents import agent

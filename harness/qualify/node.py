@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError, SetUpFailed
-from harness.host.base import CommandResult, Host
-from harness.netns import inside
+from harness.hosts.base import CommandResult, Host
+from harness.net.netns import inside
 from harness.qualify.act import set_up
 from harness.qualify.frames import Place
 from harness.workloads.iperf3_output import End, Unusable, read_document

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.device import ROOT, Device
 
 GROUPS = """

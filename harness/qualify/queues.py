@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import LabError, MissingCapability
-from harness.netdev import Rings, parse_rings
+from harness.net.netdev import Rings, parse_rings
 from harness.qualify.node import RECEIVED, Node
 from harness.qualify.rig import supported
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Write
 from harness.pci.device import ROOT
 from harness.qualify.node import PREFIX, Node

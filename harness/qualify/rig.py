@@ -13,7 +13,7 @@ import msgspec
 from harness.core.errors import CommandFailed, MissingCapability
 from harness.core.units import Clock, Fidelity
 from harness.guest.boot import Guest, boot
-from harness.host.base import CommandResult, Host
+from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal import Journal, Write
 from harness.partner import Partner

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.qualify.rig import supported
 
 HOST_KEY = "/proc/sys/net/core/netdev_rss_key"

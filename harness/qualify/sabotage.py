@@ -13,7 +13,7 @@ from random import Random
 from typing import Any, Literal
 
 from harness.guest.boot import Guest
-from harness.host.base import CommandResult, Host, Process
+from harness.hosts.base import CommandResult, Host, Process
 from harness.qualify.rig import Rig
 
 Victim = Literal["guest", "command"]

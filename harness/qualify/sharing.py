@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import ProductFailure
 from harness.journal import Run
-from harness.netdev import answers_arp_only_for_itself, link
+from harness.net.netdev import answers_arp_only_for_itself, link
 from harness.qualify.node import Node, ping
 from harness.qualify.rig import Rig
 from harness.qualify.vf import on_host, vfs

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from harness.core.errors import LabError
-from harness.host.base import CommandResult, Process
+from harness.hosts.base import CommandResult, Process
 from harness.qualify.node import Node, iperf3_server
 from harness.workloads.iperf3_output import (
     UNREAD,

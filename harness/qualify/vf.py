@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.guest.boot import Guest
-from harness.netdev import interface_with
+from harness.net.netdev import interface_with
 from harness.paths.base import PathOptions
 from harness.paths.parts import guest_mac
 from harness.paths.passthrough import vfio_args

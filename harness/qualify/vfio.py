@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from harness.core.errors import MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.pci.device import Device
 
 

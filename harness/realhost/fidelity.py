@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.core.units import Fidelity
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 CPUINFO = "/proc/cpuinfo"
 VENDOR = "/sys/class/dmi/id/sys_vendor"

@@ -4,7 +4,7 @@ and that nobody uses."""
 from __future__ import annotations
 
 from harness.core.errors import ConfigError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.guard import refusals
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device

@@ -15,8 +15,8 @@ from typing import get_args
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.guest.image import deploy
-from harness.host.base import Host
-from harness.host.strays import strays
+from harness.hosts.base import Host
+from harness.hosts.orphans import strays
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
 from harness.inventory.reach import reached

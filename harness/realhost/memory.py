@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.core.errors import ConfigError
-from harness.host.base import Host
-from harness.host.hugepages import pages
+from harness.hosts.base import Host
+from harness.hosts.hugepages import pages
 from harness.inventory import HostSpec
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.core.errors import ConfigError, LabError
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.inventory.spec import HostSpec, Place, nearest
 
 LIMIT = 60.0

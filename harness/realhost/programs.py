@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from harness.core.errors import ConfigError
-from harness.host.base import Host
-from harness.host.program import require_python
+from harness.hosts.base import Host
+from harness.hosts.program import require_python
 from harness.workloads.iperf3_version import require
 
 PACKAGES = {

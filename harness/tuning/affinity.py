@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.view import ranges
 from harness.journal import Journal, Run

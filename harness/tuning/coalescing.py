@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal
-from harness.netdev import coalescing, coalescing_back, set_coalescing
+from harness.net.netdev import coalescing, coalescing_back, set_coalescing
 
 USECS = 20
 """Microseconds: at most 50,000 interrupts a second. It lies between what drivers of 1 Gbit/s choose

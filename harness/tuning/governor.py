@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.inventory.view import ranges
 from harness.journal import Journal, Run
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Run
 
 NAME = "irqbalance"

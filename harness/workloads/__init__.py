@@ -18,8 +18,8 @@ BY_TIME: tuple[Workload, ...] = (
     Iperf3("udp", seconds=2),
     Latency(count=10_000, interval=0.0005),
 )
-"""With their default parameters; probes enough for p99.9 (harness.core.percentiles). The idle baseline
-is no workload to choose: each guest has it."""
+"""With their default parameters; probes enough for p99.9 (harness.core.percentiles). The idle
+baseline is no workload to choose: each guest has it."""
 
 BY_SIZE: tuple[Workload, ...] = (
     Iperf3("tcp-tx", size=128 * MIB),

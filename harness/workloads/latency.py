@@ -18,8 +18,8 @@ import msgspec
 from harness.core.errors import ConfigError, LabError
 from harness.core.percentiles import summarise
 from harness.core.units import NS_PER_S
-from harness.host.base import Host
-from harness.host.program import PYTHON
+from harness.hosts.base import Host
+from harness.hosts.program import PYTHON
 from harness.measure.record import STAMPS
 from harness.measure.window import Command, WindowSpec, run_window
 from harness.workloads.base import ICMP_HEADERS, Outcome, Target, describe, require_positive

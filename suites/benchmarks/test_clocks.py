@@ -18,7 +18,7 @@ from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
 from harness.core.errors import HarnessError
 from harness.core.units import Clock
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.measure.plan import interleave
 from harness.options import BenchOptions
 from harness.store import RunStore, open_run

@@ -15,7 +15,7 @@ import msgspec
 
 from harness.core.errors import MissingCapability
 from harness.guest.modules import MODULES
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab import cache, debian, disk, machine
 from harness.lab.image import LabImage, ensure_image, images
 from harness.lab.progress import Steps, shown

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from harness.host.rundir import short_dir
+from harness.hosts.rundir import short_dir
 from harness.lab import accel, snapshot
 from harness.lab.nested import WARM_UP, NestedLab, log_in, started
 from harness.lab.progress import shown

@@ -21,9 +21,9 @@ import pytest
 from harness.core.deadline import Deadline
 from harness.doctor.findings import Finding
 from harness.doctor.network import network
-from harness.host.base import CommandResult
 from harness.host.digest import differences, digest
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.inventory.lock import owners
 from harness.inventory.reading import read
 from harness.journal import DIRECTORY

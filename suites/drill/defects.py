@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.lab.base import Lab
-from harness.netdev import link
+from harness.net.netdev import link
 from harness.pci.device import Device
 from harness.qualify.record import Verdict
 from suites.drill.kernelmodule import returning, without_pointers

@@ -23,7 +23,7 @@ from harness import paths
 from harness.core.deadline import Deadline
 from harness.core.errors import HarnessError
 from harness.guest.boot import started
-from harness.host.base import CommandResult, Host, Process
+from harness.hosts.base import CommandResult, Host, Process
 from harness.inventory import LinkPlan
 from harness.inventory.reach import reached
 from harness.inventory.spec import HostSpec

@@ -19,9 +19,9 @@ from msgspec.structs import replace
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
-from harness.host.base import CommandResult, Host
 from harness.host.digest import State, differences, digest
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult, Host
+from harness.hosts.local import LocalHost
 from harness.lab.nested import NestedLab
 from harness.suite import ROOT
 from suites.drill.driver import HOST_DISK, SILENT

@@ -9,7 +9,7 @@ from typing import Literal
 import pytest
 
 from fixtures.cases import Evidence
-from harness.netdev import parse_neighbours
+from harness.net.netdev import parse_neighbours
 from harness.qualify import legs
 from harness.qualify.act import under_test
 from harness.qualify.frames import Stream, watched

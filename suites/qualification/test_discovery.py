@@ -9,8 +9,8 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.core.errors import MissingCapability
-from harness.ethtool import abilities
 from harness.kmod import load
+from harness.net.ethtool import abilities
 from harness.pci.capability import Express, Msix
 from harness.pci.extended import AlternativeRouting, ErrorReporting, Sriov
 from harness.pci.profiles import profile_for

@@ -11,8 +11,8 @@ import pytest
 from fixtures.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.guest.boot import Guest
-from harness.host.base import Host
-from harness.netdev import interface_with
+from harness.hosts.base import Host
+from harness.net.netdev import interface_with
 from harness.paths.base import PathOptions
 from harness.paths.passthrough import PassthroughPath
 from harness.qemu.attachment import NicAttachment

@@ -10,7 +10,7 @@ import pytest
 from fixtures.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, DeadlineExpired
-from harness.netdev import link
+from harness.net.netdev import link
 from harness.qualify.act import under_test
 from harness.qualify.isolation import STRANGER, heard, probe, spoof_events, vf_set
 from harness.qualify.node import Node

@@ -7,7 +7,7 @@ from typing import Literal
 import pytest
 
 from fixtures.cases import Evidence
-from harness.netdev import link
+from harness.net.netdev import link
 from harness.qualify import dma
 from harness.qualify.act import under_test
 from harness.qualify.isolation import framed, named

@@ -7,7 +7,7 @@ import pytest
 from fixtures.cases import Evidence
 from harness.core.errors import Refused
 from harness.kmod import load
-from harness.netdev import link
+from harness.net.netdev import link
 from harness.paths.sriov import vf_driver
 from harness.pci.address import Address
 from harness.pci.binding import driver_directory, unbound, wait_for_interface

@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.core.errors import LabError, MissingCapability
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.qualify import guestlife
 from harness.qualify.act import under_test
 from harness.qualify.node import reaches, require_answers

@@ -11,7 +11,7 @@ import pytest
 from fixtures.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import MissingCapability, SetUpFailed
-from harness.netdev import set_rings
+from harness.net.netdev import set_rings
 from harness.qualify import rss
 from harness.qualify.act import under_test
 from harness.qualify.frames import Sent, Stream, exchange, watched

@@ -14,7 +14,7 @@ from harness.core.units import MMIO_REASONS
 from harness.exits.accounting import exit_accounting
 from harness.guest.boot import Guest
 from harness.measure.window import Command, WindowSpec, run_window
-from harness.netdev import interface_with
+from harness.net.netdev import interface_with
 from harness.paths.base import PathOptions
 from harness.paths.emulated import EMULATED, Tapped
 from harness.paths.parts import guest_mac

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from harness.core.errors import DeadlineExpired
-from harness.host.base import CommandResult
+from harness.hosts.base import CommandResult
 
 LIMIT = 120.0
 """Seconds that a program may take."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 
 from harness.core.deadline import Deadline
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 
 USER = "nicproof"
 

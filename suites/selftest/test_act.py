@@ -24,8 +24,8 @@ from harness.core.errors import (
     RunOver,
     StoreFailed,
 )
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.journal import Journal, Run
 from harness.qemu.qmp import QemuGone, QmpError
 from harness.qualify.act import set_up, under_test

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.host.local import LocalHost
-from harness.host.program import OLDEST
+from harness.hosts.local import LocalHost
+from harness.hosts.program import OLDEST
 
 VERSION = ".".join(map(str, OLDEST))
 SAYS = f"python3 >= {VERSION}"

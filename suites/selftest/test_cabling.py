@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import LabError
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.inventory import cabling
 from harness.inventory.cabling import cables, pairs, probe
 from harness.inventory.lock import Owner

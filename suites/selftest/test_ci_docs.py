@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from harness.history import open_history
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from suites.selftest.test_history_bench import WITHOUT_LAB
 
 yaml = pytest.importorskip("yaml", reason="PyYAML, which labgrid brings")

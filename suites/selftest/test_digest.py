@@ -10,8 +10,8 @@ import pytest
 
 from harness.core.errors import LabError
 from harness.host.digest import State, differences, digest, parse
-from harness.host.local import LocalHost
-from harness.host.strays_agent import MARK
+from harness.hosts.local import LocalHost
+from harness.hosts.orphans_agent import MARK
 from harness.lab.base import Lab
 from harness.pci.device import Device
 

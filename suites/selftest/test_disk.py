@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import LabError, MissingCapability
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab import debian, disk, image, qemusource
 
 NAMES = ("plain", "a b, 50%", 'a "quoted" one', "it's", "back\\slash", "$HOME", "ümlaut")

@@ -12,7 +12,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.guest.diskfile import SECTOR, SIGNATURE, look_at
 from harness.guest.rootfs import through_loader
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.variant import Variant
 
 QemuImg = Callable[..., None]

@@ -24,10 +24,10 @@ from harness.doctor.memory import judge_memlock, judge_pages
 from harness.doctor.python import python
 from harness.doctor.virtualisation import judge_vfio, kvm, qemu
 from harness.exits.accounting import BPF_FS_MAGIC, BPFFS, FORMAT, NEEDED
-from harness.host.base import CommandResult
-from harness.host.hugepages import EVERYWHERE, NODE, Pages, pages
-from harness.host.local import LocalHost
-from harness.host.program import program, require_python
+from harness.hosts.base import CommandResult
+from harness.hosts.hugepages import EVERYWHERE, NODE, Pages, pages
+from harness.hosts.local import LocalHost
+from harness.hosts.program import program, require_python
 from harness.lab import accel
 from suites.selftest.rooted_host import RootedHost
 

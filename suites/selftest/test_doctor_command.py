@@ -22,7 +22,7 @@ from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
 from harness.doctor.kernel import options
 from harness.doctor.nics import nics
-from harness.host.program import program
+from harness.hosts.program import program
 from harness.inventory import HostSpec, PortRef, PortSpec, discover
 from harness.inventory.guard import Verdict
 from harness.journal import DIRECTORY, restore

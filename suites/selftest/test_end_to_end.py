@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from harness.history import open_history
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from reports import frames
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.ethtool import (
+from harness.hosts.local import LocalHost
+from harness.net.ethtool import (
     abilities,
     parse_channels,
     parse_clock,
@@ -15,7 +16,6 @@ from harness.ethtool import (
     parse_offered,
     parse_speeds,
 )
-from harness.host.local import LocalHost
 
 DATA = Path(__file__).parent / "data" / "ethtool"
 

@@ -23,7 +23,7 @@ from harness.exits.model import (
     parse_reasons,
     parse_vcpus,
 )
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.measure.record import ExitCount
 
 DATA = Path(__file__).parent / "data" / "exits"

@@ -20,8 +20,8 @@ from harness import store
 from harness.core.errors import ConfigError
 from harness.core.status import Status
 from harness.history import History, open_history
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.measure.record import ExitCount, TrialRecord
 from reports import frames
 from suites.selftest import command

@@ -19,8 +19,8 @@ import pytest
 from fixtures import pairs
 from harness.core.errors import ConfigError
 from harness.gate import Suspicion
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.measure.record import ExitCount, Failure, MissingPath, TrialRecord
 from reports.frames import Run, load
 from reports.regression import document, formats, words

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ConfigError, NotStarted
-from harness.host.greeting import greet
-from harness.host.ssh import SshHost, Target
+from harness.hosts.greeting import greet
+from harness.hosts.ssh import SshHost, Target
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else, which root may")
 

@@ -23,7 +23,7 @@ from harness.core.errors import (
 from harness.guest import cpio, elf
 from harness.guest.boot import Guest, boot, logs_kept
 from harness.guest.image import build_guest_image, deploy, deploy_disk
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.qemu.argv import GuestFiles
 from harness.qemu.config import DeployedImage, GuestConfig
 from harness.qemu.process import QemuProcess

@@ -15,7 +15,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.history import digest_of, open_history
 from harness.history_db import VARIABLE, Place
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from suites.selftest import writers
 from suites.selftest.synthetic_run import make_run

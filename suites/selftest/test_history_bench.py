@@ -10,8 +10,8 @@ import pytest
 from harness import cli, store
 from harness.core.errors import ConfigError
 from harness.history import open_history
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.options import Asked, BenchOptions
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.history import open_history
-from harness.host.base import CommandResult
+from harness.hosts.base import CommandResult
 from reports import trend
 from reports.frames import Run
 from suites.selftest.command import nicproof

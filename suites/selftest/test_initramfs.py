@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.core.errors import LabError
 from harness.guest import cpio, elf, initramfs
 from harness.guest.modules import KernelTree, aliases_of, module_name, parse_index
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 
 DATA = Path(__file__).parent / "data"
 

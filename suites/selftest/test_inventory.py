@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from harness import cli
 from harness.core.errors import ConfigError
-from harness.host import sshpath
-from harness.host.ssh import Target
+from harness.hosts import sshpath
+from harness.hosts.ssh import Target
 from harness.inventory import HostSpec, LinkPlan, PortPair, PortRef, PortSpec
 from harness.inventory.fields import cpu_list
 from harness.inventory.lines import locate

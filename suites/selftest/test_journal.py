@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.core.errors import LabError
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.journal import (
     Entry,
     Journal,
@@ -93,7 +93,7 @@ def test_an_entry_half_written_belongs_to_no_change(journal: Journal, tmp_path: 
 NO_ROOM = """
 import os, sys
 from harness.core.errors import LabError
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.journal import Journal
 
 disk = sys.argv[1]

@@ -12,7 +12,7 @@ import pytest
 from harness import cli
 from harness.core.errors import LabError
 from harness.doctor.controller import controller
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab import cache, image, kept, qemusource, snapshot
 from harness.lab.image import LabImage, current_image, images
 from harness.lab.nested import NestedLab

@@ -16,7 +16,7 @@ import msgspec
 import pytest
 
 from harness.core.errors import LabError, MissingCapability
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.inventory.reading import parse
 from harness.lab import accel, cache, debian, probe, selfcheck, snapshot, vm
 from harness.lab.image import LabImage, Manifest
@@ -214,7 +214,7 @@ MAKER = """
 import os, sys
 from pathlib import Path
 from harness import crash, suite
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab import accel, cache, image, keeper, snapshot
 from harness.options import Asked
 

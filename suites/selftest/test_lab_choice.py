@@ -10,7 +10,7 @@ import pytest
 
 from harness import cli
 from harness.core.errors import ConfigError
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.inventory.reading import parse
 from harness.lab.choice import (
     Choice,

@@ -14,8 +14,8 @@ import pytest
 
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.inventory.reading import InventoryError, parse
 from harness.inventory.spec import HostSpec, Place
 from harness.lab.choice import of_inventory

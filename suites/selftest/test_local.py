@@ -11,9 +11,9 @@ import pytest
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, LabError
-from harness.host import local, rundir
-from harness.host.local import LocalHost
-from harness.host.rundir import LOCK, PREFIX, short_dir
+from harness.hosts import local, rundir
+from harness.hosts.local import LocalHost
+from harness.hosts.rundir import LOCK, PREFIX, short_dir
 
 NAME = "np-behind"
 

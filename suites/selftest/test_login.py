@@ -11,9 +11,9 @@ from typing import cast
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.host import sshpath
-from harness.host.refusal import LoginRefused
-from harness.host.ssh import connect
+from harness.hosts import sshpath
+from harness.hosts.refusal import LoginRefused
+from harness.hosts.ssh import connect
 from harness.inventory.reach import reached
 from harness.inventory.reading import parse
 from harness.inventory.spec import HostSpec

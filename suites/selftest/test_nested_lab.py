@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
-from harness.host.rundir import short_dir
-from harness.host.ssh import SshHost
+from harness.hosts.rundir import short_dir
+from harness.hosts.ssh import SshHost
 from harness.lab import snapshot
 from harness.lab.nested import NestedLab, nested_machine, open_nested_lab
 from harness.lab.snapshot import Snapshot, SnapshotFailed

@@ -9,13 +9,13 @@ from typing import Any, cast
 
 import pytest
 
-from harness import firewall
 from harness.core.errors import MissingCapability, NotStarted
 from harness.doctor import network
 from harness.doctor.findings import Finding
-from harness.host.base import CommandResult
+from harness.hosts.base import CommandResult
 from harness.inventory import HostSpec
-from harness.managers import by_network_manager, by_networkd
+from harness.net import firewall
+from harness.net.managers import by_network_manager, by_networkd
 from harness.qualify.legs import pf_addressed
 from harness.qualify.rig import Rig
 from suites.selftest.rooted_host import RootedHost, with_82599

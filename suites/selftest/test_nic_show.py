@@ -11,7 +11,7 @@ import pytest
 
 from harness import nicview
 from harness.cli import main
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.journal import Journal
 from harness.lab.base import Lab
 from harness.nic import live

@@ -27,8 +27,8 @@ from harness.core.status import Status
 from harness.gate import MAX_BLOCKS, Against
 from harness.guest.diskfile import SECTOR, SIGNATURE
 from harness.history_db import VARIABLE
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.options import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.qualify.commands import Together
 from harness.qualify.options import Qualification

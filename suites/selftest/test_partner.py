@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.partner import BACK
 
 INSIDE = 'mount -t tmpfs run /run && mkdir /run/netns || exit 99; eval "$1"; shift; "$@"'

@@ -19,7 +19,7 @@ from harness.lab.base import Lab
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
 from harness.measure.window import Command
-from harness.netdev import parse_rings, rings
+from harness.net.netdev import parse_rings, rings
 from harness.partner import partner
 from harness.paths.base import NetworkPath, PathOptions
 from harness.pci.device import Device

@@ -15,9 +15,9 @@ import pytest
 from harness import cli
 from harness.core.errors import ConfigError
 from harness.guest.rootfs import LIBRARIES, LOADER
-from harness.host.base import CommandResult, Host
 from harness.host.digest import differences, digest
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult, Host
+from harness.hosts.local import LocalHost
 from harness.inventory import HostSpec, PortSpec
 from harness.lab.base import Lab
 from harness.persist.facts import Facts, PortFacts, facts

@@ -17,7 +17,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, LabError
 from harness.core.plain import plain, plain_record
 from harness.history import open_history
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.measure.plan import Visit
 from harness.measure.record import Failure, MissingPath, Proof, RunInfo, TrialRecord
 from harness.measure.runner import Bench, station

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import LabError
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.inventory import usage as usage_module
 from harness.inventory.guard import Verdict, judge, refusals, taken, users
 from harness.inventory.usage import (

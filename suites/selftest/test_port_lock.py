@@ -18,8 +18,8 @@ import pytest
 
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, DeadlineExpired, LabError
-from harness.host.guard import guarded
-from harness.host.local import LocalHost, PipedProcess
+from harness.hosts.guard import guarded
+from harness.hosts.local import LocalHost, PipedProcess
 from harness.inventory import lock, lock_agent
 from harness.inventory.lock import Owner, fence, host_lock, owners, port_lock
 
@@ -134,7 +134,7 @@ def test_a_host_without_python_cannot_lock(tmp_path: Path, monkeypatch: pytest.M
 
 HOLD = """
 import sys
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.inventory.lock import Owner, port_lock
 from suites.selftest.test_port_lock import AsOverSsh
 host = {"LocalHost": LocalHost, "AsOverSsh": AsOverSsh}[sys.argv[3]]()
@@ -191,7 +191,7 @@ def test_a_wait_for_the_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 HOLDER = """
 import sys
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.inventory.lock import Owner, host_lock, port_lock
 
 host, owner, directory = LocalHost(), Owner("run-1", "ada@alpha", "now"), sys.argv[1]

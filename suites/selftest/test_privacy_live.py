@@ -11,8 +11,8 @@ import pytest
 
 from harness import paths
 from harness.guest.boot import boot
-from harness.host.base import Host
-from harness.host.local import LocalHost
+from harness.hosts.base import Host
+from harness.hosts.local import LocalHost
 from harness.journal import Journal
 from harness.lab.nested import NestedLab
 from harness.paths.base import PathOptions

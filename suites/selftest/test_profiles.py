@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.ethtool import Abilities, parse_offered
+from harness.net.ethtool import Abilities, parse_offered
 from harness.pci.capability import STANDARD
 from harness.pci.compare import Finding, compare
 from harness.pci.dump import parse_dump

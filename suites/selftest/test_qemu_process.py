@@ -12,8 +12,8 @@ import pytest
 from harness.core.errors import CommandFailed, ConfigError, LabError
 from harness.guest.boot import PIN, pin
 from harness.guest.kernel import payload
-from harness.host.hugepages import pages
-from harness.host.local import LocalHost
+from harness.hosts.hugepages import pages
+from harness.hosts.local import LocalHost
 from harness.journal import Entry, Journal
 from harness.qemu.argv import GuestFiles
 from harness.qemu.argv import qemu_argv as make_argv

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import LabError
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab import debian, qemusource, vm
 from harness.lab.accel import VIRTUAL
 from harness.lab.image import LabImage

@@ -14,7 +14,7 @@ import pytest
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, LabError
-from harness.host.local import LocalHost, LocalProcess
+from harness.hosts.local import LocalHost, LocalProcess
 from harness.qemu.qmp import QemuGone, Qmp, QmpError, vcpu_threads
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from fixtures import caselist, cases
 from fixtures.qualify import FIDELITY
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.qualify.fidelity import load
 from harness.qualify.record import FAMILIES
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from harness.core.errors import LabError
-from harness.host.base import CommandResult
+from harness.hosts.base import CommandResult
 from harness.qualify import leaks
 from harness.qualify.guestlife import properties
 from harness.qualify.streams import carried, document, longest_silence

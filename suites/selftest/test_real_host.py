@@ -18,9 +18,9 @@ import pytest
 
 from harness import paths
 from harness.guest.boot import boot
-from harness.host.base import CommandResult, Host
 from harness.host.digest import differences, digest
-from harness.host.hugepages import pages
+from harness.hosts.base import CommandResult, Host
+from harness.hosts.hugepages import pages
 from harness.inventory.lock import Owner, owners, port_lock
 from harness.inventory.reach import reached
 from harness.inventory.reading import read

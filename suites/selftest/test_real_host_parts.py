@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.host.hugepages import EVERYWHERE, NODE
+from harness.hosts.hugepages import EVERYWHERE, NODE
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner
 from harness.journal import DIRECTORY, Entry, Journal, Run

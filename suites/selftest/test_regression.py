@@ -25,8 +25,8 @@ from harness import cli, gate
 from harness.core.errors import ConfigError
 from harness.core.status import Status
 from harness.gate import Suspicion
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from harness.options import Asked, BenchOptions
 from harness.suite import run_to_its_end

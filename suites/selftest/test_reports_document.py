@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.crash import guarded
 from harness.core.errors import LabError
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.measure.record import RunInfo, TrialRecord
 from reports import explain, frames, style, tables, words
 from reports.__main__ import main

@@ -15,7 +15,7 @@ from harness import claim, cli, store
 from harness.core.errors import ConfigError, HarnessError
 from harness.core.status import Status
 from harness.history import open_history
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.inventory.reading import read
 from harness.options import Asked
 from harness.qualify.record import (

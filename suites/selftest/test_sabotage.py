@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from harness.core.errors import CommandFailed
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.qualify import sabotage
 from harness.qualify.sabotage import EndangeredHost, Saboteur
 

@@ -23,7 +23,7 @@ from harness.core.deadline import Deadline
 from harness.core.signals import ANSWER, ENDING, deferred, unwind_when_told
 from harness.core.status import Status
 from harness.history import open_history
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.journal import Journal, Run
 from suites.selftest.synthetic_run import make_run
 

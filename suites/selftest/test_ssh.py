@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
-from harness.host import guard, ssh
-from harness.host.local import LocalHost, PipedProcess
-from harness.host.ssh import (
+from harness.hosts import guard, ssh
+from harness.hosts.local import LocalHost, PipedProcess
+from harness.hosts.ssh import (
     EXISTS,
     FULL,
     KEEPER,

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import LabError
-from harness.host import strays_agent
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
-from harness.host.strays import end_strays, marked, own_mark, strays
+from harness.hosts import orphans_agent as strays_agent
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
+from harness.hosts.orphans import end_strays, marked, own_mark, strays
 
 NAME = "np-stray"
 """No other process of this machine is called so."""
@@ -28,7 +28,7 @@ STARTERS = {
     "a connection": ("sh", "-c", '"$@" & wait', "sh", *marked(COMMAND)),
     "the harness": (
         *(sys.executable, "-c"),
-        f"from harness.host.local import LocalHost; LocalHost().run({COMMAND!r}, timeout=60)",
+        f"from harness.hosts.local import LocalHost; LocalHost().run({COMMAND!r}, timeout=60)",
     ),
 }
 
@@ -86,9 +86,9 @@ def test_nothing_is_known_of_a_namespace_that_cannot_be_seen(apart: tuple[str, .
     """From inside of one, the starter outside cannot be seen."""
     program = (
         "import os, subprocess\n"
-        "from harness.host.local import LocalHost\n"
-        "from harness.host.strays import own_mark, strays\n"
-        "from harness.host.strays_agent import MARK, View\n"
+        "from harness.hosts.local import LocalHost\n"
+        "from harness.hosts.orphans import own_mark, strays\n"
+        "from harness.hosts.orphans_agent import MARK, View\n"
         "for mark, stray in ((os.environ['OUTSIDE'], False), ('99999@' + View().here, True)):\n"
         "    with subprocess.Popen(('sleep', '60'), env={**os.environ, MARK: mark}) as child:\n"
         "        assert ('sleep' in strays(LocalHost())) == stray, mark\n"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.guest.rootfs import QEMU
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab.intlog import Deliveries, deliveries
 from harness.lab.svmfix import make_fixed_copy, mended
 from harness.lab.toolchain import Toolchain, parse_version

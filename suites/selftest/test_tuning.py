@@ -16,10 +16,10 @@ import pytest
 
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, MissingCapability
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.inventory import PortPair
 from harness.journal import DIRECTORY, Journal, restore
-from harness.netdev import (
+from harness.net.netdev import (
     Coalescing,
     Rings,
     coalescing,

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import LabError, MissingCapability
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.journal import Journal
 from harness.pci.sriov import functions_made, require_no_vfs
 from harness.pci.vftoken import VfToken, refusal

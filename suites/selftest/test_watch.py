@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.host.local import LocalHost
-from harness.host.program import PYTHON
+from harness.hosts.local import LocalHost
+from harness.hosts.program import PYTHON
 from harness.measure.watch import Watch
 from harness.measure.window import Command, Probe, Reading, WindowResult, partner_probe
 from harness.partner import Partner

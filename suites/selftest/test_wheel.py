@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.host.base import CommandResult
-from harness.host.local import LocalHost
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
 from harness.lab.image import current_image, is_built
 from harness.suite import ROOT
 

@@ -17,8 +17,8 @@ import pytest
 
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
-from harness.host.local import LocalHost
-from harness.host.program import PYTHON
+from harness.hosts.local import LocalHost
+from harness.hosts.program import PYTHON
 from harness.measure import window
 from harness.measure.window import (
     Command,

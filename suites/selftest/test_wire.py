@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import MissingCapability
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 from harness.lab import accel
 from harness.lab.toolchain import Toolchain
 from harness.measure.record import WireSample

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.host.local import LocalHost
+from harness.hosts.local import LocalHost
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -4,8 +4,8 @@ Whatever would go wrong otherwise would do so later, with less to tell."""
 from __future__ import annotations
 
 from harness.core.errors import ConfigError
-from harness.host.base import CommandResult
-from harness.host.ssh import SshHost
+from harness.hosts.base import CommandResult
+from harness.hosts.ssh import SshHost
 
 HELLO = "nicproof greets"
 

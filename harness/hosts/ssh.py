@@ -3,7 +3,7 @@
 One master connection carries everything; each command is a client of its control socket, which
 costs a few milliseconds instead of a key exchange. The master's remote command is KEEPER, fed from
 a pipe that only this process holds: when the harness dies, however it dies, the pipe closes, and
-the keeper ends the connection. What is under way then is a stray (harness/host/strays.py).
+the keeper ends the connection. What is under way then is a stray (harness/hosts/orphans.py).
 
 Time limits are kept here, by our clock: the host's may be a virtual one, in which two minutes can
 pass in two seconds. The host knows a command that passes its time by an id in its environment.
@@ -31,14 +31,14 @@ from harness.core.errors import (
     NotStarted,
     Refused,
 )
-from harness.host.base import CommandResult
-from harness.host.guard import guarded
-from harness.host.local import PipedProcess, end_group
-from harness.host.program import program
-from harness.host.refusal import cannot_connect
-from harness.host.rundir import short_dir
-from harness.host.strays import marked
-from harness.host.strays_agent import COMMAND
+from harness.hosts.base import CommandResult
+from harness.hosts.guard import guarded
+from harness.hosts.local import PipedProcess, end_group
+from harness.hosts.orphans import marked
+from harness.hosts.orphans_agent import COMMAND
+from harness.hosts.program import program
+from harness.hosts.refusal import cannot_connect
+from harness.hosts.rundir import short_dir
 
 KILL_AFTER = 2
 """Seconds, by the host's clock, between SIGTERM and SIGKILL for a command that passed its time."""

@@ -10,7 +10,7 @@ from functools import cache
 from importlib import resources
 
 from harness.core.errors import ConfigError, NotStarted
-from harness.host.base import CommandResult, Host
+from harness.hosts.base import CommandResult, Host
 
 PYTHON = ("python3", "-I", "-S")
 """Isolated and without site: half the start-up time, and nothing of the host's to trip over."""

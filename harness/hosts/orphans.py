@@ -13,9 +13,9 @@ import os
 from collections.abc import Sequence
 
 from harness.core.errors import LabError
-from harness.host.base import SBIN, Host
-from harness.host.program import last_words, program
-from harness.host.strays_agent import MARK, namespace
+from harness.hosts.base import SBIN, Host
+from harness.hosts.orphans_agent import MARK, namespace
+from harness.hosts.program import last_words, program
 
 
 def own_mark() -> str:

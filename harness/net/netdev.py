@@ -12,7 +12,7 @@ import msgspec
 
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
-from harness.host.base import Host
+from harness.hosts.base import Host
 from harness.journal import Journal, Run, Write
 from harness.kmod import load
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from harness.core.errors import LabError, RunOver
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 
 @dataclass(frozen=True)

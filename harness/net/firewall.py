@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 
 @dataclass(frozen=True)

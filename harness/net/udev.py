@@ -7,7 +7,7 @@ what cannot wait is done by whatever name the interface has at that moment.
 
 from __future__ import annotations
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 SETTLE = """
 udev_settled() {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 PAGE_MIB = 2
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from harness.core.errors import LabError, RunOver
-from harness.host.base import Host
+from harness.hosts.base import Host
 
 
 @dataclass(frozen=True)

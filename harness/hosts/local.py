@@ -15,9 +15,9 @@ from tempfile import TemporaryFile
 from typing import IO
 
 from harness.core.errors import DeadlineExpired, LabError, NotStarted, Refused
-from harness.host.base import SBIN, CommandResult
-from harness.host.strays import own_mark
-from harness.host.strays_agent import MARK
+from harness.hosts.base import SBIN, CommandResult
+from harness.hosts.orphans import own_mark
+from harness.hosts.orphans_agent import MARK
 
 GRACE = 3.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -175,7 +175,7 @@ class LocalHost:
 
     @property
     def _environment(self) -> dict[str, str]:
-        """With the mark of what we start, see harness/host/strays.py. What is said is read by
+        """With the mark of what we start, see harness/hosts/orphans.py. What is said is read by
         programs, so all is said in one language."""
         path = f"{os.environ.get('PATH', os.defpath)}:{SBIN}"
         return {**os.environ, "LC_ALL": "C", "PATH": path, **self._env, MARK: own_mark()}
