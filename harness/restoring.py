@@ -6,7 +6,7 @@ import argparse
 
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
-from harness.hosts.orphans import end_strays
+from harness.hosts.orphans import end_orphans
 from harness.hosts.program import require_python
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.guard import taken
@@ -65,7 +65,7 @@ def restore_aloud(host: Host) -> None:
     First what still runs of it is ended, so that nothing changes behind our back; locks of runs
     that are dead end with that.
     """
-    ended = end_strays(host)
+    ended = end_orphans(host)
     if ended:
         names = ", ".join(sorted(set(ended)))
         print(f"{host.name}: ended what a run that was killed had under way: {names}")

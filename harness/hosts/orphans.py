@@ -4,7 +4,7 @@ When the harness is killed or a connection is cut, a command that is under way o
 and may change something that `restore` has just put back. So whatever
 the harness starts on a host carries in its environment the process there that it was started by:
 the connection's end (sshd), or the harness itself where that is on this machine. Once that
-process is gone, nobody waits for the command any more: it is a stray.
+process is gone, nobody waits for the command any more: it is an orphan.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ BECOME = {
 environment (env_reset in sudoers(5)), and `-n` has it fail rather than ask for a password."""
 
 LIMIT = 30.0
-"""Seconds that strays may need to end: one may be in a system call that must come to its end."""
+"""Seconds that orphans may need to end: one may be in a system call that must come to its end."""
 
 
 def marked(argv: Sequence[str], become: str = "") -> tuple[str, ...]:
@@ -47,13 +47,13 @@ def marked(argv: Sequence[str], become: str = "") -> tuple[str, ...]:
     return ("sh", "-c", MARKED % BECOME[become], "sh", *argv)
 
 
-def strays(host: Host) -> tuple[str, ...]:
-    """Names of the processes on `host` that are strays."""
+def orphans(host: Host) -> tuple[str, ...]:
+    """Names of the processes on `host` that are orphans."""
     return _told(host, "tell")
 
 
-def end_strays(host: Host) -> tuple[str, ...]:
-    """End all strays on `host` for certain; returns their names, when they are gone.
+def end_orphans(host: Host) -> tuple[str, ...]:
+    """End all orphans on `host` for certain; returns their names, when they are gone.
 
     LabError if one does not end.
     """
@@ -66,7 +66,7 @@ def end_starters(host: Host, pids: Sequence[int]) -> None:
 
 
 def _told(host: Host, verb: str, *arguments: str) -> tuple[str, ...]:
-    argv = (*program("harness.host", "strays"), verb, *(arguments or (f"{LIMIT:g}",)))
+    argv = (*program("harness.hosts", "orphans"), verb, *(arguments or (f"{LIMIT:g}",)))
     result = host.run(argv, timeout=LIMIT + 10.0, check=False)
     if result.returncode != 0:
         raise LabError(

@@ -45,7 +45,7 @@ def main(verb: str, *arguments: str) -> int:
 def look(end: bool, seconds: float) -> int:
     limit = time.monotonic() + seconds
     told: set[int] = set()
-    while found := strays():
+    while found := orphans():
         for pid, name in found.items():
             if pid not in told:
                 print(name, flush=True)
@@ -87,7 +87,7 @@ def carrying(command: str) -> list[int]:
     return found
 
 
-def strays() -> dict[int, str]:
+def orphans() -> dict[int, str]:
     """Their process ids and names."""
     found, view = {}, View()
     for pid in view.pids:

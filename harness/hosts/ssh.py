@@ -3,7 +3,7 @@
 One master connection carries everything; each command is a client of its control socket, which
 costs a few milliseconds instead of a key exchange. The master's remote command is KEEPER, fed from
 a pipe that only this process holds: when the harness dies, however it dies, the pipe closes, and
-the keeper ends the connection. What is under way then is a stray (harness/hosts/orphans.py).
+the keeper ends the connection. What is under way then is an orphan (harness/hosts/orphans.py).
 
 Time limits are kept here, by our clock: the host's may be a virtual one, in which two minutes can
 pass in two seconds. The host knows a command that passes its time by an id in its environment.
@@ -291,7 +291,7 @@ class SshHost:
     def _end(self, identity: str) -> None:
         """End a command that has passed its time. HostUnreachable if the connection is lost,
         DeadlineExpired if nobody says that it has ended."""
-        ending = (*program("harness.host", "strays"), "command", identity, str(KILL_AFTER))
+        ending = (*program("harness.hosts", "orphans"), "command", identity, str(KILL_AFTER))
         shown = ("ending what has passed its time",)
         result = self._exchange(shown, self.client_argv(_line(ending, self.become)), ENDING)
         self.raise_if_lost(result)

@@ -16,7 +16,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.guest.image import deploy
 from harness.hosts.base import Host
-from harness.hosts.orphans import strays
+from harness.hosts.orphans import orphans
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
 from harness.inventory.reach import reached
@@ -148,7 +148,7 @@ def _lowest(found: Iterable[Fidelity]) -> Fidelity:
 
 def _require_restored(host: Host, remedy: str) -> None:
     """ConfigError if a run left changes behind, or commands under way, that is no longer alive."""
-    if running := strays(host):
+    if running := orphans(host):
         raise ConfigError(
             f"{host.name}: what a run that was killed had started there still runs: "
             f"{', '.join(sorted(set(running)))}",

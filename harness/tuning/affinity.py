@@ -104,10 +104,10 @@ def told(found: Mapping[str, Sequence[Interrupt]], wanted: Sequence[int]) -> str
     }
     counts = ", ".join(f"{len(irqs)} of {bdf}" for bdf, irqs in there.items() if irqs) or "none"
     said = f"{counts} on CPUs {ranges(tuple(wanted))}"
-    stray = [
+    orphan = [
         f"{each.number} of {bdf} on {each.affinity}"
         for bdf, irqs in found.items()
         for each in irqs
         if each not in there[bdf]
     ]
-    return f"{said}; could not be directed: {', '.join(stray)}" if stray else said
+    return f"{said}; could not be directed: {', '.join(orphan)}" if orphan else said

@@ -131,7 +131,7 @@ def host(tmp_path: Path, beta: RootedHost, monkeypatch: pytest.MonkeyPatch) -> R
 
     monkeypatch.setattr(real, "reached", reached)
     monkeypatch.setattr(real, "require", lambda *_: None)
-    monkeypatch.setattr(real, "strays", lambda _: ())
+    monkeypatch.setattr(real, "orphans", lambda _: ())
     monkeypatch.setattr(real, "ensure_image", lambda **_: LabImage(image))
     return host
 
@@ -269,7 +269,7 @@ def test_what_a_crashed_run_left_is_a_reason_not_to_begin(
 def test_what_a_crashed_run_still_has_under_way_is_one_too(
     choice: RealChoice, locks: Locks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(real, "strays", lambda _: ("timeout", "ip", "timeout"))
+    monkeypatch.setattr(real, "orphans", lambda _: ("timeout", "ip", "timeout"))
     with (
         pytest.raises(ConfigError, match="had started there still runs: ip, timeout") as refused,
         open_real_lab(choice, run="run", progress=False),

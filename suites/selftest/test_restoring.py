@@ -31,7 +31,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setattr(restoring, "reached", reached)
     monkeypatch.setattr(restoring, "owners", lambda _: ())
-    monkeypatch.setattr(restoring, "end_strays", lambda _: ())
+    monkeypatch.setattr(restoring, "end_orphans", lambda _: ())
     return host
 
 
@@ -138,7 +138,7 @@ def test_what_still_runs_is_ended_before_anything_else(
         return ("timeout", "ip", "timeout")
 
     crashed(host, "run-1", "one")
-    monkeypatch.setattr(restoring, "end_strays", end)
+    monkeypatch.setattr(restoring, "end_orphans", end)
     told = "localhost: ended what a run that was killed had under way: ip, timeout\n"
     for undone in ("localhost: undone: change one\n", ""):
         assert cli.main(["restore"]) == 0

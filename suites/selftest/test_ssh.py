@@ -239,7 +239,7 @@ def test_the_guard_ends_the_whole_session_when_input_ends(tmp_path: Path) -> Non
 
 
 def test_the_guard_leaves_no_sleep_of_its_own_however_soon_it_is_over(tmp_path: Path) -> None:
-    """One in ten stayed for three seconds, and the next run found a stray."""
+    """One in ten stayed for three seconds, and the next run found an orphan."""
     ready = tmp_path / "ready"
     for _ in range(40):
         process = guarded("sh", "-c", f": >{ready}; exec sleep 60")

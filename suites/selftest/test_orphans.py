@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import LabError
-from harness.hosts import orphans_agent as strays_agent
+from harness.hosts import orphans_agent
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.hosts.orphans import end_strays, marked, own_mark, strays
+from harness.hosts.orphans import end_orphans, marked, orphans, own_mark
 
-NAME = "np-stray"
+NAME = "np-orphan"
 """No other process of this machine is called so."""
 
 COMMAND = (
@@ -43,11 +43,11 @@ def test_what_is_under_way_when_its_starter_is_killed_is_ended(starter: str) -> 
     with subprocess.Popen(STARTERS[starter]) as process:
         while not is_there():
             assert process.poll() is None
-        assert NAME not in strays(host)
-        assert NAME not in end_strays(host) and is_there()
+        assert NAME not in orphans(host)
+        assert NAME not in end_orphans(host) and is_there()
         process.kill()
-    assert NAME in strays(host) and is_there()
-    assert NAME in end_strays(host)
+    assert NAME in orphans(host) and is_there()
+    assert NAME in end_orphans(host)
     assert not is_there()
 
 
@@ -72,12 +72,12 @@ def test_a_number_of_another_pid_namespace_is_not_taken_for_one_here(
     with subprocess.Popen((*apart, *inside)) as process:
         while not is_there():
             assert process.poll() is None
-        assert NAME not in strays(host)
-        assert NAME not in end_strays(host) and is_there()
+        assert NAME not in orphans(host)
+        assert NAME not in end_orphans(host) and is_there()
         (child,) = _children(process.pid)  # the namespace's first process
         (started_by,) = _children(child)
         os.kill(started_by, signal.SIGKILL)
-        assert NAME in end_strays(host)
+        assert NAME in end_orphans(host)
         assert not is_there()
         process.kill()
 
@@ -87,11 +87,11 @@ def test_nothing_is_known_of_a_namespace_that_cannot_be_seen(apart: tuple[str, .
     program = (
         "import os, subprocess\n"
         "from harness.hosts.local import LocalHost\n"
-        "from harness.hosts.orphans import own_mark, strays\n"
+        "from harness.hosts.orphans import own_mark, orphans\n"
         "from harness.hosts.orphans_agent import MARK, View\n"
-        "for mark, stray in ((os.environ['OUTSIDE'], False), ('99999@' + View().here, True)):\n"
+        "for mark, orphan in ((os.environ['OUTSIDE'], False), ('99999@' + View().here, True)):\n"
         "    with subprocess.Popen(('sleep', '60'), env={**os.environ, MARK: mark}) as child:\n"
-        "        assert ('sleep' in strays(LocalHost())) == stray, mark\n"
+        "        assert ('sleep' in orphans(LocalHost())) == orphan, mark\n"
         "        child.kill()\n"
     )
     host = LocalHost(env={"OUTSIDE": own_mark(), "PYTHONPATH": os.pathsep.join(sys.path)})
@@ -104,19 +104,19 @@ def _children(pid: int) -> list[int]:
 
 def test_a_starter_lives_as_long_as_it_is_no_zombie_and_no_other() -> None:
     with subprocess.Popen(("cat",), stdin=subprocess.PIPE) as process:
-        _, born = strays_agent.stat(process.pid)
+        _, born = orphans_agent.stat(process.pid)
         assert born is not None
-        assert strays_agent.lives(process.pid, born)
-        assert not strays_agent.lives(process.pid, born - 1), "the number has passed on"
+        assert orphans_agent.lives(process.pid, born)
+        assert not orphans_agent.lives(process.pid, born - 1), "the number has passed on"
         process.kill()
-        while strays_agent.stat(process.pid)[1] is not None:
+        while orphans_agent.stat(process.pid)[1] is not None:
             pass
-        assert not strays_agent.lives(process.pid, born), "nobody has waited for it yet"
-    assert not strays_agent.lives(process.pid, born)
+        assert not orphans_agent.lives(process.pid, born), "nobody has waited for it yet"
+    assert not orphans_agent.lives(process.pid, born)
 
 
 def test_one_that_cannot_be_ended_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     host, said = LocalHost(), b"dd (77) cannot be ended\n"
     monkeypatch.setattr(host, "run", lambda argv, **_: CommandResult("a", argv, 1, b"dd\n", said))
     with pytest.raises(LabError, match=r"dd \(77\) cannot be ended"):
-        end_strays(host)
+        end_orphans(host)
