@@ -14,7 +14,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from harness.net.netdev import link, parse_neighbours, rings, set_rings
 from harness.net.netns import inside
 from harness.pci.device import Device

@@ -13,7 +13,7 @@ from harness.inventory.guard import taken
 from harness.inventory.lock import fence, owners
 from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL
-from harness.journal import restore
+from harness.journal.journal import restore
 
 EXAMPLES = """\
 examples:

@@ -26,8 +26,8 @@ from harness.hosts.base import Host
 from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL, HostSpec
+from harness.journal.permissions import Permission
 from harness.lab import accel
-from harness.permissions import Permission
 
 MODULES: frozenset[Permission] = frozenset({"modules"})
 """What --fix by itself allows on a host of which no inventory says what may be changed."""

@@ -10,9 +10,9 @@ from harness.doctor.cpu import KVM, flag
 from harness.doctor.facts import said, text
 from harness.doctor.kernel import loaded
 from harness.hosts.base import Host
-from harness.journal import Journal
-from harness.kmod import unloading
-from harness.permissions import Permission
+from harness.journal.journal import Journal
+from harness.journal.modules import unloading
+from harness.journal.permissions import Permission
 
 
 def fix(host: Host, may: frozenset[Permission]) -> tuple[str, ...]:

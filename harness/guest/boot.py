@@ -16,7 +16,7 @@ from harness.core.errors import DeadlineExpired, GuestSilent, LabError, RunOver,
 from harness.guest.agent import GuestHost
 from harness.guest.qga import AgentConnection, connect_agent
 from harness.hosts.base import Host
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.qemu.argv import RUN, GuestFiles, cpu_list, qemu_argv
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig

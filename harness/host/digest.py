@@ -14,7 +14,7 @@ import msgspec
 from harness.core.errors import LabError
 from harness.hosts.base import Host
 from harness.hosts.orphans_agent import MARK
-from harness.journal import DIRECTORY
+from harness.journal.journal import DIRECTORY
 from harness.qemu.argv import RUN
 
 State = dict[str, str]

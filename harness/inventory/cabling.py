@@ -11,7 +11,7 @@ from harness.core.errors import DeadlineExpired, LabError
 from harness.hosts.base import Host
 from harness.hosts.program import last_words, program
 from harness.inventory.lock import DIRECTORY, Owner, port_lock
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.net.netdev import link
 from harness.pci.sriov import link_up
 

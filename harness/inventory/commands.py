@@ -19,8 +19,8 @@ from harness.inventory.checks import contradictions
 from harness.inventory.lock import Owner
 from harness.inventory.reach import inventory_at, reached
 from harness.inventory.spec import LOCAL, Become, HostSpec
-from harness.journal import Journal
-from harness.permissions import Permission
+from harness.journal.journal import Journal
+from harness.journal.permissions import Permission
 
 EXAMPLES = """\
 examples:

@@ -16,9 +16,9 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.hosts.sshpath import UNSAYABLE
 from harness.inventory.spec import LOCAL, Become, Place, PortRef, nearest
+from harness.journal.permissions import PERMISSIONS, BindMode, Holder, Permission
 from harness.pci.address import Address
 from harness.pci.profiles import profiles
-from harness.permissions import PERMISSIONS, BindMode, Holder, Permission
 
 T = TypeVar("T")
 Field = Callable[[object], Any]

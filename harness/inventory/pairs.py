@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from harness.core.errors import ConfigError
-from harness.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission
+from harness.journal.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from harness.core.errors import ConfigError
 from harness.hosts import sshpath
-from harness.permissions import Binding, BindMode, Holder, Permission
+from harness.journal.permissions import Binding, BindMode, Holder, Permission
 
 LOCAL = "local"
 """The address of the machine that nicproof itself runs on."""

@@ -10,8 +10,8 @@ from typing import Protocol
 from harness.core.units import Clock, Fidelity
 from harness.hosts.base import Host
 from harness.inventory import PortPair
-from harness.journal import Journal
-from harness.permissions import Permission
+from harness.journal.journal import Journal
+from harness.journal.permissions import Permission
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.tuning.run import Tuning
 

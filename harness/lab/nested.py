@@ -20,7 +20,7 @@ from harness.hosts.refusal import LoginRefused
 from harness.hosts.rundir import short_dir
 from harness.hosts.ssh import SshHost, connect
 from harness.inventory import PortPair
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.lab import accel, snapshot
 from harness.lab.base import FarEnd
 from harness.lab.image import LabImage, ensure_image

@@ -17,7 +17,7 @@ from harness.exits.accounting import exit_accounting
 from harness.guest.boot import BOOT_LIMIT, Guest, boot
 from harness.hosts.base import Host
 from harness.inventory import LinkPlan, PortPair
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.measure.endpoint import Endpoint, GuestReader, endpoint
 from harness.measure.plan import Visit
 from harness.measure.proof import prove

@@ -13,8 +13,8 @@ import msgspec
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.hosts.base import Host
-from harness.journal import Journal, Run, Write
-from harness.kmod import load
+from harness.journal.journal import Journal, Run, Write
+from harness.journal.modules import load
 
 
 class Link(msgspec.Struct, frozen=True):

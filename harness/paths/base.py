@@ -8,7 +8,7 @@ from typing import Protocol
 
 from harness.hosts.base import Host
 from harness.inventory import PortPair
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.qemu.attachment import NicAttachment
 
 

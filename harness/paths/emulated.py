@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from harness.hosts.base import Host
 from harness.inventory import PortPair
-from harness.journal import Journal
-from harness.kmod import load
+from harness.journal.journal import Journal
+from harness.journal.modules import load
 from harness.net.netdev import MACVTAP, macvtap
 from harness.paths.base import PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_module, port_up

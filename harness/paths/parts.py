@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
 from harness.inventory import PortPair
-from harness.journal import Journal
-from harness.kmod import unavailable
+from harness.journal.journal import Journal
+from harness.journal.modules import unavailable
+from harness.journal.permissions import Permission, denied
 from harness.pci import sriov
 from harness.pci.binding import driver_directory
 from harness.pci.device import Device
 from harness.pci.group import others, to_hold
-from harness.permissions import Permission, denied
 
 Lack = tuple[str, str]
 """(capability, why this host does not have it)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.hosts.base import Host
 from harness.inventory import PortPair
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.paths.base import PathOptions
 from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_sriov, lacks_vfio, port_up
 from harness.paths.passthrough import vfio_args

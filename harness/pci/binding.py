@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import Host
-from harness.journal import Journal, Run, Undo, Write
-from harness.kmod import load
+from harness.journal.journal import Journal, Run, Undo, Write
+from harness.journal.modules import load
 from harness.net import udev
 from harness.net.netdev import link
 from harness.pci.device import ROOT, Device, of_ids

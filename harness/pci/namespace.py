@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.hosts.base import Host
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from harness.pci.device import ROOT
 
 MOVE = """

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from harness.core.errors import InUse, MissingCapability
 from harness.hosts.base import Host
-from harness.journal import Journal, Run, Undo, Write
+from harness.journal.journal import Journal, Run, Undo, Write
 from harness.pci.device import Device
 
 

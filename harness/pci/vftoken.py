@@ -17,7 +17,7 @@ import msgspec
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import Host
 from harness.hosts.program import program
-from harness.journal import Journal, Write
+from harness.journal.journal import Journal, Write
 from harness.pci.device import Device
 from harness.pci.group import handed_over
 from harness.pci.sriov import functions_made, require_no_vfs

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import LabError
 from harness.hosts.base import Host
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from harness.qemu.argv import GuestFiles
 
 START = """
@@ -83,7 +83,7 @@ def qemu_process(
 
     The directory of `files` must not exist: it is made, and removed with all it holds. `fds` are
     files that QEMU inherits, open for reading and writing, as descriptors 3, 4, ... With a
-    journal QEMU ends, by harness.journal.restore, even if we are killed.
+    journal QEMU ends, by harness.journal.journal.restore, even if we are killed.
     Raises LabError with QEMU's own words if it refuses to start.
     """
     if len(fds) > len(OPEN):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from harness.pci.vftoken import VfToken
 from harness.qemu.argv import RUN
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from harness.core.errors import MissingCapability
-from harness.kmod import load
+from harness.journal.modules import load
 from harness.net.ethtool import parse_clock
 from harness.paths.parts import lacks_kvm, lacks_sriov, lacks_vfio
 from harness.qualify.rig import Rig

@@ -11,7 +11,7 @@ from typing import Any
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.program import last_words
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from harness.pci.device import Device
 from harness.qualify.agents import agent
 from harness.qualify.node import Node

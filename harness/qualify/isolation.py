@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.hosts.base import Host
-from harness.journal import Run
+from harness.journal.journal import Run
 from harness.qualify.frames import Frame, Place, Sent, exchange
 from harness.qualify.node import Node
 from harness.qualify.rig import Port, Rig, VfSettings

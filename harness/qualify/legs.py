@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import MissingCapability, NotStarted
 from harness.hosts.base import Host
-from harness.journal import Run
+from harness.journal.journal import Run
 from harness.net import firewall
 from harness.net.managers import managing
 from harness.qualify.node import Node

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.journal import Run
+from harness.journal.journal import Run
 from harness.net.netdev import link
 from harness.qualify.node import PREFIX6, Node
 from harness.qualify.rig import Rig

@@ -13,7 +13,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.guest.boot import Guest, StartedGuest, started
 from harness.hosts.program import last_words
-from harness.journal import Run
+from harness.journal.journal import Run
 from harness.net.netdev import macvtap
 from harness.qemu.argv import RUN
 from harness.qemu.attachment import NicAttachment

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
-from harness.journal import Journal, Write
+from harness.journal.journal import Journal, Write
 from harness.pci.device import ROOT
 from harness.qualify.node import PREFIX, Node
 from harness.qualify.recovery import WRITE

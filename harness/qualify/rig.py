@@ -15,7 +15,7 @@ from harness.core.units import Clock, Fidelity
 from harness.guest.boot import Guest, boot
 from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
-from harness.journal import Journal, Write
+from harness.journal.journal import Journal, Write
 from harness.partner import Partner
 from harness.pci.device import Device
 from harness.qemu.attachment import NicAttachment

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, MissingCapability
-from harness.journal import Run
+from harness.journal.journal import Run
 from harness.net.netdev import parse_offloads
 from harness.qualify.node import Node, ping
 from harness.qualify.rig import Rig, supported

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.core.errors import ProductFailure
-from harness.journal import Run
+from harness.journal.journal import Run
 from harness.net.netdev import answers_arp_only_for_itself, link
 from harness.qualify.node import Node, ping
 from harness.qualify.rig import Rig

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from harness.journal import Run
+from harness.journal.journal import Run
 from harness.qualify.act import set_up
 from harness.qualify.node import Node, iperf3, iperf3_server
 from harness.qualify.rig import Rig

@@ -21,13 +21,13 @@ from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner, host_lock, owners, port_lock
 from harness.inventory.reach import reached
 from harness.inventory.view import ranges
-from harness.journal import Journal, left_over
+from harness.journal.journal import Journal, left_over
+from harness.journal.permissions import denied
 from harness.lab.base import FarEnd
 from harness.lab.choice import RealChoice
 from harness.lab.image import ensure_image
 from harness.lab.toolchain import parse_version
 from harness.measure.record import TUNING
-from harness.permissions import denied
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost.fidelity import fidelity
 from harness.realhost.guard import require

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.view import ranges
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from harness.pci.device import ROOT
 
 IRQS = "/proc/irq"
@@ -104,10 +104,10 @@ def told(found: Mapping[str, Sequence[Interrupt]], wanted: Sequence[int]) -> str
     }
     counts = ", ".join(f"{len(irqs)} of {bdf}" for bdf, irqs in there.items() if irqs) or "none"
     said = f"{counts} on CPUs {ranges(tuple(wanted))}"
-    orphan = [
+    elsewhere = [
         f"{each.number} of {bdf} on {each.affinity}"
         for bdf, irqs in found.items()
         for each in irqs
         if each not in there[bdf]
     ]
-    return f"{said}; could not be directed: {', '.join(orphan)}" if orphan else said
+    return f"{said}; could not be directed: {', '.join(elsewhere)}" if elsewhere else said

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.hosts.base import Host
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.net.netdev import coalescing, coalescing_back, set_coalescing
 
 USECS = 20

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from harness.hosts.base import Host
 from harness.inventory.view import ranges
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 
 WANTED = "performance"
 GOVERNOR, PREFERENCE = "scaling_governor", "energy_performance_preference"

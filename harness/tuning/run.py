@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.hosts.base import Host
 from harness.inventory import PortPair
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.pci.device import Device
 from harness.tuning import affinity, coalescing
 from harness.tuning.governor import performance

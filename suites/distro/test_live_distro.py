@@ -26,7 +26,7 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.inventory.lock import owners
 from harness.inventory.reading import read
-from harness.journal import DIRECTORY
+from harness.journal.journal import DIRECTORY
 from harness.lab.nested import NestedLab
 from harness.qemu.argv import RUN
 from harness.suite import ROOT

@@ -27,7 +27,7 @@ from harness.hosts.base import CommandResult, Host, Process
 from harness.inventory import LinkPlan
 from harness.inventory.reach import reached
 from harness.inventory.spec import HostSpec
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.lab.base import Lab
 from harness.lab.choice import RealChoice, choose
 from harness.partner import partner

@@ -9,7 +9,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.core.errors import MissingCapability
-from harness.kmod import load
+from harness.journal.modules import load
 from harness.net.ethtool import abilities
 from harness.pci.capability import Express, Msix
 from harness.pci.extended import AlternativeRouting, ErrorReporting, Sriov

@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.core.errors import Refused
-from harness.kmod import load
+from harness.journal.modules import load
 from harness.net.netdev import link
 from harness.paths.sriov import vf_driver
 from harness.pci.address import Address

@@ -26,7 +26,7 @@ from harness.core.errors import (
 )
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from harness.qemu.qmp import QemuGone, QmpError
 from harness.qualify.act import set_up, under_test
 

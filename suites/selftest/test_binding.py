@@ -11,11 +11,11 @@ import pytest
 
 from harness.core.errors import LabError, MissingCapability
 from harness.inventory import PortPair
-from harness.journal import DIRECTORY, Journal
+from harness.journal.journal import DIRECTORY, Journal
+from harness.journal.permissions import Binding
 from harness.paths.parts import lacks_group
 from harness.pci import group
 from harness.pci.binding import bound
-from harness.permissions import Binding
 from suites.selftest.rooted_host import PLAIN, RootedHost, with_82599
 
 VFIO = "/sys/bus/pci/drivers/vfio-pci"

@@ -6,13 +6,13 @@ from typing import get_args
 
 import pytest
 
-from harness.journal import Journal, restore
+from harness.journal.journal import Journal, restore
+from harness.journal.permissions import Binding, BindMode
 from harness.lab.base import Lab
 from harness.pci.binding import bound
 from harness.pci.device import Device
 from harness.pci.group import handed_over
 from harness.pci.sriov import virtual_functions
-from harness.permissions import Binding, BindMode
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 

@@ -13,7 +13,7 @@ from harness.hosts.local import LocalHost
 from harness.inventory import cabling
 from harness.inventory.cabling import cables, pairs, probe
 from harness.inventory.lock import Owner
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from suites.selftest.test_port_guard import InNamespace
 
 SCENE = """

@@ -22,7 +22,7 @@ from harness.inventory.reach import inventory_at
 from harness.inventory.reading import InventoryError, parse, read
 from harness.inventory.spec import Inventory
 from harness.inventory.view import ranges
-from harness.permissions import Binding
+from harness.journal.permissions import Binding
 
 RACK = """\
 [lab]

@@ -14,7 +14,8 @@ from typing import get_args
 import pytest
 
 from harness import paths
-from harness.journal import Journal
+from harness.journal.journal import Journal
+from harness.journal.permissions import Binding, Holder
 from harness.lab import nested
 from harness.lab.choice import choose
 from harness.lab.image import is_built
@@ -22,7 +23,6 @@ from harness.lab.nested import NestedLab
 from harness.lab.vm import LabMachine
 from harness.pci.device import Device
 from harness.pci.group import handed_over, others
-from harness.permissions import Binding, Holder
 from reports import frames
 from suites.selftest.l1_host import inventory, nicproof
 

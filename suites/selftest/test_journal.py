@@ -10,7 +10,7 @@ import pytest
 
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
-from harness.journal import (
+from harness.journal.journal import (
     Entry,
     Journal,
     Run,
@@ -94,7 +94,7 @@ NO_ROOM = """
 import os, sys
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
-from harness.journal import Journal
+from harness.journal.journal import Journal
 
 disk = sys.argv[1]
 journal = Journal(LocalHost(), "run-1", root=f"{disk}/journal")

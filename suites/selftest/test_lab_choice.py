@@ -12,6 +12,7 @@ from harness import cli
 from harness.core.errors import ConfigError
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import parse
+from harness.journal.permissions import EVERYTHING
 from harness.lab.choice import (
     Choice,
     NestedChoice,
@@ -23,7 +24,6 @@ from harness.lab.choice import (
     require_together,
 )
 from harness.options import Asked, BenchOptions
-from harness.permissions import EVERYTHING
 from harness.suite import ROOT, workers_of
 from suites.selftest.test_history_bench import without_lab
 

@@ -12,7 +12,7 @@ import pytest
 from harness import nicview
 from harness.cli import main
 from harness.hosts.local import LocalHost
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.lab.base import Lab
 from harness.nic import live
 from harness.pci.address import Address

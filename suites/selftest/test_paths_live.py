@@ -14,7 +14,7 @@ from harness.exits import accounting
 from harness.guest.boot import boot
 from harness.host.digest import digest
 from harness.inventory import LinkPlan
-from harness.journal import Journal, restore
+from harness.journal.journal import Journal, restore
 from harness.lab.base import Lab
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station

@@ -12,12 +12,12 @@ import pytest
 from harness import paths
 from harness.core.errors import MissingCapability
 from harness.inventory import PortPair
-from harness.journal import DIRECTORY, Journal, restore
-from harness.kmod import load
+from harness.journal.journal import DIRECTORY, Journal, restore
+from harness.journal.modules import load
+from harness.journal.permissions import EVERYTHING, Permission
 from harness.paths.parts import lacks_module
 from harness.pci.binding import bound, unbound
 from harness.pci.sriov import virtual_functions
-from harness.permissions import EVERYTHING, Permission
 from suites.selftest.rooted_host import RootedHost, with_82599
 
 VFIO = ("vfio-pci", "/sys/bus/pci/drivers/vfio-pci")

@@ -14,7 +14,7 @@ from harness.guest.boot import PIN, pin
 from harness.guest.kernel import payload
 from harness.hosts.hugepages import pages
 from harness.hosts.local import LocalHost
-from harness.journal import Entry, Journal
+from harness.journal.journal import Entry, Journal
 from harness.qemu.argv import GuestFiles
 from harness.qemu.argv import qemu_argv as make_argv
 from harness.qemu.attachment import NicAttachment
@@ -272,7 +272,7 @@ def test_the_journal_ends_what_we_cannot(
     with qemu_process(host, argv, files, journal=journal) as process:
         (path,) = host.glob(f"{journal.directory}/*")
         entry = msgspec.json.decode(host.read(path), type=Entry)
-        for step in entry.undo:  # what harness.journal.restore does after a crash
+        for step in entry.undo:  # what harness.journal.journal.restore does after a crash
             step.apply(host)
         assert not alive(process.pid)
     assert host.glob(f"{journal.directory}/*") == ()

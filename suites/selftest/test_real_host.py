@@ -24,7 +24,7 @@ from harness.hosts.hugepages import pages
 from harness.inventory.lock import Owner, owners, port_lock
 from harness.inventory.reach import reached
 from harness.inventory.reading import read
-from harness.journal import DIRECTORY, Journal
+from harness.journal.journal import DIRECTORY, Journal
 from harness.lab.choice import choose
 from harness.lab.image import is_built
 from harness.lab.machine import ADDRESS

@@ -14,11 +14,11 @@ from harness.core.errors import ConfigError
 from harness.hosts.hugepages import EVERYWHERE, NODE
 from harness.inventory import HostSpec, PortPair
 from harness.inventory.lock import Owner
-from harness.journal import DIRECTORY, Entry, Journal, Run
+from harness.journal.journal import DIRECTORY, Entry, Journal, Run
+from harness.journal.permissions import EVERYTHING
 from harness.lab.base import FarEnd
 from harness.lab.choice import RealChoice
 from harness.lab.image import LabImage
-from harness.permissions import EVERYTHING
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost import lab as real
 from harness.realhost.fidelity import fidelity, judge

@@ -14,7 +14,7 @@ import pytest
 from harness import paths
 from harness.core.deadline import Deadline
 from harness.inventory import LinkPlan
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.lab.nested import NestedLab
 from harness.measure.endpoint import endpoint
 from harness.paths.base import PathOptions

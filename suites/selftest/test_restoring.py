@@ -12,7 +12,7 @@ import pytest
 from harness import cli, restoring
 from harness.inventory.lock import Owner
 from harness.inventory.spec import HostSpec
-from harness.journal import BOOT_ID, DIRECTORY, Entry, Run, Write
+from harness.journal.journal import BOOT_ID, DIRECTORY, Entry, Run, Write
 from suites.selftest.rooted_host import RootedHost
 
 

@@ -24,7 +24,7 @@ from harness.core.signals import ANSWER, ENDING, deferred, unwind_when_told
 from harness.core.status import Status
 from harness.history import open_history
 from harness.hosts.local import LocalHost
-from harness.journal import Journal, Run
+from harness.journal.journal import Journal, Run
 from suites.selftest.synthetic_run import make_run
 
 ROOT = Path(__file__).resolve().parents[2]

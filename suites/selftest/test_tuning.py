@@ -18,7 +18,8 @@ from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, MissingCapability
 from harness.hosts.local import LocalHost
 from harness.inventory import PortPair
-from harness.journal import DIRECTORY, Journal, restore
+from harness.journal.journal import DIRECTORY, Journal, restore
+from harness.journal.permissions import EVERYTHING
 from harness.net.netdev import (
     Coalescing,
     Rings,
@@ -29,7 +30,6 @@ from harness.net.netdev import (
     rings,
     set_coalescing,
 )
-from harness.permissions import EVERYTHING
 from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
 from harness.tuning.governor import NONE, performance

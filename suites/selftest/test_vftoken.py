@@ -17,7 +17,7 @@ import pytest
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.journal import Journal
+from harness.journal.journal import Journal
 from harness.pci.sriov import functions_made, require_no_vfs
 from harness.pci.vftoken import VfToken, refusal
 from harness.qemu import vftoken

@@ -33,7 +33,7 @@ from harness.core.errors import (
 )
 from harness.core.signals import deferred
 from harness.hosts.base import Host
-from harness.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
+from harness.journal.permissions import DEFAULT_BINDING, EVERYTHING, Binding, Permission, denied
 
 DIRECTORY = "/var/lib/nicproof/journal"
 

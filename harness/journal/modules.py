@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
-from harness.journal import Journal, Run
-from harness.permissions import Permission, denied
+from harness.journal.journal import Journal, Run
+from harness.journal.permissions import Permission, denied
 
 
 def unloading(module: str) -> Run:
