@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(given: argparse.Namespace) -> int:
     """Handler of `nicproof nic show`."""
-    from harness import nicview
+    from harness.pci import view as nicview
 
     if given.dump is not None:
         found = dumped(Path(given.dump), given.bdf)

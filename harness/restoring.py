@@ -9,11 +9,11 @@ from harness.hosts.base import Host
 from harness.hosts.orphans import end_orphans
 from harness.hosts.program import require_python
 from harness.inventory.commands import add_host_options, host_of
-from harness.inventory.guard import taken
 from harness.inventory.lock import fence, owners
 from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL
 from harness.journal.journal import restore
+from harness.pci.guard import taken
 
 EXAMPLES = """\
 examples:

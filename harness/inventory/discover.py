@@ -9,9 +9,9 @@ import msgspec
 
 from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
-from harness.inventory.guard import Verdict, inspect
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device
+from harness.pci.guard import Verdict, inspect
 from harness.pci.profiles import Profile, profile_for
 from harness.pci.survey import Silent, Survey, ethernet_functions, survey, surveys
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from harness.core.errors import ConfigError
 from harness.hosts.base import Host
-from harness.inventory.guard import refusals
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device
+from harness.pci.guard import refusals
 
 
 def require(host: Host, spec: HostSpec, bdf: str) -> None:

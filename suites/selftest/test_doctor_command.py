@@ -24,9 +24,9 @@ from harness.doctor.kernel import options
 from harness.doctor.nics import nics
 from harness.hosts.program import program
 from harness.inventory import HostSpec, PortRef, PortSpec, discover
-from harness.inventory.guard import Verdict
 from harness.journal.journal import DIRECTORY, restore
 from harness.nic import live
+from harness.pci.guard import Verdict
 from suites.selftest.rooted_host import RootedHost, with_82599
 from suites.selftest.test_doctor import DATA, by_name, debian, lets_count_exits
 

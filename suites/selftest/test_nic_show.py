@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from harness import nicview
 from harness.cli import main
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal
 from harness.lab.base import Lab
 from harness.nic import live
+from harness.pci import view as nicview
 from harness.pci.address import Address
 from harness.pci.compare import compare
 from harness.pci.device import Device

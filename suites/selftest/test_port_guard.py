@@ -15,9 +15,9 @@ import pytest
 from harness.core.errors import LabError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.inventory import usage as usage_module
-from harness.inventory.guard import Verdict, judge, refusals, taken, users
-from harness.inventory.usage import (
+from harness.pci import usage as usage_module
+from harness.pci.guard import Verdict, judge, refusals, taken, users
+from harness.pci.usage import (
     LOOK,
     Function,
     Interface,

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from harness.hosts.base import Host
-from harness.inventory.usage import Address, Function, Interface, Usage, usage
 from harness.pci.device import Device
+from harness.pci.usage import Address, Function, Interface, Usage, usage
 
 HARMLESS = ("", "vfio-pci", "pci-stub")
 """Drivers under which a function has no interface and, if no program has it open, no use."""
