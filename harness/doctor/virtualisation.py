@@ -31,7 +31,7 @@ def kvm(host: Host, boots: bool | None = None) -> Finding:
         remedy = "modprobe kvm_intel or kvm_amd; dmesg says why that fails"
         return Finding("KVM runs code", "no", "no /dev/kvm", remedy, GUESTS)
     try:
-        result = host.run(program("harness.doctor", "kvm"), timeout=10, check=False)
+        result = host.run(program(__package__, "kvm"), timeout=10, check=False)
         answer = result.text.strip() or last_words(result)
     except DeadlineExpired:
         answer = "a guest of three instructions does not end"

@@ -66,7 +66,7 @@ def end_starters(host: Host, pids: Sequence[int]) -> None:
 
 
 def _told(host: Host, verb: str, *arguments: str) -> tuple[str, ...]:
-    argv = (*program("harness.hosts", "orphans"), verb, *(arguments or (f"{LIMIT:g}",)))
+    argv = (*program(__package__, "orphans"), verb, *(arguments or (f"{LIMIT:g}",)))
     result = host.run(argv, timeout=LIMIT + 10.0, check=False)
     if result.returncode != 0:
         raise LabError(

@@ -291,7 +291,7 @@ class SshHost:
     def _end(self, identity: str) -> None:
         """End a command that has passed its time. HostUnreachable if the connection is lost,
         DeadlineExpired if nobody says that it has ended."""
-        ending = (*program("harness.hosts", "orphans"), "command", identity, str(KILL_AFTER))
+        ending = (*program(__package__, "orphans"), "command", identity, str(KILL_AFTER))
         shown = ("ending what has passed its time",)
         result = self._exchange(shown, self.client_argv(_line(ending, self.become)), ENDING)
         self.raise_if_lost(result)

@@ -42,7 +42,7 @@ def cables(
 
 def probe(host: Host, interfaces: Sequence[str]) -> frozenset[tuple[str, str]]:
     """(hearer, sender) of all frames heard. LabError if an interface refuses."""
-    agent = program("harness.inventory", "cabling")
+    agent = program(__package__, "cabling")
     arguments = (uuid.uuid4().hex, str(ROUNDS), str(INTERVAL_MS), *interfaces)
     result = host.run((*agent, *arguments), check=False)
     if result.returncode != 0:

@@ -77,7 +77,7 @@ def _lock(host: Host, name: str, what: str, owner: Owner, directory: str) -> Ite
     content = msgspec.json.encode(replace(owner, token=uuid.uuid4().hex))
     path = str(PurePosixPath(directory) / name)
     arguments = (directory, name, content.decode())
-    with host.spawn((*program("harness.inventory", "lock"), *arguments)) as holder:
+    with host.spawn((*program(__package__, "lock"), *arguments)) as holder:
 
         def held() -> bool:
             if holder.poll() is not None:
@@ -90,7 +90,7 @@ def _lock(host: Host, name: str, what: str, owner: Owner, directory: str) -> Ite
 
 def owners(host: Host, *, directory: str = DIRECTORY) -> tuple[Owner, ...]:
     """Who holds locks on `host` now. LabError if that cannot be told."""
-    result = host.run((*program("harness.inventory", "owners"), directory), check=False)
+    result = host.run((*program(__package__, "owners"), directory), check=False)
     if result.returncode != 0:
         raise LabError(f"{host.name}: locks cannot be looked at: {last_words(result)}")
     try:
@@ -107,7 +107,7 @@ def fence(host: Host, run: str, *, directory: str = DIRECTORY) -> None:
     For a run that is gone although the host does not know it, since nothing comes from a machine
     that has lost its network. ConfigError if no such run holds a lock.
     """
-    argv = (*program("harness.inventory", "fence"), directory, run)
+    argv = (*program(__package__, "fence"), directory, run)
     result = host.run(argv, check=False)
     if result.returncode != 0:
         raise LabError(f"{host.name}: run {run} cannot be ended: {last_words(result)}")

@@ -71,4 +71,4 @@ def refusal(host: Host, bdf: str, token: VfToken | None = None) -> str:
         "group": Device(host, bdf).iommu_group,
         "token": token.value if token else "",
     }
-    return host.run(program("harness.pci", "vftoken"), stdin=msgspec.json.encode(spec)).text.strip()
+    return host.run(program(__package__, "vftoken"), stdin=msgspec.json.encode(spec)).text.strip()

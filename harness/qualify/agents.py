@@ -7,4 +7,4 @@ from harness.hosts.program import program
 
 def agent(name: str) -> tuple[str, ...]:
     """argv of the program `name`_agent.py, to which its own arguments are added."""
-    return program("harness.qualify", name)
+    return program(__package__, name)
