@@ -14,7 +14,7 @@ from harness.inventory import PortPair
 from harness.inventory.view import ranges
 from harness.net.netdev import parse_offloads
 from harness.net.netns import inside
-from harness.partner import Partner
+from harness.paths.partner import Partner
 from harness.pci.device import Device
 from harness.qemu.config import GuestConfig
 

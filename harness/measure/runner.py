@@ -40,9 +40,9 @@ from harness.measure.window import (
     threads_probe,
 )
 from harness.measure.wire import rates
-from harness.partner import Partner
 from harness.paths import select
 from harness.paths.base import PathOptions
+from harness.paths.partner import Partner
 from harness.qemu.config import GuestConfig
 from harness.store import RunStore
 from harness.tuning.run import Tuning

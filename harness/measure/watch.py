@@ -23,7 +23,7 @@ from harness.measure.window import (
     merge,
     run_window,
 )
-from harness.partner import Partner
+from harness.paths.partner import Partner
 
 Told = tuple[tuple[int, int], ...]
 """As in WindowResult."""

@@ -16,7 +16,7 @@ from harness.guest.boot import Guest, boot
 from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal.journal import Journal, Write
-from harness.partner import Partner
+from harness.paths.partner import Partner
 from harness.pci.device import Device
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig

@@ -30,8 +30,8 @@ from harness.inventory.spec import HostSpec
 from harness.journal.journal import Journal
 from harness.lab.base import Lab
 from harness.lab.choice import RealChoice, choose
-from harness.partner import partner
 from harness.paths.base import PathOptions
+from harness.paths.partner import partner
 from harness.qemu.argv import RUN
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from harness.hosts.local import LocalHost
-from harness.partner import BACK
+from harness.paths.partner import BACK
 
 INSIDE = 'mount -t tmpfs run /run && mkdir /run/netns || exit 99; eval "$1"; shift; "$@"'
 """$1 makes a part of it; the rest is a command."""

@@ -20,8 +20,8 @@ from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
 from harness.measure.window import Command
 from harness.net.netdev import parse_rings, rings
-from harness.partner import partner
 from harness.paths.base import NetworkPath, PathOptions
+from harness.paths.partner import partner
 from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
 from harness.workloads.base import Idle
