@@ -15,7 +15,7 @@ from msgspec.structs import fields, replace
 from harness import paths
 from harness.core.errors import ConfigError
 from harness.core.flags import LINE_MAX, PATH_MAX, add_to, given_of, options_of, says
-from harness.guest.diskfile import look_at
+from harness.guest.image.diskfile import look_at
 from harness.paths.base import PathOptions
 
 

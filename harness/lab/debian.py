@@ -17,8 +17,8 @@ from pathlib import Path
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, LabError, MissingCapability
-from harness.guest.modules import MODULES, KernelTree
-from harness.guest.rootfs import through_loader
+from harness.guest.image.modules import MODULES, KernelTree
+from harness.guest.image.rootfs import through_loader
 from harness.hosts.base import CommandResult
 from harness.hosts.guard import guarded
 from harness.hosts.local import LocalHost, LocalProcess, PipedProcess

@@ -25,9 +25,9 @@ import msgspec
 
 from harness.core.errors import ConfigError, LabError
 from harness.core.xdg import cache_root
-from harness.guest import cpio, elf, initramfs, kernel, modules, rootfs
-from harness.guest import image as guest_image
-from harness.guest.image import GuestImage
+from harness.guest.image import cpio, elf, initramfs, kernel, modules, rootfs
+from harness.guest.image import micro as guest_image
+from harness.guest.image.micro import GuestImage
 from harness.lab import cache, debian, disk, machine, qemusource, svmfix
 from harness.lab.machine import Keys
 from harness.lab.progress import Steps, shown

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.guest import cpio, initramfs
-from harness.guest.modules import KernelTree
+from harness.guest.image import cpio, initramfs
+from harness.guest.image.modules import KernelTree
 from harness.hosts.local import LocalHost
 
 NAME = "nicproof-lab"

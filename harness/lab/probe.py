@@ -7,7 +7,7 @@ from pathlib import Path
 
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
-from harness.guest import cpio, initramfs
+from harness.guest.image import cpio, initramfs
 from harness.hosts.local import LocalHost
 from harness.hosts.rundir import short_dir
 from harness.lab.process import connect, control_argv

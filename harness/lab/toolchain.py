@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.errors import LabError
-from harness.guest.modules import KernelTree
-from harness.guest.rootfs import qemu_through_loader, through_loader
+from harness.guest.image.modules import KernelTree
+from harness.guest.image.rootfs import qemu_through_loader, through_loader
 from harness.hosts.local import LocalHost
 
 VERSION = re.compile(r"QEMU emulator version (\d+\.\d+\.\d+)")

@@ -31,7 +31,7 @@ def reboot(guest: Guest) -> None:
 
 
 def crash(guest: Guest) -> None:
-    """The guest's kernel panics, and QEMU ends with it (see harness.guest.image.CONSOLE)."""
+    """The guest's kernel panics, and QEMU ends with it (see harness.guest.image.micro.CONSOLE)."""
     _soon(guest, "echo c >/proc/sysrq-trigger")
     _await_end(guest)
 

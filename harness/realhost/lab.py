@@ -14,7 +14,7 @@ from typing import get_args
 
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
-from harness.guest.image import deploy
+from harness.guest.image.micro import deploy
 from harness.hosts.base import Host
 from harness.hosts.orphans import orphans
 from harness.inventory import HostSpec, PortPair

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 
 from harness.core.errors import MissingCapability
-from harness.guest.modules import MODULES
+from harness.guest.image.modules import MODULES
 from harness.hosts.local import LocalHost
 from harness.lab import cache, debian, disk, machine
 from harness.lab.image import LabImage, ensure_image, images

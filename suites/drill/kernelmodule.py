@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from harness.guest.elf import is_elf
+from harness.guest.image.elf import is_elf
 
 SYMTAB, RELA = 2, 4  # SHT_*
 POINTER = 1  # R_X86_64_64

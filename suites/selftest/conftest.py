@@ -15,7 +15,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from fixtures.options import BENCH_OPTIONS, MAKES_RUN
 from harness.claim import new_run
-from harness.guest.rootfs import LOADER, qemu_through_loader
+from harness.guest.image.rootfs import LOADER, qemu_through_loader
 from harness.history_db import VARIABLE
 from harness.host.digest import differences, digest
 from harness.lab.base import Lab

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.guest.diskfile import SECTOR, SIGNATURE, look_at
-from harness.guest.rootfs import through_loader
+from harness.guest.image.diskfile import SECTOR, SIGNATURE, look_at
+from harness.guest.image.rootfs import through_loader
 from harness.hosts.local import LocalHost
 from harness.variant import Variant
 

@@ -20,9 +20,9 @@ from harness.core.errors import (
     RunOver,
     StoreFailed,
 )
-from harness.guest import cpio, elf
 from harness.guest.boot import Guest, boot, logs_kept
-from harness.guest.image import build_guest_image, deploy, deploy_disk
+from harness.guest.image import cpio, elf
+from harness.guest.image.micro import build_guest_image, deploy, deploy_disk
 from harness.hosts.local import LocalHost
 from harness.qemu.argv import GuestFiles
 from harness.qemu.config import DeployedImage, GuestConfig

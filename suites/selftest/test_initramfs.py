@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import LabError
-from harness.guest import cpio, elf, initramfs
-from harness.guest.modules import KernelTree, aliases_of, module_name, parse_index
+from harness.guest.image import cpio, elf, initramfs
+from harness.guest.image.modules import KernelTree, aliases_of, module_name, parse_index
 from harness.hosts.local import LocalHost
 
 DATA = Path(__file__).parent / "data"

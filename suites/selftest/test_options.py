@@ -25,7 +25,7 @@ from harness.core.errors import ConfigError
 from harness.core.flags import Option, add_to, nonempty, options_of, says
 from harness.core.status import Status
 from harness.gate import MAX_BLOCKS, Against
-from harness.guest.diskfile import SECTOR, SIGNATURE
+from harness.guest.image.diskfile import SECTOR, SIGNATURE
 from harness.history_db import VARIABLE
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost

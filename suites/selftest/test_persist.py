@@ -14,7 +14,7 @@ import pytest
 
 from harness import cli
 from harness.core.errors import ConfigError
-from harness.guest.rootfs import LIBRARIES, LOADER
+from harness.guest.image.rootfs import LIBRARIES, LOADER
 from harness.host.digest import differences, digest
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.local import LocalHost

@@ -11,7 +11,7 @@ import pytest
 
 from harness.core.errors import CommandFailed, ConfigError, LabError
 from harness.guest.boot import PIN, pin
-from harness.guest.kernel import payload
+from harness.guest.image.kernel import payload
 from harness.hosts.hugepages import pages
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Entry, Journal

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.guest.rootfs import QEMU
+from harness.guest.image.rootfs import QEMU
 from harness.hosts.local import LocalHost
 from harness.lab.intlog import Deliveries, deliveries
 from harness.lab.svmfix import make_fixed_copy, mended

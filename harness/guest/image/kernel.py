@@ -13,8 +13,8 @@ import struct
 from pathlib import Path
 
 from harness.core.errors import LabError
-from harness.guest import elf
-from harness.guest.rootfs import LIBRARIES
+from harness.guest.image import elf
+from harness.guest.image.rootfs import LIBRARIES
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 HEADER_MAGIC = b"HdrS"

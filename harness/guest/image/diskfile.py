@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from harness.core.errors import ConfigError
-from harness.guest.image import QCOW2_MAGIC
+from harness.guest.image.micro import QCOW2_MAGIC
 
 HEADER = struct.Struct(">4sIQIIQIIQ")
 """Of qcow2: magic, version, backing file's offset and size, cluster bits, size of the disk, method

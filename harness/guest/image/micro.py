@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Literal
 
 from harness.core.errors import ConfigError, LabError
-from harness.guest import cpio, initramfs
-from harness.guest.kernel import uncompressed
-from harness.guest.modules import KernelTree
+from harness.guest.image import cpio, initramfs
+from harness.guest.image.kernel import uncompressed
+from harness.guest.image.modules import KernelTree
 from harness.hosts.base import Host
 from harness.qemu.config import DeployedImage, DiskImage
 

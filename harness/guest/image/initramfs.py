@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from harness.core.errors import LabError
-from harness.guest import cpio, elf
-from harness.guest.modules import KernelTree
-from harness.guest.rootfs import LIBRARIES
+from harness.guest.image import cpio, elf
+from harness.guest.image.modules import KernelTree
+from harness.guest.image.rootfs import LIBRARIES
 
 MERGED = (("bin", "usr/bin"), ("sbin", "usr/sbin"), ("lib", "usr/lib"), ("lib64", "usr/lib64"))
 """Debian's merged /usr: the old directories are symbolic links."""
