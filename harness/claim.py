@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
-from harness import store
 from harness.core.errors import ConfigError
 from harness.options import Asked
-from harness.qualify.record import CASES_FILE
+from harness.records import store
+from harness.records.cases import CASES_FILE
 
 FILENAME = "options.json"
 
@@ -135,7 +135,7 @@ def _to_keep(asked: Asked) -> Asked:
     history = asked.measuring.history
     if history is None or "://" not in history:
         return asked
-    from harness.history_db import VARIABLE  # late: SQLAlchemy takes a while
+    from harness.records.history.db import VARIABLE  # late: SQLAlchemy takes a while
 
     os.environ[VARIABLE] = history
     return replace(asked, measuring=replace(asked.measuring, history=None))

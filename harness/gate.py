@@ -12,13 +12,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
-from harness import ablation, series
+from harness import ablation
 from harness.claim import PUTTING_BACK
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, nonempty, options_of, read, says
 from harness.core.status import Status
-from harness.measure.alike import check_across
 from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
+from harness.records import series
+from harness.records.alike import check_across
 from harness.suite import (
     become,
     not_together,
@@ -151,7 +152,7 @@ def checked(given: argparse.Namespace) -> Asked:
     if workers_of(given.pytest):
         raise not_together()
     if run.kept:
-        from harness.history import check_usable  # late: SQLAlchemy takes a while
+        from harness.records.history.runs import check_usable  # late: SQLAlchemy takes a while
 
         check_usable(run.history)
     return asked
@@ -236,7 +237,7 @@ def _bench_against(
 
 
 def _check_series(name: str, where: str | None) -> None:
-    from harness.history import open_history
+    from harness.records.history.runs import open_history
 
     with open_history(where) as history:
         if not history.entries(name):

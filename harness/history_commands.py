@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from harness import series
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.core.plain import plain
-from harness.qualify.record import CASES_FILE
+from harness.records import series
+from harness.records.cases import CASES_FILE
 from harness.suite import become
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while, which `nicproof --help` need not wait for
-    from harness.history import Entry, History
+    from harness.records.history.runs import Entry, History
 
 EXAMPLES = """\
 examples:
@@ -135,7 +135,7 @@ def _add_name(parser: argparse.ArgumentParser, help: str) -> None:
 
 def list_runs(given: argparse.Namespace) -> int:
     """Handler of `history list`."""
-    from harness.history import open_history
+    from harness.records.history.runs import open_history
 
     with open_history(given.history) as history:
         entries = history.entries(given.name)
@@ -153,7 +153,7 @@ def _print(entries: tuple[Entry, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from harness.history import DIGITS
+    from harness.records.history.runs import DIGITS
 
     table = Table(box=None, pad_edge=False)
     for heading in ("name", "run", "digest", "fidelity", "host", "NIC", "boots", "valid", ""):
@@ -187,7 +187,7 @@ def plot_metric(given: argparse.Namespace) -> int:
 
 def import_runs(given: argparse.Namespace) -> int:
     """Handler of `history import`: one path that is no good does not keep the others out."""
-    from harness.history import open_history
+    from harness.records.history.runs import open_history
 
     name = None if given.name is None else series.checked(given.name)
     status = 0
@@ -207,8 +207,8 @@ def import_runs(given: argparse.Namespace) -> int:
 
 def _take_in(history: History, path: Path, name: str | None) -> Iterator[str]:
     """Add the runs of a path, and say of each what became of it."""
-    from harness import history_file
-    from harness.history import digest_of
+    from harness.records.history import exchange as history_file
+    from harness.records.history.runs import digest_of
 
     for line in history_file.read(path):
         there = history.known(digest_of(line.info, line.trials))
@@ -222,8 +222,8 @@ def _take_in(history: History, path: Path, name: str | None) -> Iterator[str]:
 
 def export_runs(given: argparse.Namespace) -> int:
     """Handler of `history export`."""
-    from harness import history_file
-    from harness.history import open_history
+    from harness.records.history import exchange as history_file
+    from harness.records.history.runs import open_history
 
     with open_history(given.history) as history:
         chosen = [history.find(what) for what in given.what] or history.entries()[::-1]
@@ -234,7 +234,7 @@ def export_runs(given: argparse.Namespace) -> int:
 
 def forget_run(given: argparse.Namespace) -> int:
     """Handler of `history forget`."""
-    from harness.history import open_history
+    from harness.records.history.runs import open_history
 
     with open_history(given.history) as history:
         entry = history.find(given.what)
@@ -245,7 +245,7 @@ def forget_run(given: argparse.Namespace) -> int:
 
 def label(entry: Entry) -> str:
     """A run in a line: "20261123-101500-7f3a as main, 3f9a1c07"."""
-    from harness.history import DIGITS
+    from harness.records.history.runs import DIGITS
 
     named = f" as {entry.name}" if entry.name else ""
     return f"{entry.run}{named}, {entry.digest[:DIGITS]}"

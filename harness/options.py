@@ -13,13 +13,14 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
-from harness import __version__, ablation, paths, series, workloads
+from harness import __version__, ablation, paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.flags import LINE_MAX, PATH_MAX, names, options_of, read, says
 from harness.core.units import METRICS, ClockChoice
 from harness.lab.choice import AUTO, NESTED, Choice, choose
-from harness.measure.record import DECIDING
 from harness.qualify.options import Qualification
+from harness.records import series
+from harness.records.trial import DECIDING
 from harness.variant import Variant, affected, parse
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from harness.core.crash import guarded
-from harness.qualify.record import CASES_FILE
-from harness.store import open_run
+from harness.records.cases import CASES_FILE
+from harness.records.store import open_run
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from harness.measure.alike import PARAMETERS
-from harness.measure.record import IDLE
+from harness.records.alike import PARAMETERS
+from harness.records.trial import IDLE
 from reports import frames
 from reports.frames import Run, metric_of
 from reports.regression.comparable import fingerprint

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from harness.core.errors import LabError
-from harness.qualify.record import (
+from harness.records.cases import (
     CERTIFICATE,
     FAMILIES,
     VERDICTS,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.core.errors import ConfigError
-from harness.measure.record import IDLE
+from harness.records.trial import IDLE
 from reports import frames, stats, style, tables
 
 REST = "rest_time_per_packet"

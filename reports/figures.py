@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike
 
 from harness.core.percentiles import BEYOND
 from harness.core.units import Grounds
-from harness.measure.record import IDLE
+from harness.records.trial import IDLE
 from reports import explain, stats, style
 from reports.frames import Run, is_idle, metric_of
 from reports.tables import Estimates

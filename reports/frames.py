@@ -26,8 +26,8 @@ from harness.core.units import (
     Grounds,
     Metric,
 )
-from harness.measure.record import IDLE, ExitCount, RunInfo, TrialRecord
-from harness.store import open_run
+from harness.records.store import open_run
+from harness.records.trial import IDLE, ExitCount, RunInfo, TrialRecord
 
 MEASUREMENT_COLUMNS = (
     "run", "fidelity", "host", "nic", "path", "workload", "metric", "unit", "better", "boot",

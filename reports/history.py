@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.core.crash import guarded
 from harness.core.errors import ConfigError
 from harness.core.units import METRICS
-from harness.history import History, open_history
+from harness.records.history.runs import History, open_history
 
 if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not wait for them
     from reports.frames import Run

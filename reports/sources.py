@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.core.errors import ConfigError
-from harness.history import open_history
+from harness.records.history.runs import open_history
 from reports import frames
 from reports.frames import Run
 

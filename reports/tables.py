@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.core.units import METRICS, Grounds
-from harness.measure.record import IDLE, STAMPS, USER
+from harness.records.trial import IDLE, STAMPS, USER
 from reports import stats, style
 from reports.compare import Claim, Comparison
 from reports.frames import Run, is_idle, metric_of, timeout_us

@@ -14,7 +14,7 @@ from itertools import zip_longest
 from typing import Literal
 
 from harness.core.errors import LabError
-from harness.measure.record import ExitCount
+from harness.records.trial import ExitCount
 
 Isa = Literal["vmx", "svm"]
 Reasons = Mapping[int, str]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from harness.measure.record import Proof
 from harness.qemu.attachment import NicAttachment
+from harness.records.trial import Proof
 
 TOLERANCE = 0.01
 """Guest and partner must agree on bytes within this share, frames known to be lost apart."""

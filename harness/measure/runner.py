@@ -21,15 +21,6 @@ from harness.journal.journal import Journal
 from harness.measure.endpoint import Endpoint, GuestReader, endpoint
 from harness.measure.plan import Visit
 from harness.measure.proof import prove
-from harness.measure.record import (
-    CLIENT,
-    IDLE,
-    SERVER,
-    TUNING,
-    Proof,
-    RunInfo,
-    TrialRecord,
-)
 from harness.measure.watch import Watch, Watched
 from harness.measure.window import (
     Probe,
@@ -44,7 +35,16 @@ from harness.paths import select
 from harness.paths.base import PathOptions
 from harness.paths.partner import Partner
 from harness.qemu.config import GuestConfig
-from harness.store import RunStore
+from harness.records.store import RunStore
+from harness.records.trial import (
+    CLIENT,
+    IDLE,
+    SERVER,
+    TUNING,
+    Proof,
+    RunInfo,
+    TrialRecord,
+)
 from harness.tuning.run import Tuning
 from harness.workloads.base import Outcome, Target, Workload
 from harness.workloads.iperf3 import Iperf3

@@ -32,8 +32,8 @@ from harness.measure.counters import (
     parse_net_dev,
     parse_retransmitted,
 )
-from harness.measure.record import ExitCount, WireSample
 from harness.measure.window_agent import OPEN
+from harness.records.trial import ExitCount, WireSample
 
 OVERHEAD_S = 30.0
 """Granted beyond the command's own timeout: python's start, reads, the way back."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.measure.record import WireSample
+from harness.records.trial import WireSample
 from harness.workloads.base import Outcome
 
 MIDDLE = (0.2, 0.9)

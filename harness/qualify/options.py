@@ -11,7 +11,7 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.core.flags import LINE_MAX, names, says
 from harness.pci.address import Address
-from harness.qualify.record import FAMILIES
+from harness.records.cases import FAMILIES
 
 LONGEST_SOAK = 7 * 24 * 3600
 """Seconds."""

@@ -9,8 +9,8 @@ from harness.measure.environment import describe_controller, describe_host, desc
 from harness.pci.compare import compare
 from harness.pci.profiles import profile_for
 from harness.pci.survey import survey
-from harness.qualify.record import Finding, Subject
 from harness.qualify.rig import Rig
+from harness.records.cases import Finding, Subject
 
 
 def describe(rig: Rig, run: str, lab: dict[str, str]) -> Subject:

@@ -27,13 +27,13 @@ from harness.lab.base import FarEnd
 from harness.lab.choice import RealChoice
 from harness.lab.image import ensure_image
 from harness.lab.toolchain import parse_version
-from harness.measure.record import TUNING
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.realhost.fidelity import fidelity
 from harness.realhost.guard import require
 from harness.realhost.memory import require_hugepages
 from harness.realhost.place import place_held
 from harness.realhost.programs import require_programs
+from harness.records.trial import TUNING
 from harness.tuning.run import Tuning, tuned
 
 

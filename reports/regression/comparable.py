@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from harness.core.errors import ConfigError
-from harness.measure.alike import KEYS, PARAMETERS, check_across
-from harness.measure.record import IDLE, STAMPS, TUNING
+from harness.records.alike import KEYS, PARAMETERS, check_across
+from harness.records.trial import IDLE, STAMPS, TUNING
 from reports.frames import Run
 
 

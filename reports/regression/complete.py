@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from harness.measure.record import IDLE
+from harness.records.trial import IDLE
 from reports.regression.missing import TOO_MANY, Side
 from reports.regression.verdict import WHOLE, Change, Figure, Verdict, badness, every
 

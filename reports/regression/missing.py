@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.measure.record import IDLE, Failure, RunInfo
+from harness.records.trial import IDLE, Failure, RunInfo
 from reports.frames import Run
 
 TOO_MANY = 1 - 1 / math.sqrt(2)

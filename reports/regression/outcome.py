@@ -13,7 +13,7 @@ from harness import ablation
 from harness.ablation import Direction, Expected
 from harness.core.errors import ConfigError
 from harness.core.units import Clock
-from harness.measure.record import DECIDING, RunInfo
+from harness.records.trial import DECIDING, RunInfo
 from reports import frames, levels
 from reports.frames import Run
 from reports.regression import comparable, judge, paired, predicted

@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import pandas as pd
 
-from harness.measure.record import IDLE
+from harness.records.trial import IDLE
 from reports.frames import metric_of
 from reports.shifts import Shift
 

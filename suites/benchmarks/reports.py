@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import store
+from harness.records import store
 from suites.selftest.synthetic_run import make_run
 
 

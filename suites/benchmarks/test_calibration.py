@@ -19,10 +19,10 @@ from fixtures.lab import opened_bench, opened_lab
 from fixtures.progress import Progress
 from harness.core.errors import HarnessError
 from harness.measure.plan import Visit, interleave
-from harness.measure.record import TrialRecord
 from harness.measure.runner import Bench
 from harness.options import MAX_BLOCKS, BenchOptions
 from harness.pci.device import Device
+from harness.records.trial import TrialRecord
 from harness.variant import Variant
 from reports.frames import values_of
 from reports.regression.verdict import MARGINS

@@ -21,7 +21,7 @@ from harness.core.units import Clock
 from harness.hosts.local import LocalHost
 from harness.measure.plan import interleave
 from harness.options import BenchOptions
-from harness.store import RunStore, open_run
+from harness.records.store import RunStore, open_run
 from reports.frames import values_of
 from suites.benchmarks.clocks import COLUMNS, FILENAME, PRIMARY
 from suites.benchmarks.trials import WORKLOADS, Row, append, measure

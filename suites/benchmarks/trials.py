@@ -11,8 +11,8 @@ from pathlib import Path
 from fixtures.progress import Progress
 from harness.core.errors import LabError, RunOver
 from harness.measure.plan import Visit
-from harness.measure.record import TrialRecord
 from harness.measure.runner import Bench, station
+from harness.records.trial import TrialRecord
 from harness.workloads import fitted
 
 WORKLOADS = ("tcp-tx", "tcp-rx", "latency")

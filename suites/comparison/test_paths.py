@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.measure.record import TrialRecord
+from harness.records.trial import TrialRecord
 
 
 def test_path_carries_the_workload_and_proves_it(trial: TrialRecord) -> None:

@@ -16,7 +16,7 @@ from harness.hosts.base import Host
 from harness.lab.base import Lab
 from harness.net.netdev import link
 from harness.pci.device import Device
-from harness.qualify.record import Verdict
+from harness.records.cases import Verdict
 from suites.drill.kernelmodule import returning, without_pointers
 
 BROKEN = "/run/nicproof-broken"

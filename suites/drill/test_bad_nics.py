@@ -22,8 +22,8 @@ from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
 from harness.host.digest import State, differences, digest
 from harness.lab.base import Lab
-from harness.qualify.record import CERTIFICATE, Certificate, family_of
 from harness.qualify.rig import Rig
+from harness.records.cases import CERTIFICATE, Certificate, family_of
 from harness.suite import ROOT, ROOTED
 from suites.drill.defects import DEFECTS, Defect
 

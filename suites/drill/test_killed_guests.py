@@ -22,9 +22,9 @@ from fixtures.qualify import OPENING, opened_rig
 from harness.host.digest import differences, digest
 from harness.lab.base import Lab
 from harness.options import BenchOptions
-from harness.qualify.record import FAMILIES
 from harness.qualify.rig import Rig
 from harness.qualify.sabotage import Saboteur, Victim, endangered
+from harness.records.cases import FAMILIES
 from harness.suite import ROOT, ROOTED
 
 SUITE = ROOT / "suites" / "qualification"

@@ -13,9 +13,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from harness import store
 from harness.core.units import Fidelity
-from harness.measure.record import (
+from harness.records import store
+from harness.records.trial import (
     ExitCount,
     Failure,
     MissingPath,

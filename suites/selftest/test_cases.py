@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
-from harness.qualify.record import CaseRecord, Subject, save
+from harness.records.cases import CaseRecord, Subject, save
 from reports import certificate
 
 pytest_plugins = ["pytester"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.history import open_history
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
+from harness.records.history.runs import open_history
 from suites.selftest.test_history_bench import WITHOUT_LAB
 
 yaml = pytest.importorskip("yaml", reason="PyYAML, which labgrid brings")

@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 import pandas as pd
 import pytest
 
-from harness.history import open_history
 from harness.hosts.local import LocalHost
+from harness.records.history.runs import open_history
 from reports import frames
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]

@@ -24,7 +24,7 @@ from harness.exits.model import (
     parse_vcpus,
 )
 from harness.hosts.local import LocalHost
-from harness.measure.record import ExitCount
+from harness.records.trial import ExitCount
 
 DATA = Path(__file__).parent / "data" / "exits"
 FORMAT = (DATA / "kvm_exit.format").read_text()

@@ -22,7 +22,6 @@ from harness.exits.accounting import (
 )
 from harness.guest.boot import Guest, boot
 from harness.lab.base import Lab
-from harness.measure.record import ExitCount
 from harness.measure.window import (
     Command,
     Probe,
@@ -35,6 +34,7 @@ from harness.measure.window import (
     threads_probe,
 )
 from harness.qemu.config import GuestConfig
+from harness.records.trial import ExitCount
 from harness.workloads.latency import Latency, measure_floor
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

@@ -16,13 +16,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import store
 from harness.core.errors import ConfigError
 from harness.core.status import Status
-from harness.history import History, open_history
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.measure.record import ExitCount, TrialRecord
+from harness.records import store
+from harness.records.history.runs import History, open_history
+from harness.records.trial import ExitCount, TrialRecord
 from reports import frames
 from suites.selftest import command
 from suites.selftest.postgres_server import PostgresServer

@@ -21,7 +21,7 @@ from harness.core.errors import ConfigError
 from harness.gate import Suspicion
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.measure.record import ExitCount, Failure, MissingPath, TrialRecord
+from harness.records.trial import ExitCount, Failure, MissingPath, TrialRecord
 from reports.frames import Run, load
 from reports.regression import document, formats, words
 from reports.regression.outcome import Outcome, against, compare, compare_variants
@@ -386,7 +386,7 @@ import pytest
 from fixtures.options import BENCH_OPTIONS
 from fixtures.progress import PROGRESS
 from harness import store
-from harness.measure.record import Failure
+from harness.records.trial import Failure
 from suites.selftest.synthetic_run import make_run
 
 RUN = make_run(10, paths=("virtio", "sriov"), workloads=("latency",), trials=1)

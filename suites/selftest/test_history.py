@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.history import digest_of, open_history
-from harness.history_db import VARIABLE, Place
 from harness.hosts.local import LocalHost
-from harness.measure.record import RunInfo, TrialRecord
+from harness.records.history.db import VARIABLE, Place
+from harness.records.history.runs import digest_of, open_history
+from harness.records.trial import RunInfo, TrialRecord
 from suites.selftest import writers
 from suites.selftest.synthetic_run import make_run
 from suites.selftest.test_store import INFO, trial
@@ -123,7 +123,7 @@ def with_nothing(where: str) -> None:
 
 WRITER = """
 import sys
-from harness.history import open_history
+from harness.records.history.runs import open_history
 from suites.selftest.test_history import small_run
 first, last = map(int, sys.argv[2:])
 with open_history(sys.argv[1]) as history:
@@ -158,7 +158,7 @@ FILLER = """
 import sys
 from pathlib import Path
 from harness.core.errors import StoreFailed
-from harness.history import open_history
+from harness.records.history.runs import open_history
 from suites.selftest.test_history import small_run
 disk = Path(sys.argv[1])
 (disk / "ballast").write_bytes(bytes(200_000))
@@ -189,7 +189,7 @@ def test_a_disk_too_small_for_a_history_is_told(tmp_path: Path) -> None:
     program = """
 import os, sys
 from harness.core.errors import StoreFailed
-from harness.history import open_history
+from harness.records.history.runs import open_history
 try:
     with open_history(sys.argv[1] + "/history.db"):
         pass
@@ -205,7 +205,7 @@ print(os.listdir(sys.argv[1]))
 CHECKER = """
 import sys
 from harness.core.errors import ConfigError
-from harness.history import check_usable
+from harness.records.history.runs import check_usable
 try:
     check_usable(sys.argv[1] + "/history.db")
 except ConfigError as error:

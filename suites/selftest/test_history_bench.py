@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, store
+from harness import cli
 from harness.core.errors import ConfigError
-from harness.history import open_history
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.options import Asked, BenchOptions
+from harness.records import store
+from harness.records.history.runs import open_history
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import cli, store
-from harness.history import History, open_history
-from harness.history_file import read
-from harness.qualify.record import CASES_FILE
+from harness import cli
+from harness.records import store
+from harness.records.cases import CASES_FILE
+from harness.records.history.exchange import read
+from harness.records.history.runs import History, open_history
 from suites.selftest.synthetic_run import make_run, write_run
 from suites.selftest.test_history import small_run
 

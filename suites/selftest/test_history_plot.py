@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness.history import open_history
 from harness.hosts.base import CommandResult
+from harness.records.history.runs import open_history
 from reports import trend
 from reports.frames import Run
 from suites.selftest.command import nicproof

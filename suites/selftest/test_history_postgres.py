@@ -7,9 +7,9 @@ import sys
 import pytest
 
 from harness.core.errors import ConfigError, StoreFailed
-from harness.history import check_usable, open_history
-from harness.history_db import Place
 from harness.measure.environment import describe_controller
+from harness.records.history.db import Place
+from harness.records.history.runs import check_usable, open_history
 from suites.selftest.postgres_server import PostgresServer
 from suites.selftest.test_history import small_run
 

@@ -13,7 +13,7 @@ from scapy.layers.l2 import Ether
 from harness.core.errors import ConfigError
 from harness.core.percentiles import BEYOND, QUANTILES, nearest_rank, summarise, told
 from harness.core.units import METRICS
-from harness.measure.record import STAMPS, USER
+from harness.records.trial import STAMPS, USER
 from harness.workloads import NAMES, select
 from harness.workloads.base import Target
 from harness.workloads.latency import Latency, echo_request

@@ -26,14 +26,14 @@ from harness.core.flags import Option, add_to, nonempty, options_of, says
 from harness.core.status import Status
 from harness.gate import MAX_BLOCKS, Against
 from harness.guest.image.diskfile import SECTOR, SIGNATURE
-from harness.history_db import VARIABLE
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.options import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.qualify.commands import Together
 from harness.qualify.options import Qualification
-from harness.qualify.record import CASES_FILE
-from harness.store import FILENAME as RECORDS
+from harness.records.cases import CASES_FILE
+from harness.records.history.db import VARIABLE
+from harness.records.store import FILENAME as RECORDS
 from harness.suite import ROOT, ROOTED
 from harness.variant import Variant
 from reports.regression.__main__ import main as judge

@@ -12,16 +12,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fixtures.progress import Progress
-from harness import cli, store
+from harness import cli
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, LabError
 from harness.core.plain import plain, plain_record
-from harness.history import open_history
 from harness.hosts.local import LocalHost
 from harness.measure.plan import Visit
-from harness.measure.record import Failure, MissingPath, Proof, RunInfo, TrialRecord
 from harness.measure.runner import Bench, station
-from harness.qualify.record import CASES_FILE, CaseRecord, Subject, save
+from harness.records import store
+from harness.records.cases import CASES_FILE, CaseRecord, Subject, save
+from harness.records.history.runs import open_history
+from harness.records.trial import Failure, MissingPath, Proof, RunInfo, TrialRecord
 from harness.workloads.iperf3 import Iperf3
 from reports import certificate, document
 from suites.selftest.synthetic_run import make_run, write_run

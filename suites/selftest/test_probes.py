@@ -17,7 +17,6 @@ from harness.measure.counters import (
     parse_net_dev,
     thread_role,
 )
-from harness.measure.record import ExitCount
 from harness.measure.window import (
     Probe,
     Reading,
@@ -28,6 +27,7 @@ from harness.measure.window import (
     partner_probe,
     threads_probe,
 )
+from harness.records.trial import ExitCount
 
 DATA = Path(__file__).parent / "data" / "proc"
 NET_DEV = (DATA / "net_dev").read_text()

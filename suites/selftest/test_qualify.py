@@ -13,7 +13,7 @@ from fixtures.qualify import FIDELITY
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.qualify.fidelity import load
-from harness.qualify.record import FAMILIES
+from harness.records.cases import FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -27,8 +27,8 @@ from harness.core.status import Status
 from harness.gate import Suspicion
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.measure.record import RunInfo, TrialRecord
 from harness.options import Asked, BenchOptions
+from harness.records.trial import RunInfo, TrialRecord
 from harness.suite import run_to_its_end
 from harness.variant import Variant
 from reports import shifts

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.measure.record import TrialRecord
+from harness.records.trial import TrialRecord
 from reports import compare, frames
 from reports.compare import Comparison
 from reports.stats import paired, sign_flip_p

@@ -13,7 +13,7 @@ import pytest
 from harness.core.crash import guarded
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
-from harness.measure.record import RunInfo, TrialRecord
+from harness.records.trial import RunInfo, TrialRecord
 from reports import explain, frames, style, tables, words
 from reports.__main__ import main
 from reports.document import render

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from harness.core.errors import ConfigError
-from harness.measure.record import CLIENT, SERVER, STAMPS, USER, TrialRecord
+from harness.records.trial import CLIENT, SERVER, STAMPS, USER, TrialRecord
 from reports import document, frames, tables, trend
 from reports.frames import Run, values_of
 from reports.regression.outcome import against, compare

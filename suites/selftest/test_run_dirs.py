@@ -11,14 +11,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import claim, cli, store
+from harness import claim, cli
 from harness.core.errors import ConfigError, HarnessError
 from harness.core.status import Status
-from harness.history import open_history
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import read
 from harness.options import Asked
-from harness.qualify.record import (
+from harness.records import store
+from harness.records.cases import (
     CASES_FILE,
     CLAIM_FILE,
     SUBJECT_FILE,
@@ -27,6 +27,7 @@ from harness.qualify.record import (
     load_claim,
     load_subject,
 )
+from harness.records.history.runs import open_history
 from reports import frames
 from suites.selftest.synthetic_run import make_run, write_run
 from suites.selftest.test_history_bench import WITHOUT_LAB

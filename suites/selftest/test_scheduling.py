@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from harness.core.deadline import Deadline
 from harness.doctor.controller import LAB_MIB
-from harness.qualify.record import CaseRecord, Verdict, load_subject, save
+from harness.records.cases import CaseRecord, Verdict, load_subject, save
 from suites.benchmarks import hosts
 from suites.selftest.test_cases import case, found, subject
 from suites.selftest.test_lab_choice import APART
@@ -33,7 +33,7 @@ import pytest
 from fixtures.cases import STANDING
 from fixtures.options import BENCH_OPTIONS, worker_id
 from fixtures.scheduling import HostScheduling
-from harness.qualify.record import Claim, save_claim
+from harness.records.cases import Claim, save_claim
 
 CLAIMS = json.loads(Path(__file__).with_name("claims").read_text())
 

@@ -22,9 +22,9 @@ import pytest
 from harness.core.deadline import Deadline
 from harness.core.signals import ANSWER, ENDING, deferred, unwind_when_told
 from harness.core.status import Status
-from harness.history import open_history
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal, Run
+from harness.records.history.runs import open_history
 from suites.selftest.synthetic_run import make_run
 
 ROOT = Path(__file__).resolve().parents[2]

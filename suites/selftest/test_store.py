@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import store
 from harness.core.errors import ConfigError, StoreFailed
-from harness.measure.record import ExitCount, RunInfo, TrialRecord
+from harness.records import store
+from harness.records.trial import ExitCount, RunInfo, TrialRecord
 from suites.selftest import writers
 
 INFO = RunInfo(

@@ -1,6 +1,6 @@
 """The history of runs: all that were measured, on one machine or by a team, to be found again.
 
-Kept in a database (harness.history_db): a row a run and a row a trial. A run's key is a digest of
+Kept in a database (harness.records.history.db): a row a run and a row a trial. A run's key is a digest of
 its content, so that one that is added twice is there once, and runs of two machines never collide.
 What the tools printed (`TrialRecord.raw`) stays in the run's own directory: it is half of a run's
 bytes (49 to 56 per cent, measured), and no report reads it.
@@ -20,11 +20,11 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from harness import series
 from harness.core.errors import ConfigError, StoreFailed
-from harness.history_db import DAMAGED, META, RUN, TRIAL, Place, connected, telling
-from harness.measure.record import SCHEMA, RunInfo, TrialRecord
-from harness.measure.sound import damage, read_info, read_trial
+from harness.records import series
+from harness.records.history.db import DAMAGED, META, RUN, TRIAL, Place, connected, telling
+from harness.records.sound import damage, read_info, read_trial
+from harness.records.trial import SCHEMA, RunInfo, TrialRecord
 
 DIGITS = 8
 """Hexadecimal digits of a digest that are shown; 6 of them are enough to ask for a run."""
@@ -214,7 +214,7 @@ def open_history(where: str | None = None) -> Iterator[History]:
     """The history at `where`: a path, `sqlite:///FILE` or `postgresql://...`; None: what
     $NICPROOF_HISTORY says, else the user's own file. It is made if there is none.
 
-    Raises what `harness.history_db.connected` does.
+    Raises what `harness.records.history.db.connected` does.
     """
     place = Place.of(where)
     with connected(place) as connection:

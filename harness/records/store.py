@@ -17,8 +17,8 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 from harness.core.errors import ConfigError, StoreFailed
-from harness.measure.record import SCHEMA, RunInfo, TrialRecord
-from harness.measure.sound import read_info, read_trial, sound
+from harness.records.sound import read_info, read_trial, sound
+from harness.records.trial import SCHEMA, RunInfo, TrialRecord
 
 FILENAME = "trials.db"
 APPLICATION_ID = 0x6E696370  # "nicp": SQLite's own mark of who owns a file

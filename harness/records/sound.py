@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from harness.core.errors import ConfigError
 from harness.core.plain import plain_record
-from harness.measure.record import RunInfo, TrialRecord
+from harness.records.trial import RunInfo, TrialRecord
 
 T = TypeVar("T")
 

@@ -13,10 +13,10 @@ from typing import BinaryIO
 import msgspec
 
 from harness.core.errors import ConfigError, StoreFailed
-from harness.history import Entry, History, digest_of
-from harness.measure.record import SCHEMA, RunInfo, TrialRecord
-from harness.measure.sound import damage
-from harness.store import open_run
+from harness.records.history.runs import Entry, History, digest_of
+from harness.records.sound import damage
+from harness.records.store import open_run
+from harness.records.trial import SCHEMA, RunInfo, TrialRecord
 
 _GZIP = b"\x1f\x8b"
 
@@ -31,7 +31,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A line of such a file: one run with its trials."""
 
     schema: int = SCHEMA
-    digest: str = ""  # harness.history.digest_of; "" for a run that comes from its directory
+    digest: str = (
+        ""  # harness.records.history.runs.digest_of; "" for a run that comes from its directory
+    )
     name: str = ""
     info: RunInfo
     trials: tuple[TrialRecord, ...]
