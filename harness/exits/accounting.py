@@ -31,7 +31,7 @@ from harness.exits.model import (
 )
 from harness.hosts.base import Host
 from harness.hosts.program import PYTHON
-from harness.measure.window import Probe, Reading, WindowResult
+from harness.window.window import Probe, Reading, WindowResult
 
 FORMAT = "/sys/kernel/tracing/events/kvm/kvm_exit/format"
 BPFFS = "/sys/fs/bpf"

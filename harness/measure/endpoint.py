@@ -12,17 +12,17 @@ from harness.core.errors import ConfigError, LabError
 from harness.guest.boot import Guest
 from harness.hosts.base import Host
 from harness.inventory import LinkPlan
-from harness.measure.counters import (
+from harness.net.netdev import interface_with, parse_links, parse_offloads
+from harness.net.netns import inside
+from harness.qemu.argv import EDGES_PORT
+from harness.qemu.attachment import NicAttachment
+from harness.window.counters import (
     interrupt_counts,
     parse_net_dev,
     parse_retransmitted,
     parse_udp_dropped,
 )
-from harness.measure.window import Probe, Reading, WindowResult
-from harness.net.netdev import interface_with, parse_links, parse_offloads
-from harness.net.netns import inside
-from harness.qemu.argv import EDGES_PORT
-from harness.qemu.attachment import NicAttachment
+from harness.window.window import Probe, Reading, WindowResult
 from harness.workloads.iperf3_version import Version, require
 
 STAT, INTERRUPTS = "/proc/stat", "/proc/interrupts"

@@ -22,14 +22,6 @@ from harness.measure.endpoint import Endpoint, GuestReader, endpoint
 from harness.measure.plan import Visit
 from harness.measure.proof import prove
 from harness.measure.watch import Watch, Watched
-from harness.measure.window import (
-    Probe,
-    host_interface_probe,
-    interrupts_probe,
-    partner_probe,
-    retransmits_probe,
-    threads_probe,
-)
 from harness.measure.wire import rates
 from harness.paths import select
 from harness.paths.base import PathOptions
@@ -46,6 +38,14 @@ from harness.records.trial import (
     TrialRecord,
 )
 from harness.tuning.run import Tuning
+from harness.window.window import (
+    Probe,
+    host_interface_probe,
+    interrupts_probe,
+    partner_probe,
+    retransmits_probe,
+    threads_probe,
+)
 from harness.workloads.base import Outcome, Target, Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.iperf3_version import Version, at_odds, require, written

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from harness.core.errors import LabError
 from harness.hosts.base import Host
 from harness.measure.endpoint import GuestReader
-from harness.measure.window import (
+from harness.paths.partner import Partner
+from harness.window.window import (
     Command,
     Probe,
     Reading,
@@ -23,7 +24,6 @@ from harness.measure.window import (
     merge,
     run_window,
 )
-from harness.paths.partner import Partner
 
 Told = tuple[tuple[int, int], ...]
 """As in WindowResult."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from harness.hosts.base import Host
-from harness.measure.counters import Line, parse_interrupts
 from harness.pci.device import ROOT
+from harness.window.counters import Line, parse_interrupts
 
 Kind = Literal["MSI-X", "MSI", "INTx"]
 KINDS: dict[str, Kind] = {"msix": "MSI-X", "msi": "MSI", "intx": "INTx"}

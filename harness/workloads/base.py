@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.core.errors import ConfigError
-from harness.measure.window import Command
 from harness.records.trial import IDLE
+from harness.window.window import Command
 
 UDP_HEADERS = ICMP_HEADERS = 42
 """Bytes in front of a payload: Ethernet 14, IPv4 20, UDP or ICMP echo 8."""

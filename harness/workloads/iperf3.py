@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from harness.core.errors import ConfigError
-from harness.measure.window import Command
+from harness.window.window import Command
 from harness.workloads.base import UDP_HEADERS, Outcome, Target, describe, require_positive
 from harness.workloads.iperf3_output import (
     Document,

@@ -20,8 +20,8 @@ from harness.core.percentiles import summarise
 from harness.core.units import NS_PER_S
 from harness.hosts.base import Host
 from harness.hosts.program import PYTHON
-from harness.measure.window import Command, WindowSpec, run_window
 from harness.records.trial import STAMPS
+from harness.window.window import Command, WindowSpec, run_window
 from harness.workloads.base import ICMP_HEADERS, Outcome, Target, describe, require_positive
 
 MARGIN_S = 30.0

@@ -13,7 +13,6 @@ from harness.core.errors import MissingCapability
 from harness.core.units import MMIO_REASONS
 from harness.exits.accounting import exit_accounting
 from harness.guest.boot import Guest
-from harness.measure.window import Command, WindowSpec, run_window
 from harness.net.netdev import interface_with
 from harness.paths.base import PathOptions
 from harness.paths.emulated import EMULATED, Tapped
@@ -31,6 +30,7 @@ from harness.qualify.life import Life
 from harness.qualify.node import READY_S, Node, reaches, require_answers
 from harness.qualify.rig import Rig
 from harness.qualify.vf import Vf, for_guest, guest_node, vfs
+from harness.window.window import Command, WindowSpec, run_window
 
 VF = ("KVM", "SR-IOV", "IOMMU")
 MAC, IP, IP6 = guest_mac("migration"), "198.18.0.40", "2001:2::40"

@@ -22,7 +22,9 @@ from harness.exits.accounting import (
 )
 from harness.guest.boot import Guest, boot
 from harness.lab.base import Lab
-from harness.measure.window import (
+from harness.qemu.config import GuestConfig
+from harness.records.trial import ExitCount
+from harness.window.window import (
     Command,
     Probe,
     Reading,
@@ -33,8 +35,6 @@ from harness.measure.window import (
     run_window,
     threads_probe,
 )
-from harness.qemu.config import GuestConfig
-from harness.records.trial import ExitCount
 from harness.workloads.latency import Latency, measure_floor
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.measure.counters import Line
 from harness.qualify.interrupts import numbered
+from harness.window.counters import Line
 
 HOST = """\
            CPU0       

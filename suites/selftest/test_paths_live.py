@@ -18,12 +18,12 @@ from harness.journal.journal import Journal, restore
 from harness.lab.base import Lab
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
-from harness.measure.window import Command
 from harness.net.netdev import parse_rings, rings
 from harness.paths.base import NetworkPath, PathOptions
 from harness.paths.partner import partner
 from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
+from harness.window.window import Command
 from harness.workloads.base import Idle
 from harness.workloads.iperf3 import Iperf3
 from suites.selftest.test_exits_live import UNPRIVILEGED

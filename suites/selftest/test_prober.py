@@ -18,8 +18,8 @@ from scapy.layers.l2 import Ether
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
-from harness.measure.window import WindowSpec, partner_probe, run_window
 from harness.records.trial import STAMPS
+from harness.window.window import WindowSpec, partner_probe, run_window
 from harness.workloads import latency as latency_module
 from harness.workloads import prober
 from harness.workloads.base import Outcome

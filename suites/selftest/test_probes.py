@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import LabError
-from harness.measure.counters import (
+from harness.records.trial import ExitCount
+from harness.window.counters import (
     interrupt_counts,
     parse_cpu_time,
     parse_net_dev,
     thread_role,
 )
-from harness.measure.window import (
+from harness.window.window import (
     Probe,
     Reading,
     WindowResult,
@@ -27,7 +28,6 @@ from harness.measure.window import (
     partner_probe,
     threads_probe,
 )
-from harness.records.trial import ExitCount
 
 DATA = Path(__file__).parent / "data" / "proc"
 NET_DEV = (DATA / "net_dev").read_text()

@@ -12,8 +12,8 @@ import pytest
 from harness.hosts.local import LocalHost
 from harness.hosts.program import PYTHON
 from harness.measure.watch import Watch
-from harness.measure.window import Command, Probe, Reading, WindowResult, partner_probe
 from harness.paths.partner import Partner
+from harness.window.window import Command, Probe, Reading, WindowResult, partner_probe
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="CAP_SYS_ADMIN: a network namespace is needed"

@@ -19,8 +19,8 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
 from harness.hosts.program import PYTHON
-from harness.measure import window
-from harness.measure.window import (
+from harness.window import window
+from harness.window.window import (
     Command,
     Probe,
     Reading,

@@ -12,9 +12,9 @@ from harness.core.errors import MissingCapability
 from harness.hosts.local import LocalHost
 from harness.lab import accel
 from harness.lab.toolchain import Toolchain
-from harness.measure.window import WindowSpec, run_window
 from harness.measure.wire import rates, steady_rate
 from harness.records.trial import WireSample
+from harness.window.window import WindowSpec, run_window
 from harness.workloads import fitted
 from harness.workloads.base import Outcome
 from harness.workloads.iperf3 import Iperf3

@@ -1,7 +1,7 @@
 """One window on one host: read counters, run a command or wait, read them again.
 
 A program of its own, which knows nothing of nicproof and needs python3 >= 3.9 and nothing else.
-`harness.measure.window` sends its text to `python3 -I -S -`, followed by a call of `main` with
+`harness.window.window` sends its text to `python3 -I -S -`, followed by a call of `main` with
 the specification, a dict:
 
     read       paths, read at both edges of the window, in this order at the opening and backwards

@@ -24,7 +24,8 @@ from harness.core.errors import LabError
 from harness.core.units import NS_PER_S
 from harness.hosts.base import Host
 from harness.hosts.program import PYTHON, last_words
-from harness.measure.counters import (
+from harness.records.trial import ExitCount, WireSample
+from harness.window.counters import (
     STATISTICS,
     cpu_times,
     interrupt_counts,
@@ -32,8 +33,7 @@ from harness.measure.counters import (
     parse_net_dev,
     parse_retransmitted,
 )
-from harness.measure.window_agent import OPEN
-from harness.records.trial import ExitCount, WireSample
+from harness.window.window_agent import OPEN
 
 OVERHEAD_S = 30.0
 """Granted beyond the command's own timeout: python's start, reads, the way back."""
