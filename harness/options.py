@@ -17,7 +17,7 @@ from harness import __version__, ablation, paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.flags import LINE_MAX, PATH_MAX, names, options_of, read, says
 from harness.core.units import METRICS, ClockChoice
-from harness.lab.choice import AUTO, NESTED, Choice, choose
+from harness.labs.choice import AUTO, NESTED, Choice, choose
 from harness.qualify.options import Qualification
 from harness.records import series
 from harness.records.trial import DECIDING

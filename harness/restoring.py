@@ -9,10 +9,10 @@ from harness.hosts.base import Host
 from harness.hosts.orphans import end_orphans
 from harness.hosts.program import require_python
 from harness.inventory.commands import add_host_options, host_of
-from harness.inventory.lock import fence, owners
-from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL
 from harness.journal.journal import restore
+from harness.labs.reach import reached
+from harness.labs.real.lock import fence, owners
 from harness.pci.guard import taken
 
 EXAMPLES = """\

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from harness.lab.keeper import login_lines
-from harness.lab.nested import NestedLab
+from harness.labs.nested.keeper import login_lines
+from harness.labs.nested.lab import NestedLab
 
 MAY = '"bind", "sriov"'
 CPUS = 'cpus = "0"'

@@ -24,10 +24,10 @@ from harness.doctor.python import python
 from harness.doctor.virtualisation import kvm, qemu
 from harness.hosts.base import Host
 from harness.inventory.commands import add_host_options, host_of
-from harness.inventory.reach import reached
 from harness.inventory.spec import LOCAL, HostSpec
 from harness.journal.permissions import Permission
-from harness.lab import accel
+from harness.labs.nested import accel
+from harness.labs.reach import reached
 
 MODULES: frozenset[Permission] = frozenset({"modules"})
 """What --fix by itself allows on a host of which no inventory says what may be changed."""

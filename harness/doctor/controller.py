@@ -11,8 +11,8 @@ from harness.core.units import MIB
 from harness.core.xdg import cache_root
 from harness.doctor.findings import Finding
 from harness.hosts.base import Host
-from harness.lab import accel, image
-from harness.lab.cache import damage
+from harness.labs.nested import accel, image
+from harness.labs.nested.cache import damage
 
 IMAGE_MIB = 4000
 """Free disk that building the lab needs: tree, ext4 image and snapshot, with room to spare."""

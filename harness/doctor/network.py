@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from harness.core.errors import LabError, NotStarted, RunOver
 from harness.doctor.findings import Finding
 from harness.hosts.base import Host
-from harness.inventory.discover import known_ports
 from harness.inventory.spec import HostSpec
+from harness.labs.real.discover import known_ports
 from harness.net import firewall, managers
 from harness.pci.device import Device
 

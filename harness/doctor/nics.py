@@ -11,7 +11,7 @@ from harness.doctor.findings import GUESTS, Finding, lacking
 from harness.doctor.iommu import isolation, reserved
 from harness.hosts.base import Host
 from harness.inventory import HostSpec
-from harness.inventory.discover import Port, port_at, ports
+from harness.labs.real.discover import Port, port_at, ports
 from harness.pci.device import ROOT
 from harness.pci.extended import Sriov
 

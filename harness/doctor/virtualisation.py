@@ -9,7 +9,7 @@ from harness.doctor.facts import said
 from harness.doctor.findings import GUESTS, Finding
 from harness.hosts.base import Host
 from harness.hosts.program import last_words, program
-from harness.lab.toolchain import parse_version
+from harness.labs.nested.toolchain import parse_version
 
 QEMU = "qemu-system-x86_64"
 

@@ -13,14 +13,15 @@ from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
 from harness.hosts.program import require_python
-from harness.inventory import discover, fields, reading
-from harness.inventory.cabling import cables
+from harness.inventory import fields, reading
 from harness.inventory.checks import contradictions
-from harness.inventory.lock import Owner
-from harness.inventory.reach import inventory_at, reached
 from harness.inventory.spec import LOCAL, Become, HostSpec
 from harness.journal.journal import Journal
 from harness.journal.permissions import Permission
+from harness.labs.reach import inventory_at, reached
+from harness.labs.real import discover
+from harness.labs.real.cabling import cables
+from harness.labs.real.lock import Owner
 
 EXAMPLES = """\
 examples:

@@ -7,10 +7,10 @@ import os
 import sys
 import time
 
-from harness.lab import keeper
-from harness.lab.image import ensure_image, use_patched, use_source
 from harness.lab.kept_commands import left_behind
-from harness.lab.nested import prepare
+from harness.labs.nested import keeper
+from harness.labs.nested.image import ensure_image, use_patched, use_source
+from harness.labs.nested.lab import prepare
 
 EXAMPLES = """\
 examples:

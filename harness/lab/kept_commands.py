@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 from harness.core.units import MIB
 from harness.core.xdg import cache_root
-from harness.lab import kept
-from harness.lab.cache import locked
-from harness.lab.kept import Kept
+from harness.labs.nested import kept
+from harness.labs.nested.cache import locked
+from harness.labs.nested.kept import Kept
 
 PRUNE = "nicproof cache prune"
 

@@ -9,8 +9,8 @@ from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.inventory import fields
 from harness.inventory.commands import add_host_options, host_of
-from harness.inventory.reach import reached
 from harness.inventory.spec import HostSpec
+from harness.labs.reach import reached
 from harness.persist.facts import facts
 from harness.persist.files import File, Wishes, files
 

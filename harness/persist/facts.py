@@ -10,10 +10,10 @@ from harness.doctor.kernel import iommu_option
 from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.spec import HostSpec
+from harness.labs.real.guard import require
 from harness.pci.device import Device, of_ids
 from harness.pci.group import STILL, to_hold
 from harness.pci.sriov import total_vfs
-from harness.realhost.guard import require
 
 
 @dataclass(frozen=True)

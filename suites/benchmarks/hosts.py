@@ -18,7 +18,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from harness.doctor.controller import LAB_MIB, available_mib
-from harness.lab.nested import open_nested_lab
+from harness.labs.nested.lab import open_nested_lab
 from harness.records.cases import CaseRecord, load_cases
 from harness.suite import run_to_its_end
 from suites.lab_toml import host_table

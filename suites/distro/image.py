@@ -16,10 +16,10 @@ import msgspec
 from harness.core.errors import MissingCapability
 from harness.guest.image.modules import MODULES
 from harness.hosts.local import LocalHost
-from harness.lab import cache, debian, disk, machine
-from harness.lab.image import LabImage, ensure_image, images
-from harness.lab.progress import Steps, shown
-from harness.lab.toolchain import Toolchain
+from harness.labs.nested import cache, debian, disk, machine
+from harness.labs.nested.image import LabImage, ensure_image, images
+from harness.labs.nested.progress import Steps, shown
+from harness.labs.nested.toolchain import Toolchain
 
 USER = "tester"
 """An account that may do everything by sudo, without a password."""

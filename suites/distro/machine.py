@@ -11,10 +11,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.hosts.rundir import short_dir
-from harness.lab import accel, snapshot
-from harness.lab.nested import WARM_UP, NestedLab, log_in, started
-from harness.lab.progress import shown
-from harness.lab.vm import LabMachine, running
+from harness.labs.nested import accel, snapshot
+from harness.labs.nested.lab import WARM_UP, NestedLab, log_in, started
+from harness.labs.nested.progress import shown
+from harness.labs.nested.vm import LabMachine, running
 from harness.qemu.qmp import Qmp
 from suites.distro.image import Distro, ensure_distro_image
 

@@ -24,10 +24,10 @@ from harness.doctor.network import network
 from harness.host.digest import differences, digest
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.inventory.lock import owners
 from harness.inventory.reading import read
 from harness.journal.journal import DIRECTORY
-from harness.lab.nested import NestedLab
+from harness.labs.nested.lab import NestedLab
+from harness.labs.real.lock import owners
 from harness.qemu.argv import RUN
 from harness.suite import ROOT
 from suites.distro.image import DEBIAN_12, DEBIAN_13, GUEST, USER, Distro

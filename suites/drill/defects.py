@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from harness.hosts.base import Host
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.net.netdev import link
 from harness.pci.device import Device
 from harness.records.cases import Verdict

@@ -25,17 +25,17 @@ from harness.core.errors import HarnessError
 from harness.guest.boot import started
 from harness.hosts.base import CommandResult, Host, Process
 from harness.inventory import LinkPlan
-from harness.inventory.reach import reached
 from harness.inventory.spec import HostSpec
 from harness.journal.journal import Journal
-from harness.lab.base import Lab
-from harness.lab.choice import RealChoice, choose
+from harness.labs.base import Lab
+from harness.labs.choice import RealChoice, choose
+from harness.labs.reach import reached
+from harness.labs.real.lab import open_real_lab
 from harness.paths.base import PathOptions
 from harness.paths.partner import partner
 from harness.qemu.argv import RUN
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import GuestConfig
-from harness.realhost.lab import open_real_lab
 from suites.drill.plan import Phase, Plan, Step
 
 START_LIMIT = 60.0
@@ -215,7 +215,7 @@ def fare(plan: Plan) -> list[Step]:
             yield NumberedHost(host, course)
 
     with (
-        patch("harness.realhost.lab.reached", numbered),
+        patch("harness.labs.real.lab.reached", numbered),
         open_real_lab(choice, run=plan.run, progress=False) as lab,
         provisioned(lab, course),
     ):

@@ -22,7 +22,7 @@ from harness.core.errors import DeadlineExpired
 from harness.host.digest import State, differences, digest
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.local import LocalHost
-from harness.lab.nested import NestedLab
+from harness.labs.nested.lab import NestedLab
 from harness.suite import ROOT
 from suites.drill.driver import HOST_DISK, SILENT
 from suites.drill.plan import DEADLY, FAULTS, Plan, Point, Step

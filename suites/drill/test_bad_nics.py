@@ -21,7 +21,7 @@ from fixtures.qualify import OPENING, opened_rig
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
 from harness.host.digest import State, differences, digest
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.qualify.rig import Rig
 from harness.records.cases import CERTIFICATE, Certificate, family_of
 from harness.suite import ROOT, ROOTED

@@ -16,7 +16,7 @@ import pytest
 from rich.markup import escape
 
 from fixtures.progress import Progress
-from harness.lab.nested import open_nested_lab
+from harness.labs.nested.lab import open_nested_lab
 from harness.options import BenchOptions
 from harness.paths import DEFAULT
 from suites.drill.exercise import Exercise, exercise, table

@@ -20,7 +20,7 @@ import pytest
 from fixtures.progress import Progress
 from fixtures.qualify import OPENING, opened_rig
 from harness.host.digest import differences, digest
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.options import BenchOptions
 from harness.qualify.rig import Rig
 from harness.qualify.sabotage import Saboteur, Victim, endangered

@@ -17,10 +17,10 @@ from fixtures.options import BENCH_OPTIONS, MAKES_RUN
 from harness.claim import new_run
 from harness.guest.image.rootfs import LOADER, qemu_through_loader
 from harness.host.digest import differences, digest
-from harness.lab.base import Lab
-from harness.lab.choice import NestedChoice
-from harness.lab.image import LabImage, current_manifest, images, is_built
-from harness.lab.nested import NestedLab, open_nested_lab
+from harness.labs.base import Lab
+from harness.labs.choice import NestedChoice
+from harness.labs.nested.image import LabImage, current_manifest, images, is_built
+from harness.labs.nested.lab import NestedLab, open_nested_lab
 from harness.options import BenchOptions
 from harness.records.history.db import VARIABLE
 from suites.selftest.postgres_server import PostgresServer, postgres_server, programs

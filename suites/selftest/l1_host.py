@@ -10,7 +10,7 @@ from pathlib import Path
 
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.lab.nested import NestedLab
+from harness.labs.nested.lab import NestedLab
 from harness.suite import ROOT
 from suites.lab_toml import host_table
 

@@ -8,7 +8,7 @@ import pytest
 
 from harness.journal.journal import Journal, restore
 from harness.journal.permissions import Binding, BindMode
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.pci.binding import bound
 from harness.pci.device import Device
 from harness.pci.group import handed_over

@@ -10,10 +10,10 @@ import pytest
 
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
-from harness.inventory import cabling
-from harness.inventory.cabling import cables, pairs, probe
-from harness.inventory.lock import Owner
 from harness.journal.journal import Journal
+from harness.labs.real import cabling
+from harness.labs.real.cabling import cables, pairs, probe
+from harness.labs.real.lock import Owner
 from suites.selftest.test_port_guard import InNamespace
 
 SCENE = """

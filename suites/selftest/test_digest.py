@@ -12,7 +12,7 @@ from harness.core.errors import LabError
 from harness.host.digest import State, differences, digest, parse
 from harness.hosts.local import LocalHost
 from harness.hosts.orphans_agent import MARK
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.pci.device import Device
 
 DATA = Path(__file__).parent / "data" / "digest"

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from harness import cli
 from harness.core.errors import ConfigError
-from harness.inventory import HostSpec, PortRef, PortSpec, commands, discover
-from harness.inventory.discover import Port, render
+from harness.inventory import HostSpec, PortRef, PortSpec, commands
 from harness.inventory.reading import parse, read
+from harness.labs.real import discover, guard
+from harness.labs.real.discover import Port, render
 from harness.pci.dump import parse_dump
 from harness.pci.guard import Verdict
 from harness.pci.survey import from_dump
-from harness.realhost import guard
 from suites.selftest.rooted_host import DUMP, RootedHost, with_82599
 
 HERE = Path("/srv/lab/lab.toml")

@@ -10,7 +10,7 @@ import pytest
 
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.local import LocalHost
-from harness.lab import debian, disk, image, qemusource
+from harness.labs.nested import debian, disk, image, qemusource
 
 NAMES = ("plain", "a b, 50%", 'a "quoted" one', "it's", "back\\slash", "$HOME", "ümlaut")
 

@@ -28,7 +28,7 @@ from harness.hosts.base import CommandResult
 from harness.hosts.hugepages import EVERYWHERE, NODE, Pages, pages
 from harness.hosts.local import LocalHost
 from harness.hosts.program import program, require_python
-from harness.lab import accel
+from harness.labs.nested import accel
 from suites.selftest.rooted_host import RootedHost
 
 DATA = Path(__file__).parent / "data" / "doctor"

@@ -23,8 +23,9 @@ from harness.doctor.fix import fix
 from harness.doctor.kernel import options
 from harness.doctor.nics import nics
 from harness.hosts.program import program
-from harness.inventory import HostSpec, PortRef, PortSpec, discover
+from harness.inventory import HostSpec, PortRef, PortSpec
 from harness.journal.journal import DIRECTORY, restore
+from harness.labs.real import discover
 from harness.nic import live
 from harness.pci.guard import Verdict
 from suites.selftest.rooted_host import RootedHost, with_82599

@@ -21,7 +21,7 @@ from harness.exits.accounting import (
     require_exit_accounting,
 )
 from harness.guest.boot import Guest, boot
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.qemu.config import GuestConfig
 from harness.records.trial import ExitCount
 from harness.window.window import (

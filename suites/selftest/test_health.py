@@ -9,8 +9,8 @@ import pytest
 
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
-from harness.lab.base import Lab
-from harness.lab.nested import NestedLab
+from harness.labs.base import Lab
+from harness.labs.nested.lab import NestedLab
 from harness.qualify import health
 from harness.qualify.health import Health
 from harness.qualify.kernellog import Watched

@@ -18,11 +18,11 @@ from harness.hosts.ssh import Target
 from harness.inventory import HostSpec, LinkPlan, PortPair, PortRef, PortSpec
 from harness.inventory.fields import cpu_list
 from harness.inventory.lines import locate
-from harness.inventory.reach import inventory_at
 from harness.inventory.reading import InventoryError, parse, read
 from harness.inventory.spec import Inventory
 from harness.inventory.view import ranges
 from harness.journal.permissions import Binding
+from harness.labs.reach import inventory_at
 
 RACK = """\
 [lab]

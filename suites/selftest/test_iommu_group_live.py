@@ -16,11 +16,11 @@ import pytest
 from harness import paths
 from harness.journal.journal import Journal
 from harness.journal.permissions import Binding, Holder
-from harness.lab import nested
-from harness.lab.choice import choose
-from harness.lab.image import is_built
-from harness.lab.nested import NestedLab
-from harness.lab.vm import LabMachine
+from harness.labs.choice import choose
+from harness.labs.nested import lab as nested
+from harness.labs.nested.image import is_built
+from harness.labs.nested.lab import NestedLab
+from harness.labs.nested.vm import LabMachine
 from harness.pci.device import Device
 from harness.pci.group import handed_over, others
 from reports import frames

@@ -13,9 +13,9 @@ from harness import cli
 from harness.core.errors import LabError
 from harness.doctor.controller import controller
 from harness.hosts.local import LocalHost
-from harness.lab import cache, image, kept, qemusource, snapshot
-from harness.lab.image import LabImage, current_image, images
-from harness.lab.nested import NestedLab
+from harness.labs.nested import cache, image, kept, qemusource, snapshot
+from harness.labs.nested.image import LabImage, current_image, images
+from harness.labs.nested.lab import NestedLab
 
 Command = Callable[..., tuple[int, str, str]]
 

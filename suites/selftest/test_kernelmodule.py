@@ -7,7 +7,7 @@ import struct
 
 import pytest
 
-from harness.lab.image import ensure_image
+from harness.labs.nested.image import ensure_image
 from suites.drill.defects import CHECK_LINK, CONFIGURE
 from suites.drill.kernelmodule import SIGNATURE, returning, unsigned, without_pointers
 

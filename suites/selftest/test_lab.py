@@ -18,14 +18,14 @@ import pytest
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import parse
-from harness.lab import accel, cache, debian, probe, selfcheck, snapshot, vm
-from harness.lab.image import LabImage, Manifest
-from harness.lab.keeper import LabState
-from harness.lab.login import ssh_options
-from harness.lab.machine import Keys
-from harness.lab.progress import shown
-from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_key
-from harness.lab.toolchain import Toolchain, parse_version
+from harness.labs.nested import accel, cache, debian, probe, selfcheck, snapshot, vm
+from harness.labs.nested.image import LabImage, Manifest
+from harness.labs.nested.keeper import LabState
+from harness.labs.nested.login import ssh_options
+from harness.labs.nested.machine import Keys
+from harness.labs.nested.progress import shown
+from harness.labs.nested.snapshot import Snapshot, SnapshotFailed, snapshot_key
+from harness.labs.nested.toolchain import Toolchain, parse_version
 from harness.suite import ROOT
 
 DATA = Path(__file__).parent / "data" / "lab"
@@ -282,7 +282,7 @@ def test_a_cache_that_others_may_write_to_is_closed(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from harness.lab.cache import locked
+from harness.labs.nested.cache import locked
 with locked(Path(sys.argv[1]), print):
     Path(sys.argv[1], "held").touch()
     time.sleep(60)

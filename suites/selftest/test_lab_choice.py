@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import parse
 from harness.journal.permissions import EVERYTHING
-from harness.lab.choice import (
+from harness.labs.choice import (
     Choice,
     NestedChoice,
     RealChoice,

@@ -18,10 +18,10 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import InventoryError, parse
 from harness.inventory.spec import HostSpec, Place
-from harness.lab.choice import of_inventory
-from harness.realhost import place as places
-from harness.realhost.lab import open_real_lab
-from harness.realhost.place import place_held
+from harness.labs.choice import of_inventory
+from harness.labs.real import place as places
+from harness.labs.real.lab import open_real_lab
+from harness.labs.real.place import place_held
 from harness.suite import ROOT
 
 RACK = """
@@ -168,7 +168,7 @@ def test_a_host_that_cannot_be_reached_gives_its_place_back(coordinator: str) ->
 HOLD = """
 import sys, time
 from harness.inventory.spec import HostSpec, Place
-from harness.realhost.place import place_held
+from harness.labs.real.place import place_held
 from harness.core.signals import unwind_when_told
 unwind_when_told()
 with place_held(HostSpec("alpha", "alpha.lab", place=Place(sys.argv[1], "alpha"))):

@@ -14,16 +14,17 @@ from harness.core.errors import ConfigError
 from harness.hosts import sshpath
 from harness.hosts.refusal import LoginRefused
 from harness.hosts.ssh import connect
-from harness.inventory.reach import reached
 from harness.inventory.reading import parse
 from harness.inventory.spec import HostSpec
-from harness.lab import accel, nested
-from harness.lab.image import LabImage
-from harness.lab.keeper import login_lines
-from harness.lab.login import ssh_options
-from harness.lab.machine import DESTINATION, NAME, Keys
-from harness.lab.nested import NestedLab
-from harness.lab.vm import LabMachine, Vm
+from harness.labs.nested import accel
+from harness.labs.nested import lab as nested
+from harness.labs.nested.image import LabImage
+from harness.labs.nested.keeper import login_lines
+from harness.labs.nested.lab import NestedLab
+from harness.labs.nested.login import ssh_options
+from harness.labs.nested.machine import DESTINATION, NAME, Keys
+from harness.labs.nested.vm import LabMachine, Vm
+from harness.labs.reach import reached
 
 ODD = 'a b, 50% %h %% "q" it\'s \\ \\\\ $HOME'
 """A name that a directory may have."""

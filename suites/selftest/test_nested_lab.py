@@ -14,10 +14,10 @@ import pytest
 from harness.core.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
 from harness.hosts.rundir import short_dir
 from harness.hosts.ssh import SshHost
-from harness.lab import snapshot
-from harness.lab.nested import NestedLab, nested_machine, open_nested_lab
-from harness.lab.snapshot import Snapshot, SnapshotFailed
-from harness.lab.vm import running
+from harness.labs.nested import snapshot
+from harness.labs.nested.lab import NestedLab, nested_machine, open_nested_lab
+from harness.labs.nested.snapshot import Snapshot, SnapshotFailed
+from harness.labs.nested.vm import running
 
 pytestmark = pytest.mark.lab
 

@@ -12,7 +12,7 @@ import pytest
 from harness.cli import main
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.nic import live
 from harness.pci import view as nicview
 from harness.pci.address import Address

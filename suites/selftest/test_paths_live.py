@@ -15,7 +15,7 @@ from harness.guest.boot import boot
 from harness.host.digest import digest
 from harness.inventory import LinkPlan
 from harness.journal.journal import Journal, restore
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
 from harness.net.netdev import parse_rings, rings

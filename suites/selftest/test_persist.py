@@ -19,7 +19,7 @@ from harness.host.digest import differences, digest
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.local import LocalHost
 from harness.inventory import HostSpec, PortSpec
-from harness.lab.base import Lab
+from harness.labs.base import Lab
 from harness.persist.facts import Facts, PortFacts, facts
 from harness.persist.files import File, Wishes, files, vf_mac
 from suites.selftest.rooted_host import with_82599

@@ -20,8 +20,8 @@ from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, DeadlineExpired, LabError
 from harness.hosts.guard import guarded
 from harness.hosts.local import LocalHost, PipedProcess
-from harness.inventory import lock, lock_agent
-from harness.inventory.lock import Owner, fence, host_lock, owners, port_lock
+from harness.labs.real import lock, lock_agent
+from harness.labs.real.lock import Owner, fence, host_lock, owners, port_lock
 
 BDF = "0000:01:00.0"
 ONE = Owner("run-1", "ada@alpha", "2026-11-26T20:00:00+00:00")
@@ -135,7 +135,7 @@ def test_a_host_without_python_cannot_lock(tmp_path: Path, monkeypatch: pytest.M
 HOLD = """
 import sys
 from harness.hosts.local import LocalHost
-from harness.inventory.lock import Owner, port_lock
+from harness.labs.real.lock import Owner, port_lock
 from suites.selftest.test_port_lock import AsOverSsh
 host = {"LocalHost": LocalHost, "AsOverSsh": AsOverSsh}[sys.argv[3]]()
 with port_lock(host, sys.argv[1], Owner("run-0", "eve@gamma", "now"), directory=sys.argv[2]):
@@ -192,7 +192,7 @@ def test_a_wait_for_the_lock_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 HOLDER = """
 import sys
 from harness.hosts.local import LocalHost
-from harness.inventory.lock import Owner, host_lock, port_lock
+from harness.labs.real.lock import Owner, host_lock, port_lock
 
 host, owner, directory = LocalHost(), Owner("run-1", "ada@alpha", "now"), sys.argv[1]
 with host_lock(host, owner, directory=directory):

@@ -14,7 +14,7 @@ from harness.guest.boot import boot
 from harness.hosts.base import Host
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal
-from harness.lab.nested import NestedLab
+from harness.labs.nested.lab import NestedLab
 from harness.paths.base import PathOptions
 from harness.qemu.config import GuestConfig
 from harness.suite import ROOT

@@ -14,11 +14,11 @@ import pytest
 
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
-from harness.lab import debian, qemusource, vm
-from harness.lab.accel import VIRTUAL
-from harness.lab.image import LabImage
-from harness.lab.progress import shown
-from harness.lab.qemusource import Source, bootstrap_argv, compile_argv, compiled, source_of
+from harness.labs.nested import debian, qemusource, vm
+from harness.labs.nested.accel import VIRTUAL
+from harness.labs.nested.image import LabImage
+from harness.labs.nested.progress import shown
+from harness.labs.nested.qemusource import Source, bootstrap_argv, compile_argv, compiled, source_of
 
 VERSION = "1:10.0.13+ds-0+deb13u1"
 MIRROR = "http://mirror.invalid/debian"

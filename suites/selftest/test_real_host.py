@@ -21,14 +21,14 @@ from harness.guest.boot import boot
 from harness.host.digest import differences, digest
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.hugepages import pages
-from harness.inventory.lock import Owner, owners, port_lock
-from harness.inventory.reach import reached
 from harness.inventory.reading import read
 from harness.journal.journal import DIRECTORY, Journal
-from harness.lab.choice import choose
-from harness.lab.image import is_built
-from harness.lab.machine import ADDRESS
-from harness.lab.nested import NestedLab, open_nested_lab
+from harness.labs.choice import choose
+from harness.labs.nested.image import is_built
+from harness.labs.nested.lab import NestedLab, open_nested_lab
+from harness.labs.nested.machine import ADDRESS
+from harness.labs.reach import reached
+from harness.labs.real.lock import Owner, owners, port_lock
 from harness.paths.base import PathOptions
 from harness.pci.device import Device
 from harness.qemu.argv import RUN

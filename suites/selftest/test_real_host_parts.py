@@ -13,17 +13,17 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.hosts.hugepages import EVERYWHERE, NODE
 from harness.inventory import HostSpec, PortPair
-from harness.inventory.lock import Owner
 from harness.journal.journal import DIRECTORY, Entry, Journal, Run
 from harness.journal.permissions import EVERYTHING
-from harness.lab.base import FarEnd
-from harness.lab.choice import RealChoice
-from harness.lab.image import LabImage
+from harness.labs.base import FarEnd
+from harness.labs.choice import RealChoice
+from harness.labs.nested.image import LabImage
+from harness.labs.real import lab as real
+from harness.labs.real.fidelity import fidelity, judge
+from harness.labs.real.lab import RealLab, open_real_lab
+from harness.labs.real.lock import Owner
+from harness.labs.real.programs import GUESTS_ONLY, LOOK, PACKAGES, require_programs
 from harness.qemu.config import DeployedImage, Hugepages
-from harness.realhost import lab as real
-from harness.realhost.fidelity import fidelity, judge
-from harness.realhost.lab import RealLab, open_real_lab
-from harness.realhost.programs import GUESTS_ONLY, LOOK, PACKAGES, require_programs
 from suites.selftest.rooted_host import RootedHost, with_82599
 
 DOCTOR = Path(__file__).parent / "data" / "doctor"

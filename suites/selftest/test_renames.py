@@ -15,7 +15,7 @@ from harness import paths
 from harness.core.deadline import Deadline
 from harness.inventory import LinkPlan
 from harness.journal.journal import Journal
-from harness.lab.nested import NestedLab
+from harness.labs.nested.lab import NestedLab
 from harness.measure.endpoint import endpoint
 from harness.paths.base import PathOptions
 from harness.pci.binding import unbound

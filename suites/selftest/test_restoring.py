@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from harness import cli, restoring
-from harness.inventory.lock import Owner
 from harness.inventory.spec import HostSpec
 from harness.journal.journal import BOOT_ID, DIRECTORY, Entry, Run, Write
+from harness.labs.real.lock import Owner
 from suites.selftest.rooted_host import RootedHost
 
 

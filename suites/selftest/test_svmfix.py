@@ -8,9 +8,9 @@ import pytest
 
 from harness.guest.image.rootfs import QEMU
 from harness.hosts.local import LocalHost
-from harness.lab.intlog import Deliveries, deliveries
-from harness.lab.svmfix import make_fixed_copy, mended
-from harness.lab.toolchain import Toolchain, parse_version
+from harness.labs.nested.intlog import Deliveries, deliveries
+from harness.labs.nested.svmfix import make_fixed_copy, mended
+from harness.labs.nested.toolchain import Toolchain, parse_version
 
 DATA = Path(__file__).parent / "data" / "lab"
 

@@ -14,12 +14,13 @@ import pytest
 
 from harness.core.errors import LabError
 from harness.guest.boot import BOOT_LIMIT, boot
-from harness.lab import accel, nested
-from harness.lab.image import LabImage, ensure_image, is_built
-from harness.lab.intlog import Deliveries, deliveries
-from harness.lab.nested import NestedLab, prepare
-from harness.lab.snapshot import Snapshot, snapshot_of
-from harness.lab.vm import LabMachine
+from harness.labs.nested import accel
+from harness.labs.nested import lab as nested
+from harness.labs.nested.image import LabImage, ensure_image, is_built
+from harness.labs.nested.intlog import Deliveries, deliveries
+from harness.labs.nested.lab import NestedLab, prepare
+from harness.labs.nested.snapshot import Snapshot, snapshot_of
+from harness.labs.nested.vm import LabMachine
 from harness.qemu.config import GuestConfig
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]

@@ -17,7 +17,7 @@ import pytest
 
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.lab.image import current_image, is_built
+from harness.labs.nested.image import current_image, is_built
 from harness.suite import ROOT
 
 ROOMS = ("harness", "fixtures", "reports", "suites/comparison", "suites/qualification")
@@ -145,7 +145,9 @@ def test_profiles_and_patches_are_found(installed: Installed, tmp_path: Path) ->
     dump = ROOT / "suites/selftest/data/pci/82576.txt"
     shown = installed.nicproof("nic", "show", "--dump", str(dump), at=tmp_path)
     assert "82576" in shown.text, shown.text + shown.error
-    code = "from harness.lab.qemusource import PATCHES; print(*(p.is_file() for p in PATCHES))"
+    code = (
+        "from harness.labs.nested.qemusource import PATCHES; print(*(p.is_file() for p in PATCHES))"
+    )
     found = LocalHost().run((str(installed.python), "-P", "-c", code))
     assert found.text.split() == ["True"] * len(list((ROOT / "docs/upstream").glob("*.patch")))
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harness.core.errors import MissingCapability
 from harness.hosts.local import LocalHost
-from harness.lab import accel
-from harness.lab.toolchain import Toolchain
+from harness.labs.nested import accel
+from harness.labs.nested.toolchain import Toolchain
 from harness.measure.wire import rates, steady_rate
 from harness.records.trial import WireSample
 from harness.window.window import WindowSpec, run_window

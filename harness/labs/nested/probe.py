@@ -10,8 +10,8 @@ from harness.core.errors import LabError
 from harness.guest.image import cpio, initramfs
 from harness.hosts.local import LocalHost
 from harness.hosts.rundir import short_dir
-from harness.lab.process import connect, control_argv
-from harness.lab.toolchain import Toolchain
+from harness.labs.nested.process import connect, control_argv
+from harness.labs.nested.toolchain import Toolchain
 from harness.qemu.qmp import QemuGone, Qmp
 
 PROBE_LIMIT = 20.0

@@ -11,10 +11,10 @@ from typing import Any
 
 from harness.core.errors import HostUnreachable, LabError
 from harness.hosts.local import LocalHost, LocalProcess
-from harness.lab.accel import Accelerator
-from harness.lab.image import LabImage
-from harness.lab.machine import ADDRESS
-from harness.lab.process import connect, control_argv, describe_end
+from harness.labs.nested.accel import Accelerator
+from harness.labs.nested.image import LabImage
+from harness.labs.nested.machine import ADDRESS
+from harness.labs.nested.process import connect, control_argv, describe_end
 from harness.qemu.argv import escaped
 from harness.qemu.qmp import Qmp
 

@@ -15,8 +15,8 @@ import msgspec
 from harness.core.errors import MissingCapability
 from harness.core.units import Clock, ClockChoice, Fidelity
 from harness.core.xdg import cache_root, cached
-from harness.lab.probe import boots
-from harness.lab.toolchain import Toolchain
+from harness.labs.nested.probe import boots
+from harness.labs.nested.toolchain import Toolchain
 
 VIRTUAL_TIME = ("-icount", "shift=0,sleep=off,align=off", "-rtc", "clock=vm", "-seed", "1")
 """One nanosecond an instruction, none for devices. While no CPU has work the clock jumps to the

@@ -23,8 +23,8 @@ from harness.core.errors import LabError
 from harness.core.xdg import cache_root
 from harness.hosts.guard import guarded
 from harness.hosts.local import LocalHost, PipedProcess
-from harness.lab import cache, debian
-from harness.lab.progress import Steps
+from harness.labs.nested import cache, debian
+from harness.labs.nested.progress import Steps
 
 PROGRAM = "qemu-system-x86_64"
 

@@ -25,11 +25,11 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.core.signals import unwind_when_told
 from harness.core.xdg import cache_root
-from harness.lab.cache import usable
-from harness.lab.image import LabImage
-from harness.lab.login import ssh_options
-from harness.lab.machine import DESTINATION
-from harness.lab.nested import NestedLab, open_nested_lab, prepare
+from harness.labs.nested.cache import usable
+from harness.labs.nested.image import LabImage
+from harness.labs.nested.lab import NestedLab, open_nested_lab, prepare
+from harness.labs.nested.login import ssh_options
+from harness.labs.nested.machine import DESTINATION
 
 START_LIMIT = 200.0
 """Seconds for the lab to be up, a cold start included."""

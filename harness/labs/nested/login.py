@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.hosts import sshpath
-from harness.lab.machine import NAME, Keys
+from harness.labs.nested.machine import NAME, Keys
 
 
 def ssh_options(keys: Keys, port: int) -> tuple[str, ...]:

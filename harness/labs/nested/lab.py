@@ -21,15 +21,15 @@ from harness.hosts.rundir import short_dir
 from harness.hosts.ssh import SshHost, connect
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
-from harness.lab import accel, snapshot
-from harness.lab.base import FarEnd
-from harness.lab.image import LabImage, ensure_image
-from harness.lab.login import ssh_options
-from harness.lab.machine import DESTINATION, NAME
-from harness.lab.progress import Steps, shown
-from harness.lab.selfcheck import check_vf_carrier
-from harness.lab.snapshot import Snapshot, SnapshotFailed, snapshot_of
-from harness.lab.vm import LabMachine, Vm, running
+from harness.labs.base import FarEnd
+from harness.labs.nested import accel, snapshot
+from harness.labs.nested.image import LabImage, ensure_image
+from harness.labs.nested.login import ssh_options
+from harness.labs.nested.machine import DESTINATION, NAME
+from harness.labs.nested.progress import Steps, shown
+from harness.labs.nested.selfcheck import check_vf_carrier
+from harness.labs.nested.snapshot import Snapshot, SnapshotFailed, snapshot_of
+from harness.labs.nested.vm import LabMachine, Vm, running
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.qemu.qmp import Qmp
 

@@ -18,21 +18,21 @@ from harness.guest.image.micro import deploy
 from harness.hosts.base import Host
 from harness.hosts.orphans import orphans
 from harness.inventory import HostSpec, PortPair
-from harness.inventory.lock import Owner, host_lock, owners, port_lock
-from harness.inventory.reach import reached
 from harness.inventory.view import ranges
 from harness.journal.journal import Journal, left_over
 from harness.journal.permissions import denied
-from harness.lab.base import FarEnd
-from harness.lab.choice import RealChoice
-from harness.lab.image import ensure_image
-from harness.lab.toolchain import parse_version
+from harness.labs.base import FarEnd
+from harness.labs.choice import RealChoice
+from harness.labs.nested.image import ensure_image
+from harness.labs.nested.toolchain import parse_version
+from harness.labs.reach import reached
+from harness.labs.real.fidelity import fidelity
+from harness.labs.real.guard import require
+from harness.labs.real.lock import Owner, host_lock, owners, port_lock
+from harness.labs.real.memory import require_hugepages
+from harness.labs.real.place import place_held
+from harness.labs.real.programs import require_programs
 from harness.qemu.config import DeployedImage, Hugepages
-from harness.realhost.fidelity import fidelity
-from harness.realhost.guard import require
-from harness.realhost.memory import require_hugepages
-from harness.realhost.place import place_held
-from harness.realhost.programs import require_programs
 from harness.records.trial import TUNING
 from harness.tuning.run import Tuning, tuned
 

@@ -22,7 +22,7 @@ from harness.core.errors import ConfigError, LabError
 from harness.hosts.base import Host, Process
 from harness.hosts.orphans import end_starters
 from harness.hosts.program import last_words, program
-from harness.inventory.lock_agent import TAKEN
+from harness.labs.real.lock_agent import TAKEN
 
 DIRECTORY = "/run/lock/nicproof"
 """Gone with the next boot, as every lock is."""

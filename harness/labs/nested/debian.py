@@ -22,8 +22,8 @@ from harness.guest.image.rootfs import through_loader
 from harness.hosts.base import CommandResult
 from harness.hosts.guard import guarded
 from harness.hosts.local import LocalHost, LocalProcess, PipedProcess
-from harness.lab.cache import remove_tree
-from harness.lab.progress import Steps
+from harness.labs.nested.cache import remove_tree
+from harness.labs.nested.progress import Steps
 
 MIRROR = "http://deb.debian.org/debian"
 MIRROR_VARIABLE = "NICPROOF_DEBIAN_MIRROR"

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.xdg import cache_root
-from harness.lab import accel, cache, qemusource, snapshot
-from harness.lab.image import LabImage, current_image, images
-from harness.lab.vm import LabMachine
+from harness.labs.nested import accel, cache, qemusource, snapshot
+from harness.labs.nested.image import LabImage, current_image, images
+from harness.labs.nested.vm import LabMachine
 
 ACCELERATORS = (accel.TCG, accel.VIRTUAL, accel.KVM)
 """All that a lab can run by: each has a state of its own."""

@@ -17,9 +17,9 @@ import msgspec
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
 from harness.core.xdg import cache_root
-from harness.lab.accel import machine_identity
-from harness.lab.cache import PARTIAL, locked, sweep
-from harness.lab.vm import LabMachine
+from harness.labs.nested.accel import machine_identity
+from harness.labs.nested.cache import PARTIAL, locked, sweep
+from harness.labs.nested.vm import LabMachine
 from harness.qemu.qmp import Qmp
 
 LIMIT = 60.0

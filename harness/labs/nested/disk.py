@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.core.errors import LabError
 from harness.core.units import MIB
 from harness.hosts.local import LocalHost
-from harness.lab import debian
+from harness.labs.nested import debian
 
 TOOLS = ("mke2fs", "debugfs")
 """Of e2fsprogs."""

@@ -28,10 +28,10 @@ from harness.core.xdg import cache_root
 from harness.guest.image import cpio, elf, initramfs, kernel, modules, rootfs
 from harness.guest.image import micro as guest_image
 from harness.guest.image.micro import GuestImage
-from harness.lab import cache, debian, disk, machine, qemusource, svmfix
-from harness.lab.machine import Keys
-from harness.lab.progress import Steps, shown
-from harness.lab.toolchain import Toolchain
+from harness.labs.nested import cache, debian, disk, machine, qemusource, svmfix
+from harness.labs.nested.machine import Keys
+from harness.labs.nested.progress import Steps, shown
+from harness.labs.nested.toolchain import Toolchain
 from harness.qemu.config import DeployedImage
 
 LAYOUT = 2

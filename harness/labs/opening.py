@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.core.units import ClockChoice
-from harness.lab.base import Lab
-from harness.lab.choice import Choice, NestedChoice
-from harness.lab.nested import open_nested_lab
-from harness.realhost.lab import open_real_lab
+from harness.labs.base import Lab
+from harness.labs.choice import Choice, NestedChoice
+from harness.labs.nested.lab import open_nested_lab
+from harness.labs.real.lab import open_real_lab
 
 
 @contextmanager

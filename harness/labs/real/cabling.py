@@ -10,8 +10,8 @@ from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, LabError
 from harness.hosts.base import Host
 from harness.hosts.program import last_words, program
-from harness.inventory.lock import DIRECTORY, Owner, port_lock
 from harness.journal.journal import Journal
+from harness.labs.real.lock import DIRECTORY, Owner, port_lock
 from harness.net.netdev import link
 from harness.pci.sriov import link_up
 
