@@ -15,7 +15,7 @@ from harness.lab import commands as lab_commands
 from harness.lab import kept_commands
 from harness.persist import commands as persist_commands
 from harness.qualify import commands as qualify_commands
-from harness.suite import become
+from harness.runs.suite import become
 
 _EPILOG = f"""\
 examples:

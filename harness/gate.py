@@ -12,15 +12,15 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
-from harness import ablation
-from harness.claim import PUTTING_BACK
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, nonempty, options_of, read, says
 from harness.core.status import Status
-from harness.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.records import series
 from harness.records.alike import check_across
-from harness.suite import (
+from harness.runs import ablation
+from harness.runs.claim import PUTTING_BACK
+from harness.runs.options import Asked, BenchOptions, Measuring, Pair, Single, Where
+from harness.runs.suite import (
     become,
     not_together,
     python,
@@ -29,7 +29,7 @@ from harness.suite import (
     suite_argv,
     workers_of,
 )
-from harness.variant import Variant, told
+from harness.runs.variant import Variant, told
 
 
 class Against(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,7 +15,7 @@ from harness.core.flags import nonempty
 from harness.core.plain import plain
 from harness.records import series
 from harness.records.cases import CASES_FILE
-from harness.suite import become
+from harness.runs.suite import become
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while, which `nicproof --help` need not wait for
     from harness.records.history.runs import Entry, History

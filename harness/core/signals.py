@@ -33,7 +33,7 @@ def unwind_when_told(answer: str = "", elsewhere: Callable[[], Path | None] = la
     told = _Told(answer, elsewhere)
     for signum in heeded():
         signal.signal(signum, told)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # see harness.suite.run_to_its_end
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # see harness.runs.suite.run_to_its_end
 
 
 def is_told() -> bool:

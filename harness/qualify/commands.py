@@ -10,9 +10,9 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
 from harness.labs.choice import choose, require_room, require_together
-from harness.options import Asked, Where
 from harness.qualify.options import Qualification, QualifyOptions
-from harness.suite import become, run_suite, workers_of
+from harness.runs.options import Asked, Where
+from harness.runs.suite import become, run_suite, workers_of
 
 EPILOG = """\
 examples:

@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 
-from harness.options import MAX_BLOCKS
+from harness.runs.options import MAX_BLOCKS
 from reports import sequential, style
 from reports.regression import judge, paired
 from reports.regression.verdict import Change, margin_of, worsening

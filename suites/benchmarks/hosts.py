@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.doctor.controller import LAB_MIB, available_mib
 from harness.labs.nested.lab import open_nested_lab
 from harness.records.cases import CaseRecord, load_cases
-from harness.suite import run_to_its_end
+from harness.runs.suite import run_to_its_end
 from suites.lab_toml import host_table
 
 UNUSABLE = 2

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.options import MAX_BLOCKS
+from harness.runs.options import MAX_BLOCKS
 from reports import sequential
 from reports.regression.paired import LEVEL
 from reports.sequential import Shown

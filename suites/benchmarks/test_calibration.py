@@ -20,10 +20,10 @@ from fixtures.progress import Progress
 from harness.core.errors import HarnessError
 from harness.measure.plan import Visit, interleave
 from harness.measure.runner import Bench
-from harness.options import MAX_BLOCKS, BenchOptions
 from harness.pci.device import Device
 from harness.records.trial import TrialRecord
-from harness.variant import Variant
+from harness.runs.options import MAX_BLOCKS, BenchOptions
+from harness.runs.variant import Variant
 from reports.frames import values_of
 from reports.regression.verdict import MARGINS
 from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, by_pairs, sides_of

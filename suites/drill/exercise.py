@@ -23,7 +23,7 @@ from harness.host.digest import State, differences, digest
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.local import LocalHost
 from harness.labs.nested.lab import NestedLab
-from harness.suite import ROOT
+from harness.runs.suite import ROOT
 from suites.drill.driver import HOST_DISK, SILENT
 from suites.drill.plan import DEADLY, FAULTS, Plan, Point, Step
 from suites.selftest.l1_host import NICPROOF, inventory, nicproof

@@ -24,7 +24,7 @@ from harness.host.digest import State, differences, digest
 from harness.labs.base import Lab
 from harness.qualify.rig import Rig
 from harness.records.cases import CERTIFICATE, Certificate, family_of
-from harness.suite import ROOT, ROOTED
+from harness.runs.suite import ROOT, ROOTED
 from suites.drill.defects import DEFECTS, Defect
 
 SUITE = ROOT / "suites" / "qualification"

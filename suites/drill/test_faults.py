@@ -17,8 +17,8 @@ from rich.markup import escape
 
 from fixtures.progress import Progress
 from harness.labs.nested.lab import open_nested_lab
-from harness.options import BenchOptions
 from harness.paths import DEFAULT
+from harness.runs.options import BenchOptions
 from suites.drill.exercise import Exercise, exercise, table
 from suites.drill.plan import draw
 

@@ -21,11 +21,11 @@ from fixtures.progress import Progress
 from fixtures.qualify import OPENING, opened_rig
 from harness.host.digest import differences, digest
 from harness.labs.base import Lab
-from harness.options import BenchOptions
 from harness.qualify.rig import Rig
 from harness.qualify.sabotage import Saboteur, Victim, endangered
 from harness.records.cases import FAMILIES
-from harness.suite import ROOT, ROOTED
+from harness.runs.options import BenchOptions
+from harness.runs.suite import ROOT, ROOTED
 
 SUITE = ROOT / "suites" / "qualification"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.labs.nested.lab import NestedLab
-from harness.suite import ROOT
+from harness.runs.suite import ROOT
 from suites.lab_toml import host_table
 
 NICPROOF = (sys.executable, "-m", "harness.cli")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from harness.options import MAX_BLOCKS
+from harness.runs.options import MAX_BLOCKS
 from reports.regression.outcome import EXCHANGED
 from suites.benchmarks import calibration as cal
 

@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.guest.image.diskfile import SECTOR, SIGNATURE, look_at
 from harness.guest.image.rootfs import through_loader
 from harness.hosts.local import LocalHost
-from harness.variant import Variant
+from harness.runs.variant import Variant
 
 QemuImg = Callable[..., None]
 

@@ -11,9 +11,9 @@ from harness import cli
 from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.options import Asked, BenchOptions
 from harness.records import store
 from harness.records.history.runs import open_history
+from harness.runs.options import Asked, BenchOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 

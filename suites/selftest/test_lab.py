@@ -26,7 +26,7 @@ from harness.labs.nested.machine import Keys
 from harness.labs.nested.progress import shown
 from harness.labs.nested.snapshot import Snapshot, SnapshotFailed, snapshot_key
 from harness.labs.nested.toolchain import Toolchain, parse_version
-from harness.suite import ROOT
+from harness.runs.suite import ROOT
 
 DATA = Path(__file__).parent / "data" / "lab"
 
@@ -216,7 +216,7 @@ from pathlib import Path
 from harness import crash, suite
 from harness.hosts.local import LocalHost
 from harness.lab import accel, cache, image, keeper, snapshot
-from harness.options import Asked
+from harness.runs.options import Asked
 
 os.umask(int(sys.argv[1], 8))
 

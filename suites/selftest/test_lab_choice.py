@@ -23,8 +23,8 @@ from harness.labs.choice import (
     require_room,
     require_together,
 )
-from harness.options import Asked, BenchOptions
-from harness.suite import ROOT, workers_of
+from harness.runs.options import Asked, BenchOptions
+from harness.runs.suite import ROOT, workers_of
 from suites.selftest.test_history_bench import without_lab
 
 ONE, TWO, THREE, FOUR = (f"0000:0{number}:00.0" for number in (1, 2, 3, 4))

@@ -22,7 +22,7 @@ from harness.labs.choice import of_inventory
 from harness.labs.real import place as places
 from harness.labs.real.lab import open_real_lab
 from harness.labs.real.place import place_held
-from harness.suite import ROOT
+from harness.runs.suite import ROOT
 
 RACK = """
 [lab]

@@ -20,7 +20,7 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from harness import claim, cli
+from harness import cli
 from harness.core.errors import ConfigError
 from harness.core.flags import Option, add_to, nonempty, options_of, says
 from harness.core.status import Status
@@ -28,14 +28,15 @@ from harness.gate import MAX_BLOCKS, Against
 from harness.guest.image.diskfile import SECTOR, SIGNATURE
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.options import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.qualify.commands import Together
 from harness.qualify.options import Qualification
 from harness.records.cases import CASES_FILE
 from harness.records.history.db import VARIABLE
 from harness.records.store import FILENAME as RECORDS
-from harness.suite import ROOT, ROOTED
-from harness.variant import Variant
+from harness.runs import claim
+from harness.runs.options import OPTIONS, Asked, Measuring, Pair, Single, Where
+from harness.runs.suite import ROOT, ROOTED
+from harness.runs.variant import Variant
 from reports.regression.__main__ import main as judge
 
 TAKES = {
@@ -61,7 +62,7 @@ DUMP = """
 import msgspec
 import pytest
 from fixtures.options import ASKED, begun
-from harness.claim import FILENAME
+from harness.runs.claim import FILENAME
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config):
@@ -302,7 +303,7 @@ def test_what_is_given_beside_the_document_is_refused(
 WORKER = """
 from pathlib import Path
 from fixtures.options import ASKED, begun
-from harness.claim import load
+from harness.runs.claim import load
 
 def test_it(pytestconfig, worker_id):
     run_dir = begun(pytestconfig).run_dir

@@ -17,7 +17,7 @@ from harness.journal.journal import Journal
 from harness.labs.nested.lab import NestedLab
 from harness.paths.base import PathOptions
 from harness.qemu.config import GuestConfig
-from harness.suite import ROOT
+from harness.runs.suite import ROOT
 from suites.lab_toml import login
 from suites.selftest.l1_host import NICPROOF
 

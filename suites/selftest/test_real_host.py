@@ -33,7 +33,7 @@ from harness.paths.base import PathOptions
 from harness.pci.device import Device
 from harness.qemu.argv import RUN
 from harness.qemu.config import GuestConfig, Hugepages
-from harness.suite import ROOT
+from harness.runs.suite import ROOT
 from harness.tuning.governor import NONE
 from reports import frames
 from suites.lab_toml import host_table, login

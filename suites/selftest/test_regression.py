@@ -27,10 +27,10 @@ from harness.core.status import Status
 from harness.gate import Suspicion
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.options import Asked, BenchOptions
 from harness.records.trial import RunInfo, TrialRecord
-from harness.suite import run_to_its_end
-from harness.variant import Variant
+from harness.runs.options import Asked, BenchOptions
+from harness.runs.suite import run_to_its_end
+from harness.runs.variant import Variant
 from reports import shifts
 from reports.frames import Run, load
 from reports.regression import formats, judge

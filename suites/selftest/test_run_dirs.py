@@ -11,12 +11,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import claim, cli
+from harness import cli
 from harness.core.errors import ConfigError, HarnessError
 from harness.core.status import Status
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import read
-from harness.options import Asked
 from harness.records import store
 from harness.records.cases import (
     CASES_FILE,
@@ -28,6 +27,8 @@ from harness.records.cases import (
     load_subject,
 )
 from harness.records.history.runs import open_history
+from harness.runs import claim
+from harness.runs.options import Asked
 from reports import frames
 from suites.selftest.synthetic_run import make_run, write_run
 from suites.selftest.test_history_bench import WITHOUT_LAB

@@ -10,14 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import ablation, options
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to
 from harness.core.units import METRICS
 from harness.measure.plan import interleave
-from harness.options import Asked, BenchOptions
 from harness.paths.virtio import VIRTIO
-from harness.variant import Variant, parse, told
+from harness.runs import ablation, options
+from harness.runs.options import Asked, BenchOptions
+from harness.runs.variant import Variant, parse, told
 from reports.frames import Run
 from reports.regression import predicted
 from reports.regression.outcome import Outcome, against, compare, compare_variants

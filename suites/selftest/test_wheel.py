@@ -18,7 +18,7 @@ import pytest
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.labs.nested.image import current_image, is_built
-from harness.suite import ROOT
+from harness.runs.suite import ROOT
 
 ROOMS = ("harness", "fixtures", "reports", "suites/comparison", "suites/qualification")
 """What is installed, but for what stands in suites itself; the rest proves nicproof."""

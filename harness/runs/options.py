@@ -13,7 +13,7 @@ from typing import Annotated
 import msgspec
 from msgspec.structs import replace
 
-from harness import __version__, ablation, paths, workloads
+from harness import __version__, paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.flags import LINE_MAX, PATH_MAX, names, options_of, read, says
 from harness.core.units import METRICS, ClockChoice
@@ -21,7 +21,8 @@ from harness.labs.choice import AUTO, NESTED, Choice, choose
 from harness.qualify.options import Qualification
 from harness.records import series
 from harness.records.trial import DECIDING
-from harness.variant import Variant, affected, parse
+from harness.runs import ablation
+from harness.runs.variant import Variant, affected, parse
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
@@ -34,7 +35,7 @@ PAIR_WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 """Fewer figures are decided by fewer blocks."""
 
 UNCLAIMED = Path(os.devnull) / "a run without a directory"
-"""Where nothing can be written: the directory of a run that has claimed none (harness.claim)."""
+"""Where nothing can be written: the directory of a run that has claimed none (harness.runs.claim)."""
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -249,7 +250,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All that was asked of a run. A command writes it down beside the records to be, and pytest
-    reads it there; harness.claim does both."""
+    reads it there; harness.runs.claim does both."""
 
     version: str = __version__  # nicproof's
     run: str = ""  # the run's id; "" until there is a directory for it
@@ -291,7 +292,7 @@ class BenchOptions:
     boots: int  # of two configurations: at most
     seed: int
     variants: Mapping[str, Variant]
-    ablation: str  # a name in harness.ablation, or none
+    ablation: str  # a name in harness.runs.ablation, or none
     deciding: tuple[str, ...]  # figures, or none: all that may
     strict: bool  # is it a bad end if one of them is undecided?
     quick: bool

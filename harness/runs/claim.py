@@ -16,9 +16,9 @@ import msgspec
 from msgspec.structs import replace
 
 from harness.core.errors import ConfigError
-from harness.options import Asked
 from harness.records import store
 from harness.records.cases import CASES_FILE
+from harness.runs.options import Asked
 
 FILENAME = "options.json"
 

@@ -14,13 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from harness.claim import DOCUMENT_OPTION, FILENAME, PUTTING_BACK, claim
 from harness.core import signals
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError
 from harness.core.status import Status
 from harness.core.xdg import cache_root, cached
-from harness.options import OPTIONS, Asked
+from harness.runs.claim import DOCUMENT_OPTION, FILENAME, PUTTING_BACK, claim
+from harness.runs.options import OPTIONS, Asked
 
 ROOT = Path(__file__).resolve().parent.parent
 """What holds our rooms: a checkout, or where packages are installed."""
