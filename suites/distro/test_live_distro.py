@@ -21,7 +21,6 @@ import pytest
 from harness.core.deadline import Deadline
 from harness.doctor.findings import Finding
 from harness.doctor.network import network
-from harness.host.digest import differences, digest
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import read
@@ -29,6 +28,7 @@ from harness.journal.journal import DIRECTORY
 from harness.labs.nested.lab import NestedLab
 from harness.labs.real.lock import owners
 from harness.qemu.argv import RUN
+from harness.qualify.digest import differences, digest
 from harness.runs.suite import ROOT
 from suites.distro.image import DEBIAN_12, DEBIAN_13, GUEST, USER, Distro
 from suites.distro.machine import opened

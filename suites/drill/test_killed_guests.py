@@ -19,8 +19,8 @@ import pytest
 
 from fixtures.progress import Progress
 from fixtures.qualify import OPENING, opened_rig
-from harness.host.digest import differences, digest
 from harness.labs.base import Lab
+from harness.qualify.digest import differences, digest
 from harness.qualify.rig import Rig
 from harness.qualify.sabotage import Saboteur, Victim, endangered
 from harness.records.cases import FAMILIES

@@ -10,8 +10,8 @@ import pytest
 from fixtures.cases import Evidence
 from fixtures.options import QUALIFY_OPTIONS
 from harness.core.errors import MissingCapability
-from harness.host.digest import differences, digest
 from harness.qualify.act import under_test
+from harness.qualify.digest import differences, digest
 from harness.qualify.leaks import holdings
 from harness.qualify.node import reaches
 from harness.qualify.rig import Rig

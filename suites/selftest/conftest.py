@@ -15,11 +15,11 @@ from xdist.scheduler import LoadFileScheduling
 
 from fixtures.options import BENCH_OPTIONS, MAKES_RUN
 from harness.guest.image.rootfs import LOADER, qemu_through_loader
-from harness.host.digest import differences, digest
 from harness.labs.base import Lab
 from harness.labs.choice import NestedChoice
 from harness.labs.nested.image import LabImage, current_manifest, images, is_built
 from harness.labs.nested.lab import NestedLab, open_nested_lab
+from harness.qualify.digest import differences, digest
 from harness.records.history.db import VARIABLE
 from harness.runs.claim import new_run
 from harness.runs.options import BenchOptions

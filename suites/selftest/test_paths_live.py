@@ -12,7 +12,6 @@ from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
 from harness.exits import accounting
 from harness.guest.boot import boot
-from harness.host.digest import digest
 from harness.inventory import LinkPlan
 from harness.journal.journal import Journal, restore
 from harness.labs.base import Lab
@@ -23,6 +22,7 @@ from harness.paths.base import NetworkPath, PathOptions
 from harness.paths.partner import partner
 from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
+from harness.qualify.digest import digest
 from harness.window.window import Command
 from harness.workloads.base import Idle
 from harness.workloads.iperf3 import Iperf3

@@ -15,13 +15,13 @@ import pytest
 from harness import cli
 from harness.core.errors import ConfigError
 from harness.guest.image.rootfs import LIBRARIES, LOADER
-from harness.host.digest import differences, digest
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.local import LocalHost
 from harness.inventory import HostSpec, PortSpec
 from harness.labs.base import Lab
 from harness.persist.facts import Facts, PortFacts, facts
 from harness.persist.files import File, Wishes, files, vf_mac
+from harness.qualify.digest import differences, digest
 from suites.selftest.rooted_host import with_82599
 
 ONE = PortFacts("0000:01:00.0", ("8086", "10fb"), "ixgbe", "ixgbevf", 63)

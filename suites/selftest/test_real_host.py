@@ -18,7 +18,6 @@ import pytest
 
 from harness import paths
 from harness.guest.boot import boot
-from harness.host.digest import differences, digest
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.hugepages import pages
 from harness.inventory.reading import read
@@ -33,6 +32,7 @@ from harness.paths.base import PathOptions
 from harness.pci.device import Device
 from harness.qemu.argv import RUN
 from harness.qemu.config import GuestConfig, Hugepages
+from harness.qualify.digest import differences, digest
 from harness.runs.suite import ROOT
 from harness.tuning.governor import NONE
 from reports import frames
