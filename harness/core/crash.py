@@ -19,7 +19,7 @@ from harness.core.signals import is_told, unwind_when_told
 from harness.core.status import Status
 from harness.core.xdg import cache_root, cached
 
-_ROOT = Path(__file__).resolve().parent.parent
+_ROOT = Path(__file__).resolve().parents[2]
 _OURS = tuple(str(_ROOT / name) + os.sep for name in ("harness", "reports", "fixtures", "suites"))
 
 

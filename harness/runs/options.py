@@ -35,7 +35,7 @@ PAIR_WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
 """Fewer figures are decided by fewer blocks."""
 
 UNCLAIMED = Path(os.devnull) / "a run without a directory"
-"""Where nothing can be written: the directory of a run that has claimed none (harness.runs.claim)."""
+"""Where nothing can be written: the directory of a run that has claimed none (claim.py)."""
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

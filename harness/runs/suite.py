@@ -22,7 +22,7 @@ from harness.core.xdg import cache_root, cached
 from harness.runs.claim import DOCUMENT_OPTION, FILENAME, PUTTING_BACK, claim
 from harness.runs.options import OPTIONS, Asked
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 """What holds our rooms: a checkout, or where packages are installed."""
 
 ROOTED = (f"--rootdir={ROOT}", f"-c{ROOT / 'fixtures' / 'pytest.toml'}", "-pfixtures.plugins")

@@ -31,9 +31,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     """A line of such a file: one run with its trials."""
 
     schema: int = SCHEMA
-    digest: str = (
-        ""  # harness.records.history.runs.digest_of; "" for a run that comes from its directory
-    )
+    digest: str = ""  # runs.digest_of; "" for a run that comes from its directory
     name: str = ""
     info: RunInfo
     trials: tuple[TrialRecord, ...]

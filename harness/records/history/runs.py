@@ -1,6 +1,6 @@
 """The history of runs: all that were measured, on one machine or by a team, to be found again.
 
-Kept in a database (harness.records.history.db): a row a run and a row a trial. A run's key is a digest of
+Kept in a database (db.py): a row a run and a row a trial. A run's key is a digest of
 its content, so that one that is added twice is there once, and runs of two machines never collide.
 What the tools printed (`TrialRecord.raw`) stays in the run's own directory: it is half of a run's
 bytes (49 to 56 per cent, measured), and no report reads it.
