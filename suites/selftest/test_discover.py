@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import cli
+from harness.cli import inventory as commands
+from harness.cli import main as cli
 from harness.core.errors import ConfigError
-from harness.inventory import HostSpec, PortRef, PortSpec, commands
+from harness.inventory import HostSpec, PortRef, PortSpec
 from harness.inventory.reading import parse, read
 from harness.labs.real import discover, guard
 from harness.labs.real.discover import Port, render

@@ -13,10 +13,12 @@ from typing import get_args
 
 import pytest
 
-from harness import cli
+from harness.cli import doctor as commands
+from harness.cli import main as cli
+from harness.cli.doctor import MODULES
+from harness.cli.nic import live
 from harness.core.errors import LabError
-from harness.doctor import commands, table
-from harness.doctor.commands import MODULES
+from harness.doctor import table
 from harness.doctor.controller import controller
 from harness.doctor.findings import GUESTS, Finding, Purpose, lacking
 from harness.doctor.fix import fix
@@ -26,7 +28,6 @@ from harness.hosts.program import program
 from harness.inventory import HostSpec, PortRef, PortSpec
 from harness.journal.journal import DIRECTORY, restore
 from harness.labs.real import discover
-from harness.nic import live
 from harness.pci.guard import Verdict
 from suites.selftest.rooted_host import RootedHost, with_82599
 from suites.selftest.test_doctor import DATA, by_name, debian, lets_count_exits

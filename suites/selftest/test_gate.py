@@ -17,8 +17,8 @@ import msgspec
 import pytest
 
 from fixtures import pairs
+from harness.cli.gate import Suspicion
 from harness.core.errors import ConfigError
-from harness.gate import Suspicion
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.trial import ExitCount, Failure, MissingPath, TrialRecord

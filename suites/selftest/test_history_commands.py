@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import cli
+from harness.cli import main as cli
 from harness.records import store
 from harness.records.cases import CASES_FILE
 from harness.records.history.exchange import read

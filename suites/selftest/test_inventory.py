@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from harness import cli
+from harness.cli import main as cli
 from harness.core.errors import ConfigError
 from harness.hosts import sshpath
 from harness.hosts.ssh import Target

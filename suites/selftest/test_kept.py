@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness.cli import main as cli
 from harness.core.errors import LabError
 from harness.doctor.controller import controller
 from harness.hosts.local import LocalHost

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli
+from harness.cli import main as cli
 from harness.core.errors import ConfigError
 from harness.hosts.local import LocalHost
 from harness.inventory.reading import parse

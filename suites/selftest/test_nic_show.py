@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from harness.cli import main
+from harness.cli.main import main
+from harness.cli.nic import live
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal
 from harness.labs.base import Lab
-from harness.nic import live
 from harness.pci import view as nicview
 from harness.pci.address import Address
 from harness.pci.compare import compare

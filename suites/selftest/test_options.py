@@ -20,15 +20,15 @@ import msgspec
 import pytest
 from msgspec import inspect
 
-from harness import cli
+from harness.cli import main as cli
+from harness.cli.gate import MAX_BLOCKS, Against
+from harness.cli.qualify import Together
 from harness.core.errors import ConfigError
 from harness.core.flags import Option, add_to, nonempty, options_of, says
 from harness.core.status import Status
-from harness.gate import MAX_BLOCKS, Against
 from harness.guest.image.diskfile import SECTOR, SIGNATURE
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.qualify.commands import Together
 from harness.qualify.options import Qualification
 from harness.records.cases import CASES_FILE
 from harness.records.history.db import VARIABLE

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import cli
+from harness.cli import main as cli
 from harness.core.errors import ConfigError
 from harness.guest.image.rootfs import LIBRARIES, LOADER
 from harness.hosts.base import CommandResult, Host

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fixtures.progress import Progress
-from harness import cli
+from harness.cli import main as cli
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, LabError
 from harness.core.plain import plain, plain_record

@@ -21,10 +21,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import cli, gate
+from harness.cli import gate
+from harness.cli import main as cli
+from harness.cli.gate import Suspicion
 from harness.core.errors import ConfigError
 from harness.core.status import Status
-from harness.gate import Suspicion
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.trial import RunInfo, TrialRecord

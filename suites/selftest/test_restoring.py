@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import cli, restoring
+from harness.cli import main as cli
+from harness.cli import restore as restoring
 from harness.inventory.spec import HostSpec
 from harness.journal.journal import BOOT_ID, DIRECTORY, Entry, Run, Write
 from harness.labs.real.lock import Owner

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import cli
+from harness.cli import main as cli
 from harness.core.errors import ConfigError, HarnessError
 from harness.core.status import Status
 from harness.hosts.local import LocalHost

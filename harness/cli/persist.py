@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from harness.cli.inventory import add_host_options, host_of
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.inventory import fields
-from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.spec import HostSpec
 from harness.labs.reach import reached
 from harness.persist.facts import facts

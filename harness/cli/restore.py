@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
+from harness.cli.inventory import add_host_options, host_of
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
 from harness.hosts.orphans import end_orphans
 from harness.hosts.program import require_python
-from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.spec import LOCAL
 from harness.journal.journal import restore
 from harness.labs.reach import reached

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import sys
 
-from harness import __version__, gate, history_commands, nic, restoring
+from harness import __version__
+from harness.cli import cache as kept_commands
+from harness.cli import doctor as doctor_commands
+from harness.cli import gate, nic
+from harness.cli import history as history_commands
+from harness.cli import inventory as inventory_commands
+from harness.cli import lab as lab_commands
+from harness.cli import persist as persist_commands
+from harness.cli import qualify as qualify_commands
+from harness.cli import restore as restoring
 from harness.core.crash import guarded
 from harness.core.flags import nonempty
 from harness.core.status import explained
-from harness.doctor import commands as doctor_commands
-from harness.inventory import commands as inventory_commands
-from harness.lab import commands as lab_commands
-from harness.lab import kept_commands
-from harness.persist import commands as persist_commands
-from harness.qualify import commands as qualify_commands
 from harness.runs.suite import become
 
 _EPILOG = f"""\
@@ -123,7 +125,3 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _report(given: argparse.Namespace) -> None:
     explain = [] if given.explain is None else [f"--explain={given.explain}"]
     become("reports", [given.run_dir, *explain, *(["--benchstat"] if given.benchstat else [])])
-
-
-if __name__ == "__main__":
-    sys.exit(main())

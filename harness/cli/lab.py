@@ -7,7 +7,7 @@ import os
 import sys
 import time
 
-from harness.lab.kept_commands import left_behind
+from harness.cli.cache import left_behind
 from harness.labs.nested import keeper
 from harness.labs.nested.image import ensure_image, use_patched, use_source
 from harness.labs.nested.lab import prepare
@@ -111,7 +111,7 @@ def _down(_: argparse.Namespace) -> int:
 
 
 def main() -> int:
-    """For `python -m harness.lab.commands`: the same commands without the rest of nicproof."""
+    """For `python -m harness.cli.lab`: the same commands without the rest of nicproof."""
     parser = argparse.ArgumentParser(prog="nicproof")
     add_parser(parser.add_subparsers(required=True))
     given = parser.parse_args()

@@ -7,6 +7,7 @@ import sys
 
 import msgspec
 
+from harness.cli.inventory import add_host_options, host_of
 from harness.core.errors import ConfigError
 from harness.doctor import table
 from harness.doctor.controller import controller
@@ -23,7 +24,6 @@ from harness.doctor.nics import nics
 from harness.doctor.python import python
 from harness.doctor.virtualisation import kvm, qemu
 from harness.hosts.base import Host
-from harness.inventory.commands import add_host_options, host_of
 from harness.inventory.spec import LOCAL, HostSpec
 from harness.journal.permissions import Permission
 from harness.labs.nested import accel
