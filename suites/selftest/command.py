@@ -23,7 +23,13 @@ LIMIT = 120.0
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["harness.cli", "reports.document", "reports.regression.document", "reports.history", __name__]
+    [
+        "harness.cli.main",
+        "reports.document",
+        "reports.regression.document",
+        "reports.history",
+        __name__,
+    ]
 )
 
 

@@ -400,7 +400,7 @@ import msgspec
 import pytest
 
 from fixtures import path
-from harness import store
+from harness.records import store
 from harness.core.errors import MissingCapability
 from suites.selftest.synthetic_run import make_run
 

@@ -385,7 +385,7 @@ import msgspec
 import pytest
 from fixtures.options import BENCH_OPTIONS
 from fixtures.progress import PROGRESS
-from harness import store
+from harness.records import store
 from harness.records.trial import Failure
 from suites.selftest.synthetic_run import make_run
 

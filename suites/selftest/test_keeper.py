@@ -16,7 +16,7 @@ import os, sys, time
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from harness.lab import keeper
+from harness.labs.nested import keeper
 
 @contextmanager
 def lab(**_):

@@ -213,9 +213,10 @@ def test_the_next_builder_sweeps_what_a_killed_one_left(tmp_path: Path) -> None:
 MAKER = """
 import os, sys
 from pathlib import Path
-from harness import crash, suite
+from harness.core import crash
+from harness.runs import suite
 from harness.hosts.local import LocalHost
-from harness.lab import accel, cache, image, keeper, snapshot
+from harness.labs.nested import accel, cache, image, keeper, snapshot
 from harness.runs.options import Asked
 
 os.umask(int(sys.argv[1], 8))

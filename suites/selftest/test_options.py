@@ -340,7 +340,7 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_of_many_claims_to_a_directory_one_holds(tmp_path: Path) -> None:
     """In as many processes at once."""
     program = (
-        "import sys; from harness import claim, options; from argparse import Namespace; "
+        "import sys; from harness.runs import claim, options; from argparse import Namespace; "
         "sys.stdin.readline(); "
         f"claim.claim(options.Asked.of(Namespace(run_dir={str(tmp_path / 'run')!r})))"
     )

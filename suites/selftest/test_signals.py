@@ -61,7 +61,8 @@ def pytest_runtestloop(session):
 
 COMMAND = """
 import sys
-from harness import cli, suite
+from harness.cli import main as cli
+from harness.runs import suite
 suite.PATIENCE = float(sys.argv.pop(1))
 sys.exit(cli.main())
 """

@@ -88,7 +88,7 @@ def test_no_run_corrupt_foreign_and_other_schema_are_told_apart(tmp_path: Path) 
 WRITER = """
 import sys
 from pathlib import Path
-from harness import store
+from harness.records import store
 from suites.selftest.test_store import INFO, trial
 with store.create(Path(sys.argv[1])) as new:
     new.save_info(INFO)
@@ -125,7 +125,7 @@ def test_a_full_disk_is_one_clear_error_and_keeps_what_was_there(tmp_path: Path)
 FILLER = """
 import sys
 from pathlib import Path
-from harness import store
+from harness.records import store
 from harness.core.errors import StoreFailed
 from suites.selftest.test_store import INFO, trial
 disk = Path(sys.argv[1])

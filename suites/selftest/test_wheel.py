@@ -145,7 +145,9 @@ def test_profiles_and_patches_are_found(installed: Installed, tmp_path: Path) ->
     dump = ROOT / "suites/selftest/data/pci/82576.txt"
     shown = installed.nicproof("nic", "show", "--dump", str(dump), at=tmp_path)
     assert "82576" in shown.text, shown.text + shown.error
-    code = "from harness.labs.nested.qemusource import PATCHES as all; print(*(p.is_file() for p in all))"
+    code = (
+        "from harness.labs.nested import qemusource as q; print(*(p.is_file() for p in q.PATCHES))"
+    )
     found = LocalHost().run((str(installed.python), "-P", "-c", code))
     assert found.text.split() == ["True"] * len(list((ROOT / "docs/upstream").glob("*.patch")))
 
