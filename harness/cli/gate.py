@@ -15,9 +15,8 @@ from msgspec.structs import replace
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, nonempty, options_of, read, says
 from harness.core.status import Status
-from harness.records import series
+from harness.records import ablation, series
 from harness.records.alike import check_across
-from harness.runs import ablation
 from harness.runs.claim import PUTTING_BACK
 from harness.runs.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.runs.suite import (

@@ -30,7 +30,7 @@ class LabError(HarnessError):
 
 class ProductFailure(HarnessError):
     """What a case of a qualification is about failed: the NIC, its firmware or its driver, or the
-    kernel or QEMU that carry guests. Raised by harness.qualify.act.under_test."""
+    kernel or QEMU that carry guests. Raised by harness.qualify.rig.act.under_test."""
 
 
 class CommandFailed(LabError):

@@ -19,9 +19,8 @@ from harness.core.flags import LINE_MAX, PATH_MAX, names, options_of, read, says
 from harness.core.units import METRICS, ClockChoice
 from harness.labs.choice import AUTO, NESTED, Choice, choose
 from harness.qualify.options import Qualification
-from harness.records import series
+from harness.records import ablation, series
 from harness.records.trial import DECIDING
-from harness.runs import ablation
 from harness.runs.variant import Variant, affected, parse
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
@@ -292,7 +291,7 @@ class BenchOptions:
     boots: int  # of two configurations: at most
     seed: int
     variants: Mapping[str, Variant]
-    ablation: str  # a name in harness.runs.ablation, or none
+    ablation: str  # a name in harness.records.ablation, or none
     deciding: tuple[str, ...]  # figures, or none: all that may
     strict: bool  # is it a bad end if one of them is undecided?
     quick: bool

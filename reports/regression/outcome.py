@@ -11,9 +11,9 @@ import pandas as pd
 
 from harness.core.errors import ConfigError
 from harness.core.units import Clock
+from harness.records import ablation
+from harness.records.ablation import Direction, Expected
 from harness.records.trial import DECIDING, RunInfo
-from harness.runs import ablation
-from harness.runs.ablation import Direction, Expected
 from reports import frames, levels
 from reports.frames import Run
 from reports.regression import comparable, judge, paired, predicted

@@ -28,7 +28,7 @@ from harness.journal.journal import DIRECTORY
 from harness.labs.nested.lab import NestedLab
 from harness.labs.real.lock import owners
 from harness.qemu.argv import RUN
-from harness.qualify.digest import differences, digest
+from harness.qualify.checks.digest import differences, digest
 from harness.runs.suite import ROOT
 from suites.distro.image import DEBIAN_12, DEBIAN_13, GUEST, USER, Distro
 from suites.distro.machine import opened

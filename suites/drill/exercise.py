@@ -22,7 +22,7 @@ from harness.core.errors import DeadlineExpired
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.local import LocalHost
 from harness.labs.nested.lab import NestedLab
-from harness.qualify.digest import State, differences, digest
+from harness.qualify.checks.digest import State, differences, digest
 from harness.runs.suite import ROOT
 from suites.drill.driver import HOST_DISK, SILENT
 from suites.drill.plan import DEADLY, FAULTS, Plan, Point, Step

@@ -21,8 +21,8 @@ from fixtures.qualify import OPENING, opened_rig
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
 from harness.labs.base import Lab
-from harness.qualify.digest import State, differences, digest
-from harness.qualify.rig import Rig
+from harness.qualify.checks.digest import State, differences, digest
+from harness.qualify.rig.rig import Rig
 from harness.records.cases import CERTIFICATE, Certificate, family_of
 from harness.runs.suite import ROOT, ROOTED
 from suites.drill.defects import DEFECTS, Defect

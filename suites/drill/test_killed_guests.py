@@ -20,12 +20,12 @@ import pytest
 from fixtures.progress import Progress
 from fixtures.qualify import OPENING, opened_rig
 from harness.labs.base import Lab
-from harness.qualify.digest import differences, digest
-from harness.qualify.rig import Rig
-from harness.qualify.sabotage import Saboteur, Victim, endangered
+from harness.qualify.checks.digest import differences, digest
+from harness.qualify.rig.rig import Rig
 from harness.records.cases import FAMILIES
 from harness.runs.options import BenchOptions
 from harness.runs.suite import ROOT, ROOTED
+from suites.drill.sabotage import Saboteur, Victim, endangered
 
 SUITE = ROOT / "suites" / "qualification"
 

@@ -10,15 +10,15 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.net.netdev import parse_neighbours
-from harness.qualify import legs
-from harness.qualify.act import under_test
-from harness.qualify.frames import Stream, watched
-from harness.qualify.legs import GUEST_LEGS, HOST_LEGS, LEGS, Leg
-from harness.qualify.node import Node, iperf3, iperf3_server, ping
-from harness.qualify.rig import Rig
-from harness.qualify.settings import answers, mtu
-from harness.qualify.streams import datagrams
-from harness.qualify.transfer import round_trip
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.frames import Stream, watched
+from harness.qualify.rig.node import Node, iperf3, iperf3_server, ping
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.settings import answers, mtu
+from harness.qualify.traffic import traffic_paths as legs
+from harness.qualify.traffic.streams import datagrams
+from harness.qualify.traffic.traffic_paths import GUEST_LEGS, HOST_LEGS, LEGS, Leg
+from harness.qualify.traffic.transfer import round_trip
 
 NEEDS = ("SR-IOV",)
 IP = pytest.mark.parametrize("version", ["ipv4", "ipv6"])

@@ -10,14 +10,14 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.cases import Evidence
-from harness.qualify.act import under_test
-from harness.qualify.dissect import is_from
-from harness.qualify.frames import Sent, exchange, marked
-from harness.qualify.legs import pf_addressed
-from harness.qualify.node import Node
-from harness.qualify.rig import Rig
-from harness.qualify.settings import answers, mtu
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.dissect import is_from
+from harness.qualify.rig.frames import Sent, exchange, marked
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.settings import answers, mtu
+from harness.qualify.rig.vf import on_host, vfs
+from harness.qualify.traffic.traffic_paths import pf_addressed
 
 NEEDS = ("SR-IOV",)
 

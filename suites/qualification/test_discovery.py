@@ -15,14 +15,14 @@ from harness.pci.capability import Express, Msix
 from harness.pci.extended import AlternativeRouting, ErrorReporting, Sriov
 from harness.pci.profiles import profile_for
 from harness.pci.survey import Survey, survey
-from harness.qualify.act import under_test
-from harness.qualify.interrupts import interrupts, vectors
-from harness.qualify.links import pf_node
-from harness.qualify.placement import iommu_groups, link_limit, numa_nodes
-from harness.qualify.recovery import link_back
-from harness.qualify.reset import OF_ONE_FUNCTION
-from harness.qualify.rig import Rig
-from harness.qualify.vf import vfs
+from harness.qualify.device.interrupts import interrupts, vectors
+from harness.qualify.faults.recovery import link_back
+from harness.qualify.faults.reset import OF_ONE_FUNCTION
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.links import pf_node
+from harness.qualify.rig.placement import iommu_groups, link_limit, numa_nodes
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import vfs
 
 UNSAFE = "/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts"
 

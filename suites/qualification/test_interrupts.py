@@ -17,14 +17,14 @@ from harness.paths.base import PathOptions
 from harness.paths.passthrough import PassthroughPath
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.config import DeployedImage
-from harness.qualify.act import under_test
-from harness.qualify.guestirq import ROOT_PORT, only_intx, rebind, unassign_msix, with_nobar
-from harness.qualify.interrupts import interrupts, vectors
-from harness.qualify.links import bdf_of, pf_node
-from harness.qualify.moderation import Burst, burst, moderated
-from harness.qualify.node import READY_S, Node, ping
-from harness.qualify.rig import Rig, supported
-from harness.qualify.vf import for_guest, guest_node, vfs
+from harness.qualify.device.guestirq import ROOT_PORT, only_intx, rebind, unassign_msix, with_nobar
+from harness.qualify.device.interrupts import interrupts, vectors
+from harness.qualify.device.moderation import Burst, burst, moderated
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.links import bdf_of, pf_node
+from harness.qualify.rig.node import READY_S, Node, ping
+from harness.qualify.rig.rig import Rig, supported
+from harness.qualify.rig.vf import for_guest, guest_node, vfs
 
 PINGS = 50
 GUEST_IP6 = "2001:2::2"

@@ -11,11 +11,11 @@ from fixtures.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, DeadlineExpired
 from harness.net.netdev import link
-from harness.qualify.act import under_test
-from harness.qualify.isolation import STRANGER, heard, probe, spoof_events, vf_set
-from harness.qualify.node import Node
-from harness.qualify.rig import Rig
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.checks.isolation import STRANGER, heard, probe, spoof_events, vf_set
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import on_host, vfs
 
 Trio = tuple[Node, Node, Node]
 

@@ -8,11 +8,11 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.net.netdev import link
-from harness.qualify import dma
-from harness.qualify.act import under_test
-from harness.qualify.isolation import framed, named
-from harness.qualify.rig import Rig
-from harness.qualify.vf import vfs
+from harness.qualify.checks.isolation import framed, named
+from harness.qualify.faults import dma
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import vfs
 
 
 @pytest.mark.case("kernel", needs=("SR-IOV", "IOMMU"), provokes="DMAR: |AMD-Vi: ")

@@ -8,11 +8,11 @@ from contextlib import contextmanager
 import pytest
 
 from fixtures.cases import Evidence
-from harness.qualify.act import under_test
-from harness.qualify.isolation import heard, probe, vf_set
-from harness.qualify.node import Node
-from harness.qualify.rig import Rig
-from harness.qualify.sharing import SharedPort, shared_port
+from harness.qualify.checks.isolation import heard, probe, vf_set
+from harness.qualify.checks.vf_contention import SharedPort, shared_port
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
 
 MANY = 40
 """More filters than a PF of these models has for one VF: the 82576 has 24 addresses and 32 VLANs

@@ -8,17 +8,17 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.core.errors import LabError
-from harness.qualify.act import under_test
-from harness.qualify.isolation import (
+from harness.qualify.checks.isolation import (
     heard,
     pause_frame,
     pause_frames_counted,
     probe,
     vf_set,
 )
-from harness.qualify.node import Node, iperf3, iperf3_server, ping, reaches
-from harness.qualify.rig import Rig
-from harness.qualify.sharing import SharedPort, flood_mailbox, shared_port
+from harness.qualify.checks.vf_contention import SharedPort, flood_mailbox, shared_port
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.node import Node, iperf3, iperf3_server, ping, reaches
+from harness.qualify.rig.rig import Rig
 from harness.workloads.iperf3_output import needed
 
 

@@ -6,11 +6,11 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.paths.parts import guest_mac
-from harness.qualify.act import under_test
-from harness.qualify.isolation import heard, probe
-from harness.qualify.node import Node
-from harness.qualify.rig import Rig
-from harness.qualify.vf import Vf, on_host
+from harness.qualify.checks.isolation import heard, probe
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import Vf, on_host
 
 
 @pytest.mark.case("driver", needs=("SR-IOV",))

@@ -13,9 +13,9 @@ from harness.pci.vftoken import VfToken, functions_by_token, refusal
 from harness.qemu.argv import GuestFiles, qemu_argv
 from harness.qemu.process import qemu_process
 from harness.qemu.vftoken import qemu_device, require_qemu
-from harness.qualify import vfio
-from harness.qualify.act import under_test
-from harness.qualify.rig import Rig
+from harness.qualify.device import vfio
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.rig import Rig
 
 DENIED = "EACCES"
 

@@ -8,9 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from fixtures.cases import Evidence
-from harness.qualify.act import under_test
-from harness.qualify.frames import Frame
-from harness.qualify.isolation import (
+from harness.qualify.checks.isolation import (
     BROADCAST,
     heard,
     pause_frame,
@@ -18,9 +16,11 @@ from harness.qualify.isolation import (
     probe,
     vf_set,
 )
-from harness.qualify.node import Node
-from harness.qualify.rig import Rig
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.frames import Frame
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import on_host, vfs
 
 RED, BLUE, NOBODYS = 100, 200, 300
 

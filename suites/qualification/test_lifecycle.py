@@ -12,14 +12,14 @@ from harness.paths.sriov import vf_driver
 from harness.pci.address import Address
 from harness.pci.binding import driver_directory, unbound, wait_for_interface
 from harness.pci.device import Device
-from harness.qualify.act import under_test
-from harness.qualify.churn import beside, cycle
-from harness.qualify.leaks import holdings
-from harness.qualify.legs import pf_addressed
-from harness.qualify.node import READY_S, iperf3_server, reaches, require_answers
-from harness.qualify.rig import Rig
-from harness.qualify.streams import document, longest_silence
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.checks.leaks import holdings
+from harness.qualify.checks.vf_create_loop import beside, cycle
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.node import READY_S, iperf3_server, reaches, require_answers
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import on_host, vfs
+from harness.qualify.traffic.streams import document, longest_silence
+from harness.qualify.traffic.traffic_paths import pf_addressed
 
 
 @pytest.mark.case("driver", needs=("SR-IOV",))

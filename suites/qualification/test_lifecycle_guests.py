@@ -9,12 +9,12 @@ import pytest
 from fixtures.cases import Evidence
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import Host
-from harness.qualify import guestlife
-from harness.qualify.act import under_test
-from harness.qualify.node import reaches, require_answers
-from harness.qualify.rig import Rig
-from harness.qualify.together import answers_at_once
-from harness.qualify.vf import Vf, for_guest, guest_node, in_guests, on_host, vfs
+from harness.qualify.checks import guest_lifecycle as guestlife
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.node import reaches, require_answers
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import Vf, for_guest, guest_node, in_guests, on_host, vfs
+from harness.qualify.traffic.concurrent_ping import answers_at_once
 
 NEEDS = ("KVM", "IOMMU", "SR-IOV")
 

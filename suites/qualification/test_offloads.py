@@ -10,13 +10,13 @@ from typing import Any, Literal
 import pytest
 
 from fixtures.cases import Evidence
-from harness.qualify.act import under_test
-from harness.qualify.dissect import HEADER, checksums_right, is_from, joined, segments
-from harness.qualify.frames import Frame, Sent, Stream, exchange, watched
-from harness.qualify.node import Node
-from harness.qualify.rig import Rig
-from harness.qualify.settings import features
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.dissect import HEADER, checksums_right, is_from, joined, segments
+from harness.qualify.rig.frames import Frame, Sent, Stream, exchange, watched
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.settings import features
+from harness.qualify.rig.vf import on_host, vfs
 
 NEEDS = ("SR-IOV",)
 STATE = pytest.mark.parametrize("state", ["on", "off"])

@@ -12,16 +12,16 @@ from fixtures.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import MissingCapability, SetUpFailed
 from harness.net.netdev import set_rings
-from harness.qualify import rss
-from harness.qualify.act import under_test
-from harness.qualify.frames import Sent, Stream, exchange, watched
-from harness.qualify.legs import pf_addressed
-from harness.qualify.node import Node
-from harness.qualify.queues import changed_under_load, channels, packets_by_queue, rings
-from harness.qualify.rig import Rig
-from harness.qualify.rss import Flow
-from harness.qualify.settings import answers, temporarily
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.frames import Sent, Stream, exchange, watched
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.settings import answers, temporarily
+from harness.qualify.rig.vf import on_host, vfs
+from harness.qualify.traffic import rss
+from harness.qualify.traffic.queues import changed_under_load, channels, packets_by_queue, rings
+from harness.qualify.traffic.rss import Flow
+from harness.qualify.traffic.traffic_paths import pf_addressed
 
 QUEUES = 4
 

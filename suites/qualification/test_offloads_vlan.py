@@ -11,14 +11,14 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.core.errors import MissingCapability
-from harness.qualify.act import under_test
-from harness.qualify.dissect import is_from, vlan_of
-from harness.qualify.frames import Frame, Sent, Stream, exchange, marked, watched
-from harness.qualify.legs import pf_addressed
-from harness.qualify.node import Node
-from harness.qualify.rig import Rig
-from harness.qualify.settings import features, temporarily
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.dissect import is_from, vlan_of
+from harness.qualify.rig.frames import Frame, Sent, Stream, exchange, marked, watched
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.settings import features, temporarily
+from harness.qualify.rig.vf import on_host, vfs
+from harness.qualify.traffic.traffic_paths import pf_addressed
 
 NEEDS = ("SR-IOV",)
 PORT = pytest.mark.parametrize("port", ["VF", "PF"])

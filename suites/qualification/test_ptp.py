@@ -6,8 +6,7 @@ import pytest
 
 from fixtures.cases import Evidence
 from harness.core.errors import MissingCapability
-from harness.qualify.act import under_test
-from harness.qualify.clock import (
+from harness.qualify.device.clock import (
     SCALE,
     Clock,
     clock_of,
@@ -16,9 +15,10 @@ from harness.qualify.clock import (
     stamping,
     stamping_refused,
 )
-from harness.qualify.links import pf_node
-from harness.qualify.rig import Rig
-from harness.qualify.vf import on_host, vfs
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.links import pf_node
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import on_host, vfs
 
 SECOND = 1_000_000_000
 

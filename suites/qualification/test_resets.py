@@ -7,15 +7,15 @@ import pytest
 from fixtures.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.pci.group import handed_over
-from harness.qualify.act import under_test
-from harness.qualify.frames import Sent, exchange, marked
-from harness.qualify.links import bdf_of, link_mtu, pf_node, up_afterwards
-from harness.qualify.node import Node
-from harness.qualify.recovery import beside, cut_off, link_back, recovery
-from harness.qualify.reset import flr_only, insist_on_flr, reset_between_drivers
-from harness.qualify.rig import Rig, supported
-from harness.qualify.settings import mtu
-from harness.qualify.vf import for_guest, guest_node, on_host, vfs
+from harness.qualify.faults.recovery import beside, cut_off, link_back, recovery
+from harness.qualify.faults.reset import flr_only, insist_on_flr, reset_between_drivers
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.frames import Sent, exchange, marked
+from harness.qualify.rig.links import bdf_of, link_mtu, pf_node, up_afterwards
+from harness.qualify.rig.node import Node
+from harness.qualify.rig.rig import Rig, supported
+from harness.qualify.rig.settings import mtu
+from harness.qualify.rig.vf import for_guest, guest_node, on_host, vfs
 
 FLAPS = 3
 MAY_LOSE = 2

@@ -10,13 +10,13 @@ import pytest
 from fixtures.cases import Evidence
 from fixtures.options import QUALIFY_OPTIONS
 from harness.core.errors import MissingCapability
-from harness.qualify.act import under_test
-from harness.qualify.digest import differences, digest
-from harness.qualify.leaks import holdings
-from harness.qualify.node import reaches
-from harness.qualify.rig import Rig
-from harness.qualify.streams import Stream, carried, longest_silence, streams
-from harness.qualify.vf import Vf, on_host, vfs
+from harness.qualify.checks.digest import differences, digest
+from harness.qualify.checks.leaks import holdings
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.node import reaches
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import Vf, on_host, vfs
+from harness.qualify.traffic.streams import Stream, carried, longest_silence, streams
 
 EMULATED_PACE = ("--bitrate", "4M")
 """bit/s of a stream on an emulated port, whose every frame costs the controller's time. Silicon

@@ -22,14 +22,15 @@ from harness.paths.virtio import VIRTIO
 from harness.pci.group import handed_over
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.qmp import Qmp, QmpError
-from harness.qualify import life, migration, vfio
-from harness.qualify.act import under_test
-from harness.qualify.capabilities import require
-from harness.qualify.failover import PRIMARY, Bundle, bundle, failover_pair
-from harness.qualify.life import Life
-from harness.qualify.node import READY_S, Node, reaches, require_answers
-from harness.qualify.rig import Rig
-from harness.qualify.vf import Vf, for_guest, guest_node, vfs
+from harness.qualify.checks import life, migration
+from harness.qualify.checks.failover import PRIMARY, Bundle, bundle, failover_pair
+from harness.qualify.checks.life import Life
+from harness.qualify.device import vfio
+from harness.qualify.rig.act import under_test
+from harness.qualify.rig.capabilities import require
+from harness.qualify.rig.node import READY_S, Node, reaches, require_answers
+from harness.qualify.rig.rig import Rig
+from harness.qualify.rig.vf import Vf, for_guest, guest_node, vfs
 from harness.window.window import Command, WindowSpec, run_window
 
 VF = ("KVM", "SR-IOV", "IOMMU")

@@ -19,7 +19,7 @@ from harness.labs.base import Lab
 from harness.labs.choice import NestedChoice
 from harness.labs.nested.image import LabImage, current_manifest, images, is_built
 from harness.labs.nested.lab import NestedLab, open_nested_lab
-from harness.qualify.digest import differences, digest
+from harness.qualify.checks.digest import differences, digest
 from harness.records.history.db import VARIABLE
 from harness.runs.claim import new_run
 from harness.runs.options import BenchOptions

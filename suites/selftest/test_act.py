@@ -28,7 +28,7 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal, Run
 from harness.qemu.qmp import QemuGone, QmpError
-from harness.qualify.act import set_up, under_test
+from harness.qualify.rig.act import set_up, under_test
 
 SUITE = Path(__file__).resolve().parents[1] / "qualification"
 REMEDY = "see dmesg"

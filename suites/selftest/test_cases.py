@@ -18,8 +18,8 @@ CASES = '''
 import pytest
 from fixtures import cases
 from harness.core.errors import CommandFailed, LabError, MissingCapability
-from harness.qualify.act import under_test
-from harness.qualify.guestlife import properties
+from harness.qualify.rig.act import under_test
+from harness.qualify.checks.guest_lifecycle import properties
 from harness.qualify.fidelity import Deviation
 
 LISTED = {{

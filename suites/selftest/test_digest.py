@@ -13,7 +13,7 @@ from harness.hosts.local import LocalHost
 from harness.hosts.orphans_agent import MARK
 from harness.labs.base import Lab
 from harness.pci.device import Device
-from harness.qualify.digest import State, differences, digest, parse
+from harness.qualify.checks.digest import State, differences, digest, parse
 
 DATA = Path(__file__).parent / "data" / "digest"
 

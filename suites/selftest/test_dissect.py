@@ -11,8 +11,8 @@ from scapy.layers.inet import IP, TCP, UDP
 from scapy.layers.inet6 import IPv6
 from scapy.layers.l2 import Dot1Q, Ether
 
-from harness.qualify.dissect import Segment, checksums_right, joined, segments, vlan_of
-from harness.qualify.frames import Frame
+from harness.qualify.rig.dissect import Segment, checksums_right, joined, segments, vlan_of
+from harness.qualify.rig.frames import Frame
 
 ETHER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 NETWORKS = {

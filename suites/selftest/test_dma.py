@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.qualify.dma import OUTSIDE, Fault, faults
+from harness.qualify.faults.dma import OUTSIDE, Fault, faults
 
 LOG = """\
 [28286.644731] igb 0000:02:00.0 eth2: entered promiscuous mode

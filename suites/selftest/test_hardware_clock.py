@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.qualify.clock import Reading, Stamped, rate
+from harness.qualify.device.clock import Reading, Stamped, rate
 
 SECOND = 1_000_000_000
 

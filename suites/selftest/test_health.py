@@ -11,10 +11,10 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.labs.base import Lab
 from harness.labs.nested.lab import NestedLab
-from harness.qualify import health
-from harness.qualify.health import Health
-from harness.qualify.kernellog import Watched
-from harness.qualify.placement import ports_above
+from harness.qualify.faults import health
+from harness.qualify.faults.health import Health
+from harness.qualify.faults.kernellog import Watched
+from harness.qualify.rig.placement import ports_above
 
 AER = """\
 /sys/bus/pci/devices/0000:01:00.0/aer_dev_correctable:TOTAL_ERR_COR 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.qualify.interrupts import numbered
+from harness.qualify.device.interrupts import numbered
 from harness.window.counters import Line
 
 HOST = """\

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.core.units import METRICS
-from harness.qualify.streams import datagrams
+from harness.qualify.traffic.streams import datagrams
 from harness.workloads.base import Idle, Outcome, Target
 from harness.workloads.iperf3 import Iperf3, Kind
 from harness.workloads.iperf3_output import End, Sum, Unusable, read_document

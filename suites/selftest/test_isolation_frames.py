@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from harness.qualify.frames import Frame
-from harness.qualify.isolation import MAC_CONTROL, PAUSE, PAUSE_ADDRESS, framed, named, pause_frame
-from harness.qualify.node import Node
+from harness.qualify.checks.isolation import (
+    MAC_CONTROL,
+    PAUSE,
+    PAUSE_ADDRESS,
+    framed,
+    named,
+    pause_frame,
+)
+from harness.qualify.rig.frames import Frame
+from harness.qualify.rig.node import Node
 
 OURS, THEIRS = "02:6e:00:00:00:01", "02:6e:00:00:00:02"
 

@@ -10,7 +10,7 @@ from harness.core.errors import ConfigError
 from harness.pci.address import Address
 from harness.pci.messages import DIRECTORY, parse_sayings, sayings
 from harness.pci.profiles import profiles
-from harness.qualify.kernellog import Found, Line, Watched, judge
+from harness.qualify.faults.kernellog import Found, Line, Watched, judge
 
 DATA = Path(__file__).parent / "data" / "kernellog"
 

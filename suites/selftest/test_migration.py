@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.core.errors import LabError
-from harness.qualify.migration import parse_echoes
+from harness.qualify.checks.migration import parse_echoes
 
 INTERRUPTED = """\
 PING 127.0.0.1 (127.0.0.1) 56(84) bytes of data.

@@ -16,8 +16,8 @@ from harness.hosts.base import CommandResult
 from harness.inventory import HostSpec
 from harness.net import firewall
 from harness.net.managers import by_network_manager, by_networkd
-from harness.qualify.legs import pf_addressed
-from harness.qualify.rig import Rig
+from harness.qualify.rig.rig import Rig
+from harness.qualify.traffic.traffic_paths import pf_addressed
 from suites.selftest.rooted_host import RootedHost, with_82599
 from suites.selftest.test_doctor import by_name
 

@@ -22,7 +22,7 @@ from harness.paths.base import NetworkPath, PathOptions
 from harness.paths.partner import partner
 from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
-from harness.qualify.digest import digest
+from harness.qualify.checks.digest import digest
 from harness.window.window import Command
 from harness.workloads.base import Idle
 from harness.workloads.iperf3 import Iperf3

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError, MissingCapability
 from harness.pci.address import Address
-from harness.qualify.placement import link_limit
+from harness.qualify.rig.placement import link_limit
 from suites.selftest.rooted_host import RootedHost
 
 addresses = st.builds(

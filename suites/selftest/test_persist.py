@@ -21,7 +21,7 @@ from harness.inventory import HostSpec, PortSpec
 from harness.labs.base import Lab
 from harness.persist.facts import Facts, PortFacts, facts
 from harness.persist.files import File, Wishes, files, vf_mac
-from harness.qualify.digest import differences, digest
+from harness.qualify.checks.digest import differences, digest
 from suites.selftest.rooted_host import with_82599
 
 ONE = PortFacts("0000:01:00.0", ("8086", "10fb"), "ixgbe", "ixgbevf", 63)

@@ -9,9 +9,9 @@ import pytest
 
 from harness.core.errors import LabError
 from harness.hosts.base import CommandResult
-from harness.qualify import leaks
-from harness.qualify.guestlife import properties
-from harness.qualify.streams import carried, document, longest_silence
+from harness.qualify.checks import leaks
+from harness.qualify.checks.guest_lifecycle import properties
+from harness.qualify.traffic.streams import carried, document, longest_silence
 from harness.workloads.iperf3 import Document, read_document
 
 DATA = Path(__file__).parent / "data"

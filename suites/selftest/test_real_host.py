@@ -32,7 +32,7 @@ from harness.paths.base import PathOptions
 from harness.pci.device import Device
 from harness.qemu.argv import RUN
 from harness.qemu.config import GuestConfig, Hugepages
-from harness.qualify.digest import differences, digest
+from harness.qualify.checks.digest import differences, digest
 from harness.runs.suite import ROOT
 from harness.tuning.governor import NONE
 from reports import frames

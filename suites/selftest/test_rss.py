@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.qualify.queues import Channels, packets_by_queue, parse_channels
-from harness.qualify.rss import Flow, Steering, parse_key, parse_table, toeplitz
+from harness.qualify.traffic.queues import Channels, packets_by_queue, parse_channels
+from harness.qualify.traffic.rss import Flow, Steering, parse_key, parse_table, toeplitz
 
 KEY = bytes.fromhex(
     "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"

@@ -8,8 +8,8 @@ import pytest
 
 from harness.core.errors import CommandFailed
 from harness.hosts.local import LocalHost
-from harness.qualify import sabotage
-from harness.qualify.sabotage import EndangeredHost, Saboteur
+from suites.drill import sabotage
+from suites.drill.sabotage import EndangeredHost, Saboteur
 
 
 def endangered(commands: int) -> EndangeredHost:

@@ -15,7 +15,8 @@ from harness.core.flags import add_to
 from harness.core.units import METRICS
 from harness.measure.plan import interleave
 from harness.paths.virtio import VIRTIO
-from harness.runs import ablation, options
+from harness.records import ablation
+from harness.runs import options
 from harness.runs.options import Asked, BenchOptions
 from harness.runs.variant import Variant, parse, told
 from reports.frames import Run
