@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from harness.core.units import Grounds
-from reports import stats
+from harness.stats import estimates as stats
 from reports.frames import Run
 
 Verdict = Literal["supported", "refuted", "undecided"]

@@ -13,7 +13,8 @@ from jinja2.nodes import EvalContext
 
 from harness.core.errors import LabError
 from harness.core.percentiles import summarise
-from reports import figures, frames, stats, style, tables, words
+from harness.stats import estimates as stats
+from reports import figures, frames, style, tables, words
 from reports.compare import Claim, judge_claims
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"

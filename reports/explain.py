@@ -15,7 +15,8 @@ from rich.table import Table
 
 from harness.core.errors import ConfigError
 from harness.records.trial import IDLE
-from reports import frames, stats, style, tables
+from harness.stats import estimates as stats
+from reports import frames, style, tables
 
 REST = "rest_time_per_packet"
 PARTS = {

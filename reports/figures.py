@@ -27,7 +27,8 @@ from numpy.typing import ArrayLike
 from harness.core.percentiles import BEYOND
 from harness.core.units import Grounds
 from harness.records.trial import IDLE
-from reports import explain, stats, style
+from harness.stats import estimates as stats
+from reports import explain, style
 from reports.frames import Run, is_idle, metric_of
 from reports.tables import Estimates
 

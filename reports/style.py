@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
-from reports.stats import Estimate
+from harness.stats.estimates import Estimate
 
 INK, GREY, RULE = "#1a1a1a", "#6b6b6b", "#d5d5d5"
 

@@ -10,10 +10,11 @@ import pandas as pd
 
 from harness.core.units import METRICS, Grounds
 from harness.records.trial import IDLE, STAMPS, USER
-from reports import stats, style
+from harness.stats import estimates as stats
+from harness.stats.estimates import Estimate
+from reports import style
 from reports.compare import Claim, Comparison
 from reports.frames import Run, is_idle, metric_of, timeout_us
-from reports.stats import Estimate
 
 MARKS: dict[Grounds, str] = {"silicon": "", "software": "‡", "lab": "†"}
 _MARK_MEANS: dict[Grounds, str] = {

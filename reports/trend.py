@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.stats.levels import FEWEST, Level, levels, step
 from reports import style
 from reports.frames import Run, measurements, metric_of, per_boot
-from reports.levels import FEWEST, Level, levels, step
 from reports.regression.comparable import fingerprint
 
 

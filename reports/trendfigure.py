@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.core.errors import LabError
+from harness.stats.levels import step
 from reports import figures, style
 from reports.frames import metric_of
-from reports.levels import step
 from reports.trend import Panel, left_out
 
 COLUMN, ROW = 4.2, 1.6  # inches; a column is as wide as the report's figures

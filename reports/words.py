@@ -6,10 +6,11 @@ import statistics
 from dataclasses import dataclass
 
 from harness.core.units import METRICS, Fidelity, Grounds
-from reports import stats, style
+from harness.stats import estimates as stats
+from harness.stats.estimates import Estimate
+from reports import style
 from reports.compare import is_vf
 from reports.frames import Run, is_guest
-from reports.stats import Estimate
 from reports.tables import Estimates
 
 _WORKLOADS = {

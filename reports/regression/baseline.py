@@ -1,6 +1,6 @@
 """What a figure of a run is held against: the last runs of the last level of its series.
 
-Levels are those that `history plot` draws (reports.levels), and each figure has its own: a new
+Levels are those that `history plot` draws (harness.stats.levels), and each figure has its own: a new
 driver may change one path and leave the others as they were.
 """
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.stats.levels import levels, step
 from reports.frames import Run, measurements, metric_of, per_boot
-from reports.levels import levels, step
 from reports.regression.verdict import Change
 from reports.trend import kind
 

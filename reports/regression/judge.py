@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from reports import shifts
+from harness.stats import permutation_test as shifts
+from harness.stats.permutation_test import Shift
 from reports.regression.verdict import (
     Change,
     Figure,
@@ -19,7 +20,6 @@ from reports.regression.verdict import (
     figures,
     gap_of,
 )
-from reports.shifts import Shift
 
 LEVEL = 0.01
 """The chance that a gate on two equal configurations calls any primary figure changed."""

@@ -14,7 +14,8 @@ from harness.core.units import Clock
 from harness.records import ablation
 from harness.records.ablation import Direction, Expected
 from harness.records.trial import DECIDING, RunInfo
-from reports import frames, levels
+from harness.stats import levels
+from reports import frames
 from reports.frames import Run
 from reports.regression import comparable, judge, paired, predicted
 from reports.regression.baseline import LAST, Earlier

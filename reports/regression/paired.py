@@ -12,7 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports import sequential, stats
+from harness.stats import estimates as stats
+from harness.stats import sequential
+from harness.stats.permutation_test import Shift
+from harness.stats.sequential import Shown
 from reports.regression.verdict import (
     MOST_BOOTS,
     Change,
@@ -24,8 +27,6 @@ from reports.regression.verdict import (
     figures,
     gap_of,
 )
-from reports.sequential import Shown
-from reports.shifts import Shift
 
 LEVEL = 0.05
 """The chance, at most, that of two equal configurations any primary figure is ever called

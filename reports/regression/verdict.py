@@ -11,8 +11,8 @@ from typing import Literal, get_args
 import pandas as pd
 
 from harness.records.trial import IDLE
+from harness.stats.permutation_test import Shift
 from reports.frames import metric_of
-from reports.shifts import Shift
 
 Verdict = Literal[
     "not measured",

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 
 from harness.runs.options import MAX_BLOCKS
-from reports import sequential, style
+from harness.stats import sequential
+from reports import style
 from reports.regression import judge, paired
 from reports.regression.verdict import Change, margin_of, worsening
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import ruptures
 
-from reports.levels import change_points, clipped, levels
+from harness.stats.estimates import Floats
+from harness.stats.levels import change_points, clipped, levels
 from reports.regression import predicted
 from reports.regression.baseline import FEWEST, LAST
 from reports.regression.verdict import margin_of
-from reports.stats import Floats
 
 NOISE = 0.015
 """Standard deviation of a run, as a log ratio."""

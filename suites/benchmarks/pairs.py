@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from harness.runs.options import MAX_BLOCKS
-from reports import sequential
+from harness.stats import sequential
+from harness.stats.estimates import Floats
+from harness.stats.sequential import Shown
 from reports.regression.paired import LEVEL
-from reports.sequential import Shown
-from reports.stats import Floats
 
 SPREAD = 0.01
 """A boot's standard deviation as a log ratio (of t2, which has none, its scale)."""

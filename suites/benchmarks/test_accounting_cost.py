@@ -17,8 +17,8 @@ from fixtures.progress import Progress
 from harness.exits.accounting import exit_accounting
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station
+from harness.stats.estimates import paired
 from harness.workloads import fitted
-from reports.stats import paired
 
 PAIRS = 12
 PATHS = ("sriov", "virtio-vhost")

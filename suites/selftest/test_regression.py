@@ -32,7 +32,7 @@ from harness.records.trial import RunInfo, TrialRecord
 from harness.runs.options import Asked, BenchOptions
 from harness.runs.suite import run_to_its_end
 from harness.runs.variant import Variant
-from reports import shifts
+from harness.stats import permutation_test as shifts
 from reports.frames import Run, load
 from reports.regression import formats, judge
 from reports.regression.exits import ExitChange, likely_causes

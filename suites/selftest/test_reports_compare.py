@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from harness.records.trial import TrialRecord
+from harness.stats.estimates import paired, sign_flip_p
 from reports import compare, frames
 from reports.compare import Comparison
-from reports.stats import paired, sign_flip_p
 from suites.selftest.synthetic_run import make_run
 
 

@@ -14,10 +14,10 @@ from harness.core.crash import guarded
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
 from harness.records.trial import RunInfo, TrialRecord
+from harness.stats.estimates import Estimate
 from reports import explain, frames, style, tables, words
 from reports.__main__ import main
 from reports.document import render
-from reports.stats import Estimate
 from suites.selftest.synthetic_run import make_run, write_run
 
 SHORT = ("tcp-tx", "latency", "idle")

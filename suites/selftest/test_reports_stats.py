@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
-from reports import stats
+from harness.stats import estimates as stats
 
 numbers = st.floats(-1e3, 1e3, allow_subnormal=False).map(lambda x: round(x, 3))
 samples = st.lists(numbers, min_size=6, max_size=9)

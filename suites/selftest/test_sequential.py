@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from reports import sequential, stats
+from harness.stats import estimates as stats
+from harness.stats import sequential
+from harness.stats.estimates import Floats
+from harness.stats.sequential import Shown
 from reports.regression import paired, predicted
-from reports.sequential import Shown
-from reports.stats import Floats
 from suites.benchmarks import pairs
 
 LEVEL = paired.LEVEL

@@ -16,7 +16,7 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from reports.stats import Floats, adjusted, bounds, ratio_of_log, ratio_of_relative
+from harness.stats.estimates import Floats, adjusted, bounds, ratio_of_log, ratio_of_relative
 
 _ALL_UP_TO = 20_000
 _SAME = 1e-9  # log ratios closer than this are equal

@@ -25,8 +25,8 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtri, stdtrit  # scipy.stats takes a second to import
 
-from reports import stats
-from reports.stats import Floats
+from harness.stats import estimates as stats
+from harness.stats.estimates import Floats
 
 STEEPNESS = 3
 """The share of the level spent by look n of N is (n / N)^3: little early, where few patterns are to
