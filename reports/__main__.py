@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
     from reports import benchstat, certificate, document, explain, frames
-    from reports.regression import document as pairs
+    from reports.comparison import document as pairs
 
     if arguments.benchstat:
         print(benchstat.text(frames.load(arguments.run_dir)), end="", flush=True)

@@ -18,8 +18,8 @@ import pandas as pd
 from harness.records.alike import PARAMETERS
 from harness.records.trial import IDLE
 from reports import frames
+from reports.comparison.comparable import fingerprint
 from reports.frames import Run, metric_of
-from reports.regression.comparable import fingerprint
 
 
 def text(run: Run) -> str:

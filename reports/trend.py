@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from harness.stats.levels import FEWEST, Level, levels, step
 from reports import style
+from reports.comparison.comparable import fingerprint
 from reports.frames import Run, measurements, metric_of, per_boot
-from reports.regression.comparable import fingerprint
 
 
 @dataclass(frozen=True)

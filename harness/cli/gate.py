@@ -202,7 +202,7 @@ def _compare(given: argparse.Namespace) -> None:
     arguments += ["--strict"] if given.strict else []
     said = {name: getattr(given, name) for name in ("out", "history")}
     arguments += [f"--{name}={value}" for name, value in said.items() if value is not None]
-    become("reports.regression", arguments)
+    become("reports.comparison", arguments)
 
 
 def _bench_against(
@@ -221,7 +221,7 @@ def _bench_against(
         return status
     history = [] if where is None else [f"--history={where}"]
     out = run_dir / f"against-{name.replace('/', '-')}"
-    judge = [*python("reports.regression"), str(run_dir), f"--against={name}"]
+    judge = [*python("reports.comparison"), str(run_dir), f"--against={name}"]
     judge += [f"--across={key}" for key in across]
     judged = run_to_its_end([*judge, f"--out={out}", *history])
     if judged != Status.FAILED or not judging.confirm:

@@ -21,8 +21,8 @@ from scipy.stats import mannwhitneyu
 from harness.runs.options import MAX_BLOCKS
 from harness.stats import sequential
 from reports import style
-from reports.regression import judge, paired
-from reports.regression.verdict import Change, margin_of, worsening
+from reports.comparison import judge, paired
+from reports.comparison.verdict import Change, margin_of, worsening
 
 FILENAME = "blocks.csv"
 COLUMNS = ("condition", "comparison", "block", "variant", "path", "workload", "metric", "value")

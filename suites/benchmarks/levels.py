@@ -18,9 +18,9 @@ import ruptures
 
 from harness.stats.estimates import Floats
 from harness.stats.levels import change_points, clipped, levels
-from reports.regression import predicted
-from reports.regression.baseline import FEWEST, LAST
-from reports.regression.verdict import margin_of
+from reports.comparison import predicted
+from reports.comparison.baseline import FEWEST, LAST
+from reports.comparison.verdict import margin_of
 
 NOISE = 0.015
 """Standard deviation of a run, as a log ratio."""

@@ -26,7 +26,7 @@ _CONTEXT.set_forkserver_preload(
     [
         "harness.cli.main",
         "reports.document",
-        "reports.regression.document",
+        "reports.comparison.document",
         "reports.history",
         __name__,
     ]

@@ -11,10 +11,10 @@ import pytest
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
 from reports import trend
+from reports.comparison import baseline
+from reports.comparison.outcome import Outcome, against
+from reports.comparison.verdict import Change
 from reports.frames import Run
-from reports.regression import baseline
-from reports.regression.outcome import Outcome, against
-from reports.regression.verdict import Change
 from suites.selftest.command import program
 from suites.selftest.synthetic_run import make_run, write_run
 
@@ -117,7 +117,7 @@ def test_the_commands_tell_the_same_level(tmp_path: Path) -> None:
         for each in stepped(8):
             history.add(each.info, each.trials, "main")
     write_run(tmp_path / "new", new.info, new.trials)
-    judging = ("reports.regression", str(tmp_path / "new"), "--against=main")
+    judging = ("reports.comparison", str(tmp_path / "new"), "--against=main")
     result = command(*judging, f"--history={where}")
     assert result.returncode == 1, result.text + result.error
     since = "8 runs since 2026-10-17, when the level changed by +"

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from harness.runs.options import MAX_BLOCKS
-from reports.regression.outcome import EXCHANGED
+from reports.comparison.outcome import EXCHANGED
 from suites.benchmarks import calibration as cal
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "calibration"

@@ -174,7 +174,7 @@ def test_a_damaged_trial_of_a_history_is_told(tmp_path: Path, whole: Path) -> No
     told(nicproof("compare", "main", str(whole), history), *said)
     told(nicproof("history", "plot", "throughput", history), *said)
     told(nicproof("history", history, "export", str(tmp_path / "out.jsonl")), *said)
-    told(command.program("reports.regression", str(whole), "--against=main", history), *said)
+    told(command.program("reports.comparison", str(whole), "--against=main", history), *said)
 
 
 @pytest.mark.parametrize("damage", [lambda file: overwrite_page(file, "trial"), cut])
@@ -292,7 +292,7 @@ def test_a_fault_of_our_own_is_no_verdict(
     argv = {
         "compare": ("harness.cli", "compare", str(whole), str(whole)),
         "report": ("harness.cli", "report", str(whole)),
-        "against": ("reports.regression", str(whole), "--against=main"),
+        "against": ("reports.comparison", str(whole), "--against=main"),
     }[name]
     result = LocalHost(env=env).run((sys.executable, "-m", *argv), timeout=120, check=False)
     crashed(result, tmp_path / "cache")

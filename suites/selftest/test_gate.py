@@ -22,10 +22,10 @@ from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.trial import ExitCount, Failure, MissingPath, TrialRecord
+from reports.comparison import document, formats, words
+from reports.comparison.outcome import Outcome, against, compare, compare_variants
+from reports.comparison.verdict import Change, margin_of
 from reports.frames import Run, load
-from reports.regression import document, formats, words
-from reports.regression.outcome import Outcome, against, compare, compare_variants
-from reports.regression.verdict import Change, margin_of
 from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import make_run, write_run
 

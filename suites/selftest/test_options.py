@@ -37,7 +37,7 @@ from harness.runs import claim
 from harness.runs.options import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.runs.suite import ROOT, ROOTED
 from harness.runs.variant import Variant
-from reports.regression.__main__ import main as judge
+from reports.comparison.__main__ import main as judge
 
 TAKES = {
     "bench": options_of(Measuring, Where, Single, Variant),

@@ -13,7 +13,7 @@ from harness.cli.main import _parser
 from harness.core.flags import add_to
 from harness.core.status import SESSION_UNDECIDED
 from harness.runs.options import OPTIONS, Asked, BenchOptions
-from reports.regression.outcome import compare_variants
+from reports.comparison.outcome import compare_variants
 from suites.selftest.synthetic_run import write_run
 from suites.selftest.test_variants import interleaved
 

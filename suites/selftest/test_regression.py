@@ -33,11 +33,11 @@ from harness.runs.options import Asked, BenchOptions
 from harness.runs.suite import run_to_its_end
 from harness.runs.variant import Variant
 from harness.stats import permutation_test as shifts
+from reports.comparison import formats, judge
+from reports.comparison.exits import ExitChange, likely_causes
+from reports.comparison.outcome import compare as compared
+from reports.comparison.outcome import compare_variants
 from reports.frames import Run, load
-from reports.regression import formats, judge
-from reports.regression.exits import ExitChange, likely_causes
-from reports.regression.outcome import compare as compared
-from reports.regression.outcome import compare_variants
 from suites.selftest import synthetic_run
 from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import CHARACTERS, make_run, write_run

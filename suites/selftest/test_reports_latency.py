@@ -12,8 +12,8 @@ from msgspec.structs import replace
 from harness.core.errors import ConfigError
 from harness.records.trial import CLIENT, SERVER, STAMPS, USER, TrialRecord
 from reports import document, frames, tables, trend
+from reports.comparison.outcome import against, compare
 from reports.frames import Run, values_of
-from reports.regression.outcome import against, compare
 from suites.selftest.synthetic_run import make_run, write_run
 
 KERNEL = "kernel software"

@@ -16,7 +16,7 @@ from harness.stats import estimates as stats
 from harness.stats import sequential
 from harness.stats.estimates import Floats
 from harness.stats.sequential import Shown
-from reports.regression import paired, predicted
+from reports.comparison import paired, predicted
 from suites.benchmarks import pairs
 
 LEVEL = paired.LEVEL

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from harness.records.trial import IDLE
-from reports.regression.missing import TOO_MANY, Side
-from reports.regression.verdict import WHOLE, Change, Figure, Verdict, badness, every
+from reports.comparison.missing import TOO_MANY, Side
+from reports.comparison.verdict import WHOLE, Change, Figure, Verdict, badness, every
 
 Boots = tuple[pd.DataFrame, pd.DataFrame]
 """frames.per_boot of base and new."""

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from harness.core.errors import LabError
 from reports import frames, style
+from reports.comparison import baseline, formats
+from reports.comparison.outcome import PREDICTED, Outcome, compare_variants
+from reports.comparison.verdict import MARGINS, RANK, Change, Verdict
+from reports.comparison.words import RARE, headline, percent, percent_of
 from reports.document import templates, write_whole
 from reports.frames import Run, metric_of
-from reports.regression import baseline, formats
-from reports.regression.outcome import PREDICTED, Outcome, compare_variants
-from reports.regression.verdict import MARGINS, RANK, Change, Verdict
-from reports.regression.words import RARE, headline, percent, percent_of
 from reports.tables import Cell, Table
 
 KIND: dict[Verdict, str] = {

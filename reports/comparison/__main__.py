@@ -1,4 +1,4 @@
-"""`python -m reports.regression`: judge one configuration beside another; the exit status says it.
+"""`python -m reports.comparison`: judge one configuration beside another; the exit status says it.
 
 BASE NEW              two runs
 --against NAME RUN    a run beside the series NAME of the history
@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.status import Status
 
 if TYPE_CHECKING:
-    from reports.regression.outcome import Outcome
+    from reports.comparison.outcome import Outcome
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     cannot be compared, for whatever reason, give USAGE: a rig that failed must not look like a
     regression."""
     given = _parser().parse_args(argv)
-    from reports.regression import document, words  # late: pandas and scipy take seconds
+    from reports.comparison import document, words  # late: pandas and scipy take seconds
 
     try:
         outcome, beside = _outcome(given)
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
 def _outcome(given: argparse.Namespace) -> tuple[Outcome, Path]:
     """What is said, and the directory for it if none was named."""
     from reports import sources
-    from reports.regression import outcome
+    from reports.comparison import outcome
 
     runs = [sources.load(what, given.history) for what in given.runs]
     if given.against is not None:
@@ -68,7 +68,7 @@ def _place(what: str) -> Path:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m reports.regression")
+    parser = argparse.ArgumentParser(prog="python -m reports.comparison")
     parser.add_argument("runs", nargs="+", metavar="RUN")
     parser.add_argument("--against", metavar="NAME")
     parser.add_argument("--history", metavar="WHERE")

@@ -1,7 +1,7 @@
 """What a figure of a run is held against: the last runs of the last level of its series.
 
-Levels are those that `history plot` draws (harness.stats.levels), and each figure has its own: a new
-driver may change one path and leave the others as they were.
+Levels are those that `history plot` draws (harness.stats.levels), and each figure has its own: a
+new driver may change one path and leave the others as they were.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.stats.levels import levels, step
+from reports.comparison.verdict import Change
 from reports.frames import Run, measurements, metric_of, per_boot
-from reports.regression.verdict import Change
 from reports.trend import kind
 
 FEWEST, LAST = 5, 20

@@ -25,8 +25,8 @@ from scipy.special import stdtr, stdtrit  # Student's t without the overhead of 
 from harness.stats import permutation_test as shifts
 from harness.stats.estimates import Floats
 from harness.stats.permutation_test import Shift
-from reports.regression.baseline import FEWEST, LAST, Baseline, Earlier
-from reports.regression.verdict import Change, Figure, badness, decide, families, figures
+from reports.comparison.baseline import FEWEST, LAST, Baseline, Earlier
+from reports.comparison.verdict import Change, Figure, badness, decide, families, figures
 
 LEVEL = 0.05
 """The chance that a run like the others is called changed in any primary figure, if runs vary

@@ -16,13 +16,13 @@ from harness.records.ablation import Direction, Expected
 from harness.records.trial import DECIDING, RunInfo
 from harness.stats import levels
 from reports import frames
+from reports.comparison import comparable, judge, paired, predicted
+from reports.comparison.baseline import LAST, Earlier
+from reports.comparison.complete import Boots, Lacks
+from reports.comparison.exits import exit_changes, likely_causes
+from reports.comparison.missing import Side, warnings
+from reports.comparison.verdict import LOST, Change, Verdict
 from reports.frames import Run
-from reports.regression import comparable, judge, paired, predicted
-from reports.regression.baseline import LAST, Earlier
-from reports.regression.complete import Boots, Lacks
-from reports.regression.exits import exit_changes, likely_causes
-from reports.regression.missing import Side, warnings
-from reports.regression.verdict import LOST, Change, Verdict
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.stats import permutation_test as shifts
 from harness.stats.permutation_test import Shift
-from reports.regression.verdict import (
+from reports.comparison.verdict import (
     Change,
     Figure,
     advice,

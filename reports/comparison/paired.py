@@ -16,7 +16,7 @@ from harness.stats import estimates as stats
 from harness.stats import sequential
 from harness.stats.permutation_test import Shift
 from harness.stats.sequential import Shown
-from reports.regression.verdict import (
+from reports.comparison.verdict import (
     MOST_BOOTS,
     Change,
     Figure,

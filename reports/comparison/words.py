@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 
 from reports import style
+from reports.comparison import baseline
+from reports.comparison.missing import fallen
+from reports.comparison.outcome import PREDICTED, Outcome
+from reports.comparison.verdict import LOST, Change, Verdict
 from reports.frames import metric_of
-from reports.regression import baseline
-from reports.regression.missing import fallen
-from reports.regression.outcome import PREDICTED, Outcome
-from reports.regression.verdict import LOST, Change, Verdict
 
 RARE: tuple[Verdict, ...] = (*LOST, "only in new")
 """Verdicts on what one side alone has, counted only where there is some."""

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from xml.etree import ElementTree
 
+from reports.comparison.outcome import Outcome
+from reports.comparison.verdict import LOST, RANK, Change, Verdict
+from reports.comparison.words import headline, trials
 from reports.frames import metric_of
-from reports.regression.outcome import Outcome
-from reports.regression.verdict import LOST, RANK, Change, Verdict
-from reports.regression.words import headline, trials
 
 
 def every(outcome: Outcome) -> dict[str, str]:

@@ -1,1 +1,0 @@
-"""Is a run worse than another? The gate for CI jobs: `python -m reports.regression BASE NEW`."""
