@@ -22,8 +22,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--benchstat", action="store_true", help="only print benchstat's input")
     arguments = parser.parse_args(argv)
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
-    from reports import benchstat, certificate, document, explain, frames
+    from reports.certificate import document as certificate
     from reports.comparison import document as pairs
+    from reports.run import benchstat, document, explain, frames
 
     if arguments.benchstat:
         print(benchstat.text(frames.load(arguments.run_dir)), end="", flush=True)

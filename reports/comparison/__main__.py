@@ -46,8 +46,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _outcome(given: argparse.Namespace) -> tuple[Outcome, Path]:
     """What is said, and the directory for it if none was named."""
-    from reports import sources
     from reports.comparison import outcome
+    from reports.history import sources
 
     runs = [sources.load(what, given.history) for what in given.runs]
     if given.against is not None:

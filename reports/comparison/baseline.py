@@ -14,8 +14,8 @@ import pandas as pd
 
 from harness.stats.levels import levels, step
 from reports.comparison.verdict import Change
-from reports.frames import Run, measurements, metric_of, per_boot
-from reports.trend import kind
+from reports.history.trend import kind
+from reports.run.frames import Run, measurements, metric_of, per_boot
 
 FEWEST, LAST = 5, 20
 """Fewer runs are no baseline; of more, the last ones are: what drifts has least of it there."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from harness.core.errors import ConfigError
 from harness.records.alike import KEYS, PARAMETERS, check_across
 from harness.records.trial import IDLE, STAMPS, TUNING
-from reports.frames import Run
+from reports.run.frames import Run
 
 
 def fingerprint(run: Run) -> dict[str, str]:

@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.core.errors import LabError
-from reports import frames, style
 from reports.comparison import baseline, formats
 from reports.comparison.outcome import PREDICTED, Outcome, compare_variants
 from reports.comparison.verdict import MARGINS, RANK, Change, Verdict
 from reports.comparison.words import RARE, headline, percent, percent_of
-from reports.document import templates, write_whole
-from reports.frames import Run, metric_of
-from reports.tables import Cell, Table
+from reports.run import frames, style
+from reports.run.document import templates, write_whole
+from reports.run.frames import Run, metric_of
+from reports.run.tables import Cell, Table
 
 KIND: dict[Verdict, str] = {
     "not measured": "refuted",

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from harness.core.units import MMIO_REASONS
-from reports.frames import exits_per_boot
+from reports.run.frames import exits_per_boot
 
 LEAST = 0.01
 """Exits per packet: a change below this is none."""

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from reports.comparison.outcome import Outcome
 from reports.comparison.verdict import LOST, RANK, Change, Verdict
 from reports.comparison.words import headline, trials
-from reports.frames import metric_of
+from reports.run.frames import metric_of
 
 
 def every(outcome: Outcome) -> dict[str, str]:

@@ -15,14 +15,16 @@ from harness.records import ablation
 from harness.records.ablation import Direction, Expected
 from harness.records.trial import DECIDING, RunInfo
 from harness.stats import levels
-from reports import frames
-from reports.comparison import comparable, judge, paired, predicted
+from reports.comparison import baseline_interval as predicted
+from reports.comparison import comparable, judge
+from reports.comparison import sequential_pairs as paired
 from reports.comparison.baseline import LAST, Earlier
 from reports.comparison.complete import Boots, Lacks
 from reports.comparison.exits import exit_changes, likely_causes
 from reports.comparison.missing import Side, warnings
 from reports.comparison.verdict import LOST, Change, Verdict
-from reports.frames import Run
+from reports.run import frames
+from reports.run.frames import Run
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from harness.records.trial import IDLE
 from harness.stats.permutation_test import Shift
-from reports.frames import metric_of
+from reports.run.frames import metric_of
 
 Verdict = Literal[
     "not measured",

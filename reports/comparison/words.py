@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from reports import style
 from reports.comparison import baseline
 from reports.comparison.missing import fallen
 from reports.comparison.outcome import PREDICTED, Outcome
 from reports.comparison.verdict import LOST, Change, Verdict
-from reports.frames import metric_of
+from reports.run import style
+from reports.run.frames import metric_of
 
 RARE: tuple[Verdict, ...] = (*LOST, "only in new")
 """Verdicts on what one side alone has, counted only where there is some."""

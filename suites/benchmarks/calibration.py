@@ -20,9 +20,10 @@ from scipy.stats import mannwhitneyu
 
 from harness.runs.options import MAX_BLOCKS
 from harness.stats import sequential
-from reports import style
-from reports.comparison import judge, paired
+from reports.comparison import judge
+from reports.comparison import sequential_pairs as paired
 from reports.comparison.verdict import Change, margin_of, worsening
+from reports.run import style
 
 FILENAME = "blocks.csv"
 COLUMNS = ("condition", "comparison", "block", "variant", "path", "workload", "metric", "value")

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from harness.core.units import METRICS
-from reports import style
+from reports.run import style
 
 FILENAME = "launches.csv"
 COLUMNS = ("clock", "busy", "launch", "path", "workload", "metric", "value")

@@ -18,7 +18,7 @@ import ruptures
 
 from harness.stats.estimates import Floats
 from harness.stats.levels import change_points, clipped, levels
-from reports.comparison import predicted
+from reports.comparison import baseline_interval as predicted
 from reports.comparison.baseline import FEWEST, LAST
 from reports.comparison.verdict import margin_of
 

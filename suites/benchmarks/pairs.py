@@ -18,7 +18,7 @@ from harness.runs.options import MAX_BLOCKS
 from harness.stats import sequential
 from harness.stats.estimates import Floats
 from harness.stats.sequential import Shown
-from reports.comparison.paired import LEVEL
+from reports.comparison.sequential_pairs import LEVEL
 
 SPREAD = 0.01
 """A boot's standard deviation as a log ratio (of t2, which has none, its scale)."""

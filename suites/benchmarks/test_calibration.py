@@ -25,7 +25,7 @@ from harness.records.trial import TrialRecord
 from harness.runs.options import MAX_BLOCKS, BenchOptions
 from harness.runs.variant import Variant
 from reports.comparison.verdict import MARGINS
-from reports.frames import values_of
+from reports.run.frames import values_of
 from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, by_pairs, sides_of
 from suites.benchmarks.trials import WORKLOADS, Row, append, measure
 

@@ -22,7 +22,7 @@ from harness.hosts.local import LocalHost
 from harness.measure.plan import interleave
 from harness.records.store import RunStore, open_run
 from harness.runs.options import BenchOptions
-from reports.frames import values_of
+from reports.run.frames import values_of
 from suites.benchmarks.clocks import COLUMNS, FILENAME, PRIMARY
 from suites.benchmarks.trials import WORKLOADS, Row, append, measure
 

@@ -25,9 +25,9 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "harness.cli.main",
-        "reports.document",
+        "reports.run.document",
         "reports.comparison.document",
-        "reports.history",
+        "reports.history.main",
         __name__,
     ]
 )

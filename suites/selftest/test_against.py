@@ -10,11 +10,11 @@ import pytest
 
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
-from reports import trend
 from reports.comparison import baseline
 from reports.comparison.outcome import Outcome, against
 from reports.comparison.verdict import Change
-from reports.frames import Run
+from reports.history import trend
+from reports.run.frames import Run
 from suites.selftest.command import program
 from suites.selftest.synthetic_run import make_run, write_run
 

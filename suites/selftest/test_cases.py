@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from harness.records.cases import CaseRecord, Subject, save
-from reports import certificate
+from reports.certificate import document as certificate
 
 pytest_plugins = ["pytester"]
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.hosts.local import LocalHost
 from harness.records.history.runs import open_history
-from reports import frames
+from reports.run import frames
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 

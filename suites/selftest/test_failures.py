@@ -23,7 +23,7 @@ from harness.hosts.local import LocalHost
 from harness.records import store
 from harness.records.history.runs import History, open_history
 from harness.records.trial import ExitCount, TrialRecord
-from reports import frames
+from reports.run import frames
 from suites.selftest import command
 from suites.selftest.postgres_server import PostgresServer
 from suites.selftest.synthetic_run import make_run, write_run

@@ -25,7 +25,7 @@ from harness.records.trial import ExitCount, Failure, MissingPath, TrialRecord
 from reports.comparison import document, formats, words
 from reports.comparison.outcome import Outcome, against, compare, compare_variants
 from reports.comparison.verdict import Change, margin_of
-from reports.frames import Run, load
+from reports.run.frames import Run, load
 from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import make_run, write_run
 

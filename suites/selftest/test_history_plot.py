@@ -11,8 +11,8 @@ import pytest
 
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
-from reports import trend
-from reports.frames import Run
+from reports.history import trend
+from reports.run.frames import Run
 from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import CHARACTERS, make_run
 

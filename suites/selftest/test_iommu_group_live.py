@@ -23,7 +23,7 @@ from harness.labs.nested.lab import NestedLab
 from harness.labs.nested.vm import LabMachine
 from harness.pci.device import Device
 from harness.pci.group import handed_over, others
-from reports import frames
+from reports.run import frames
 from suites.selftest.l1_host import inventory, nicproof
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(300)]

@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from harness.stats.estimates import Floats
 from harness.stats.levels import FEWEST, change_points, levels
-from reports.comparison import predicted
+from reports.comparison import baseline_interval as predicted
 from suites.benchmarks.levels import NOW, Case, false_changes, record, steps_found
 
 SERIES = 200

@@ -24,7 +24,8 @@ from harness.records.cases import CASES_FILE, CaseRecord, Subject, save
 from harness.records.history.runs import open_history
 from harness.records.trial import Failure, MissingPath, Proof, RunInfo, TrialRecord
 from harness.workloads.iperf3 import Iperf3
-from reports import certificate, document
+from reports.certificate import document as certificate
+from reports.run import document
 from suites.selftest.synthetic_run import make_run, write_run
 
 HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\x7f\u202eevil\u2066<script>alert(1)</script>\r"

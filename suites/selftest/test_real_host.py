@@ -35,7 +35,7 @@ from harness.qemu.config import GuestConfig, Hugepages
 from harness.qualify.checks.digest import differences, digest
 from harness.runs.suite import ROOT
 from harness.tuning.governor import NONE
-from reports import frames
+from reports.run import frames
 from suites.lab_toml import host_table, login
 from suites.selftest.l1_host import NICPROOF, inventory, kill_run, nicproof
 

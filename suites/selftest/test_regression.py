@@ -37,7 +37,7 @@ from reports.comparison import formats, judge
 from reports.comparison.exits import ExitChange, likely_causes
 from reports.comparison.outcome import compare as compared
 from reports.comparison.outcome import compare_variants
-from reports.frames import Run, load
+from reports.run.frames import Run, load
 from suites.selftest import synthetic_run
 from suites.selftest.command import nicproof
 from suites.selftest.synthetic_run import CHARACTERS, make_run, write_run

@@ -11,8 +11,9 @@ import pytest
 
 from harness.records.trial import TrialRecord
 from harness.stats.estimates import paired, sign_flip_p
-from reports import compare, frames
-from reports.compare import Comparison
+from reports.run import claims as compare
+from reports.run import frames
+from reports.run.claims import Comparison
 from suites.selftest.synthetic_run import make_run
 
 

@@ -15,9 +15,9 @@ from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
 from harness.records.trial import RunInfo, TrialRecord
 from harness.stats.estimates import Estimate
-from reports import explain, frames, style, tables, words
 from reports.__main__ import main
-from reports.document import render
+from reports.run import explain, frames, style, tables, words
+from reports.run.document import render
 from suites.selftest.synthetic_run import make_run, write_run
 
 SHORT = ("tcp-tx", "latency", "idle")

@@ -12,7 +12,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.core.units import METRICS
 from harness.records.trial import ExitCount, TrialRecord
-from reports import explain, frames
+from reports.run import explain, frames
 from suites.selftest.synthetic_run import make_run, write_run
 
 

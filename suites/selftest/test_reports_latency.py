@@ -11,9 +11,10 @@ from msgspec.structs import replace
 
 from harness.core.errors import ConfigError
 from harness.records.trial import CLIENT, SERVER, STAMPS, USER, TrialRecord
-from reports import document, frames, tables, trend
 from reports.comparison.outcome import against, compare
-from reports.frames import Run, values_of
+from reports.history import trend
+from reports.run import document, frames, tables
+from reports.run.frames import Run, values_of
 from suites.selftest.synthetic_run import make_run, write_run
 
 KERNEL = "kernel software"

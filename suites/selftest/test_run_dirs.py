@@ -29,7 +29,7 @@ from harness.records.cases import (
 from harness.records.history.runs import open_history
 from harness.runs import claim
 from harness.runs.options import Asked
-from reports import frames
+from reports.run import frames
 from suites.selftest.synthetic_run import make_run, write_run
 from suites.selftest.test_history_bench import WITHOUT_LAB
 

@@ -16,7 +16,8 @@ from harness.stats import estimates as stats
 from harness.stats import sequential
 from harness.stats.estimates import Floats
 from harness.stats.sequential import Shown
-from reports.comparison import paired, predicted
+from reports.comparison import baseline_interval as predicted
+from reports.comparison import sequential_pairs as paired
 from suites.benchmarks import pairs
 
 LEVEL = paired.LEVEL

@@ -19,9 +19,9 @@ from harness.records import ablation
 from harness.runs import options
 from harness.runs.options import Asked, BenchOptions
 from harness.runs.variant import Variant, parse, told
-from reports.comparison import predicted
+from reports.comparison import baseline_interval as predicted
 from reports.comparison.outcome import Outcome, against, compare, compare_variants
-from reports.frames import Run
+from reports.run.frames import Run
 from suites.selftest.synthetic_run import PATHS as EVERY_PATH
 from suites.selftest.synthetic_run import WORKLOADS as EVERY_WORKLOAD
 from suites.selftest.synthetic_run import make_run

@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.core.units import Grounds
 from harness.stats import estimates as stats
-from reports.frames import Run
+from reports.run.frames import Run
 
 Verdict = Literal["supported", "refuted", "undecided"]
 Side = Literal["below", "above"]

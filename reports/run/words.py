@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from harness.core.units import METRICS, Fidelity, Grounds
 from harness.stats import estimates as stats
 from harness.stats.estimates import Estimate
-from reports import style
-from reports.compare import is_vf
-from reports.frames import Run, is_guest
-from reports.tables import Estimates
+from reports.run import style
+from reports.run.claims import is_vf
+from reports.run.frames import Run, is_guest
+from reports.run.tables import Estimates
 
 _WORKLOADS = {
     "tcp-tx": "Sending TCP",

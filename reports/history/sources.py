@@ -7,8 +7,8 @@ from pathlib import Path
 
 from harness.core.errors import ConfigError
 from harness.records.history.runs import open_history
-from reports import frames
-from reports.frames import Run
+from reports.run import frames
+from reports.run.frames import Run
 
 
 def load(what: str, history: str | None = None) -> Run:

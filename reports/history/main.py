@@ -1,26 +1,24 @@
-"""`python -m reports.history METRIC`: a metric over the runs of the history, drawn and told."""
+"""`python -m reports.history.main METRIC`: a metric over the runs of the history, drawn and told."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.core.crash import guarded
 from harness.core.errors import ConfigError
 from harness.core.units import METRICS
 from harness.records.history.runs import History, open_history
 
 if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not wait for them
-    from reports.frames import Run
+    from reports.run.frames import Run
 
 
 def main(argv: list[str] | None = None) -> None:
     """What changed, and the figure's path, on stdout. Raises HarnessError."""
-    parser = argparse.ArgumentParser(prog="python -m reports.history")
+    parser = argparse.ArgumentParser(prog="python -m reports.history.main")
     parser.add_argument("metric", metavar="METRIC")
     for flag in ("--history", "--name", "--path", "--workload"):
         parser.add_argument(flag)
@@ -34,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def plot(history: History, given: argparse.Namespace, out: Path) -> None:
     """Draw what was asked for into `out`, and print what changed. ConfigError if there is none."""
-    from reports import trend, trendfigure
+    from reports.history import trend, trendfigure
 
     runs = _runs(history, given.name)
     panels = trend.panels(runs, given.metric, given.path, given.workload)
@@ -50,7 +48,7 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
 
 def _runs(history: History, name: str | None) -> Iterator[Run]:
     """Oldest first, one at a time; not those of two configurations, which would be two series."""
-    from reports.frames import Run
+    from reports.run.frames import Run
 
     for entry in reversed(history.entries(name)):
         run = Run(*history.load(entry))
@@ -68,7 +66,3 @@ def _file(out: Path) -> Path:
     if out.suffix not in (".png", ".svg"):
         raise ConfigError(f"--out {out}: neither .png nor .svg")
     return out
-
-
-if __name__ == "__main__":
-    sys.exit(guarded(main))

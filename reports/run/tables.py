@@ -12,9 +12,9 @@ from harness.core.units import METRICS, Grounds
 from harness.records.trial import IDLE, STAMPS, USER
 from harness.stats import estimates as stats
 from harness.stats.estimates import Estimate
-from reports import style
-from reports.compare import Claim, Comparison
-from reports.frames import Run, is_idle, metric_of, timeout_us
+from reports.run import style
+from reports.run.claims import Claim, Comparison
+from reports.run.frames import Run, is_idle, metric_of, timeout_us
 
 MARKS: dict[Grounds, str] = {"silicon": "", "software": "‡", "lab": "†"}
 _MARK_MEANS: dict[Grounds, str] = {

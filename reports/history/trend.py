@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.stats.levels import FEWEST, Level, levels, step
-from reports import style
 from reports.comparison.comparable import fingerprint
-from reports.frames import Run, measurements, metric_of, per_boot
+from reports.run import style
+from reports.run.frames import Run, measurements, metric_of, per_boot
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from jinja2.nodes import EvalContext
 from harness.core.errors import LabError
 from harness.core.percentiles import summarise
 from harness.stats import estimates as stats
-from reports import figures, frames, style, tables, words
-from reports.compare import Claim, judge_claims
+from reports.run import figures, frames, style, tables, words
+from reports.run.claims import Claim, judge_claims
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 

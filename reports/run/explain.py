@@ -16,7 +16,7 @@ from rich.table import Table
 from harness.core.errors import ConfigError
 from harness.records.trial import IDLE
 from harness.stats import estimates as stats
-from reports import frames, style, tables
+from reports.run import frames, style, tables
 
 REST = "rest_time_per_packet"
 PARTS = {

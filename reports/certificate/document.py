@@ -19,8 +19,8 @@ from harness.records.cases import (
     load_cases,
     load_subject,
 )
-from reports.document import templates, write_whole
-from reports.tables import Cell, Table
+from reports.run.document import templates, write_whole
+from reports.run.tables import Cell, Table
 
 ALIKE = {"pass": "supported", "fail": "refuted", "error": "refuted"}
 """Verdicts that look as those on claims do in the comparison's report."""

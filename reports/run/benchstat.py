@@ -17,9 +17,9 @@ import pandas as pd
 
 from harness.records.alike import PARAMETERS
 from harness.records.trial import IDLE
-from reports import frames
 from reports.comparison.comparable import fingerprint
-from reports.frames import Run, metric_of
+from reports.run import frames
+from reports.run.frames import Run, metric_of
 
 
 def text(run: Run) -> str:

@@ -28,9 +28,9 @@ from harness.core.percentiles import BEYOND
 from harness.core.units import Grounds
 from harness.records.trial import IDLE
 from harness.stats import estimates as stats
-from reports import explain, style
-from reports.frames import Run, is_idle, metric_of
-from reports.tables import Estimates
+from reports.run import explain, style
+from reports.run.frames import Run, is_idle, metric_of
+from reports.run.tables import Estimates
 
 WIDTH = 4.6  # inches
 _PACED = ("udp", "latency")  # workloads that pause between packets
