@@ -207,10 +207,10 @@ def import_runs(given: argparse.Namespace) -> int:
 
 def _take_in(history: History, path: Path, name: str | None) -> Iterator[str]:
     """Add the runs of a path, and say of each what became of it."""
-    from harness.records.history import exchange as history_file
+    from harness.records.history import exchange
     from harness.records.history.runs import digest_of
 
-    for line in history_file.read(path):
+    for line in exchange.read(path):
         there = history.known(digest_of(line.info, line.trials))
         try:
             series_of = line.name if name is None else name
@@ -222,12 +222,12 @@ def _take_in(history: History, path: Path, name: str | None) -> Iterator[str]:
 
 def export_runs(given: argparse.Namespace) -> int:
     """Handler of `history export`."""
-    from harness.records.history import exchange as history_file
+    from harness.records.history import exchange
     from harness.records.history.runs import open_history
 
     with open_history(given.history) as history:
         chosen = [history.find(what) for what in given.what] or history.entries()[::-1]
-        history_file.write(Path(given.file), history, chosen)
+        exchange.write(Path(given.file), history, chosen)
     print(f"{given.file}: {len(chosen)} run{'' if len(chosen) == 1 else 's'}")
     return 0
 

@@ -7,13 +7,12 @@ import argparse
 from harness import __version__
 from harness.cli import cache as kept_commands
 from harness.cli import doctor as doctor_commands
-from harness.cli import gate, nic
+from harness.cli import gate, nic, restore
 from harness.cli import history as history_commands
 from harness.cli import inventory as inventory_commands
 from harness.cli import lab as lab_commands
 from harness.cli import persist as persist_commands
 from harness.cli import qualify as qualify_commands
-from harness.cli import restore as restoring
 from harness.core.crash import guarded
 from harness.core.flags import nonempty
 from harness.core.status import explained
@@ -68,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     kept_commands.add_parser(commands)
     inventory_commands.add_parser(commands)
     doctor_commands.add_parser(commands)
-    restoring.add_parser(commands)
+    restore.add_parser(commands)
     persist_commands.add_parser(commands)
     nic.add_parser(commands)
     return parser

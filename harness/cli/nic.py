@@ -71,7 +71,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def run(given: argparse.Namespace) -> int:
     """Handler of `nicproof nic show`."""
-    from harness.pci import view as nicview
+    from harness.pci import view
 
     if given.dump is not None:
         found = dumped(Path(given.dump), given.bdf)
@@ -84,9 +84,9 @@ def run(given: argparse.Namespace) -> int:
         documents += [{"address": each.address, "faults": [each.why]} for each in silent]
         print(msgspec.json.format(msgspec.json.encode(documents), indent=2).decode())
     elif given.bdf is None and (given.dump is None or len(found) > 1):
-        nicview.print_list(known, len(silent))
+        view.print_list(known, len(silent))
     elif known:
-        nicview.print_whole(known[0])
+        view.print_whole(known[0])
     for each in silent:
         print(f"nicproof: {each.why}\n  remedy: {each.remedy}", file=sys.stderr)
     return 1 if silent else 0

@@ -25,7 +25,7 @@ from functools import lru_cache
 import numpy as np
 from scipy.special import ndtri, stdtrit  # scipy.stats takes a second to import
 
-from harness.stats import estimates as stats
+from harness.stats import estimates
 from harness.stats.estimates import Floats
 
 STEEPNESS = 3
@@ -151,7 +151,7 @@ def _signs(blocks: int) -> Floats:
     make the same statistic, so of all that there are every second will do; of many blocks it is a
     seeded sample, which holds the level as well, the observed pattern being one of it."""
     if _patterns(blocks) == 2 ** (blocks - 1):
-        every = stats.signs(blocks)
+        every = estimates.signs(blocks)
         return every[every[:, 0] > 0]
     drawn = np.random.default_rng(_SEED).choice([1.0, -1.0], size=(_patterns(blocks), blocks))
     drawn[0] = 1.0

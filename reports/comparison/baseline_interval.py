@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtr, stdtrit  # Student's t without the overhead of scipy.stats
 
-from harness.stats import permutation_test as shifts
+from harness.stats import permutation_test
 from harness.stats.estimates import Floats
 from harness.stats.permutation_test import Shift
 from reports.comparison.baseline import FEWEST, LAST, Baseline, Earlier
@@ -121,7 +121,7 @@ def _chance(adjusted: float, own: float, by_run: Mapping[int, float]) -> Chance:
 
 def place(base: Mapping[int, float], value: float) -> Placed:
     """Where `value` lies beside the runs of a baseline."""
-    scaled, back = shifts.scaled(list(base.values()), [value])
+    scaled, back = permutation_test.scaled(list(base.values()), [value])
     away, runs = float(scaled[-1] - scaled[:-1].mean()), len(base)
     if runs < 2:
         return Placed(Shift(back(away), 0.0, math.inf, math.inf, (runs, 1)), 1.0, {})

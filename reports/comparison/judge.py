@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from harness.stats import permutation_test as shifts
+from harness.stats import permutation_test
 from harness.stats.permutation_test import Shift
 from reports.comparison.verdict import (
     Change,
@@ -51,9 +51,13 @@ def _adjusted(pairs: Sequence[Figure]) -> list[float]:
             *_row(pair.new, blocks[1], scaled[len(pair.base) :]),
         ]
         for pair in pairs
-        for scaled in [shifts.scaled(list(pair.base.values()), list(pair.new.values()))[0]]
+        for scaled in [
+            permutation_test.scaled(list(pair.base.values()), list(pair.new.values()))[0]
+        ]
     ]
-    return shifts.step_down(np.array(rows, dtype=np.float64), len(blocks[1])) if rows else []
+    return (
+        permutation_test.step_down(np.array(rows, dtype=np.float64), len(blocks[1])) if rows else []
+    )
 
 
 def _row(values: Mapping[int, float], blocks: Iterable[int], scaled: np.ndarray) -> list[float]:
@@ -64,7 +68,7 @@ def _row(values: Mapping[int, float], blocks: Iterable[int], scaled: np.ndarray)
 def _decide(pairs: Sequence[Figure], ps: Sequence[float]) -> Iterator[Change]:
     for pair, p in zip(pairs, ps, strict=True):
         base, new = list(pair.base.values()), list(pair.new.values())
-        shift = shifts.shift(base, new, 1 - LEVEL)
+        shift = permutation_test.shift(base, new, 1 - LEVEL)
         verdict = decide(pair, shift, p < LEVEL)
         yield Change(
             pair.path, pair.workload, pair.metric, pair.primary,
@@ -74,7 +78,7 @@ def _decide(pairs: Sequence[Figure], ps: Sequence[float]) -> Iterator[Change]:
 
 
 def _advice(pair: Figure, shift: Shift) -> str:
-    needed = shifts.boots_needed(shift.scale, gap_of(pair, shift))
+    needed = permutation_test.boots_needed(shift.scale, gap_of(pair, shift))
     return advice(shift, max(needed, fewest()), "boot")
 
 

@@ -15,9 +15,7 @@ from harness.records import ablation
 from harness.records.ablation import Direction, Expected
 from harness.records.trial import DECIDING, RunInfo
 from harness.stats import levels
-from reports.comparison import baseline_interval as predicted
-from reports.comparison import comparable, judge
-from reports.comparison import sequential_pairs as paired
+from reports.comparison import baseline_interval, comparable, judge, sequential_pairs
 from reports.comparison.baseline import LAST, Earlier
 from reports.comparison.complete import Boots, Lacks
 from reports.comparison.exits import exit_changes, likely_causes
@@ -55,7 +53,7 @@ EXCHANGED = Method(
 )
 PAIRED = Method(
     "pairs",
-    paired.LEVEL,
+    sequential_pairs.LEVEL,
     "pair",
     "Both configurations were booted in each block, in random order; the change is new over base "
     "in the same block. The level is spent over the looks, so blocks were added until all figures "
@@ -64,12 +62,12 @@ PAIRED = Method(
 )
 PREDICTED = Method(
     "prediction",
-    predicted.LEVEL,
+    baseline_interval.LEVEL,
     "run",
     "The change is the new run over the mean of its baseline, the last level of the series, with "
     "the interval in which the next run would lie if runs vary normally. If they vary otherwise, a "
-    f"run like the others is called changed with a chance of {1 + predicted.ONE_OFF} in K + 1 at "
-    "most, where the shortest baseline has K runs; if they drift, more often. So a regression here "
+    f"run like the others is called changed with a chance of {1 + baseline_interval.ONE_OFF} in "
+    "K + 1 at most, where the shortest baseline has K runs; if they drift, more often. So a regression here "
     "is a suspicion, which interleaving both (--confirm) settles. A step that fewer than "
     f"{levels.SHORTEST} runs have seen is not known yet.",
 )
@@ -180,7 +178,7 @@ def compare_variants(run: Run) -> Outcome:
     base, new = (frames.of_variant(run, name) for name in names)
     boots, deciding = (_boots(base), _boots(new)), _deciding(run.info)
     lacks = Lacks(Side.of("base", [run], names[0]), Side.of("new", [run], names[1]), deciding)
-    changes = paired.judge(*boots, run.info.boots, deciding)
+    changes = sequential_pairs.judge(*boots, run.info.boots, deciding)
     return _outcome(base, new, changes, boots, lacks, PAIRED, *names)
 
 
@@ -215,8 +213,8 @@ def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = 
     if not recent:
         comparable.check(newest, new, across)
     earlier = series_of[::-1]
-    changes = predicted.judge(earlier, _boots(new))
-    boots = predicted.still_there(earlier), predicted.as_block(_boots(new))
+    changes = baseline_interval.judge(earlier, _boots(new))
+    boots = baseline_interval.still_there(earlier), baseline_interval.as_block(_boots(new))
     lacks = Lacks(Side.of("base", recent), Side.of("new", [new]), across=across)
     most = max((change.shift.boots[0] for change in changes if change.primary), default=0)
     return _outcome(recent[0], new, changes, boots, lacks, PREDICTED, f"{name} ({most} runs)")

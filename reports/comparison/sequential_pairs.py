@@ -12,8 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from harness.stats import estimates as stats
-from harness.stats import sequential
+from harness.stats import estimates, sequential
 from harness.stats.permutation_test import Shift
 from harness.stats.sequential import Shown
 from reports.comparison.verdict import (
@@ -50,7 +49,7 @@ class _Pairs:
     """A figure, with the differences of its blocks."""
 
     figure: Figure
-    paired: stats.Paired
+    paired: estimates.Paired
 
     @property
     def differences(self) -> list[float]:
@@ -59,7 +58,7 @@ class _Pairs:
 
 def _decide(family: Sequence[Figure], planned: int) -> list[Change]:
     pairs = [
-        _Pairs(figure, stats.paired(figure.new, figure.base))
+        _Pairs(figure, estimates.paired(figure.new, figure.base))
         for figure in family
         if figure.new.keys() & figure.base.keys()
     ]
@@ -69,7 +68,7 @@ def _decide(family: Sequence[Figure], planned: int) -> list[Change]:
     ]
 
 
-def _table(pairs: Sequence[_Pairs]) -> stats.Floats:
+def _table(pairs: Sequence[_Pairs]) -> estimates.Floats:
     """Their differences: a row a block, a column a figure, NaN where a block has no pair."""
     last = max((block for each in pairs for block in each.paired.differences), default=-1)
     return np.array(
@@ -82,7 +81,7 @@ def _table(pairs: Sequence[_Pairs]) -> stats.Floats:
 
 def _change(pairs: _Pairs, shown: Shown, planned: int, family: int) -> Change:
     figure, differences, back = pairs.figure, pairs.differences, pairs.paired.back
-    middle = min(max(stats.hodges_lehmann(differences), shown.low), shown.high)
+    middle = min(max(estimates.hodges_lehmann(differences), shown.low), shown.high)
     shift = Shift(
         ratio=back(middle),
         low=back(shown.low),

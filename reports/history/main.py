@@ -1,4 +1,4 @@
-"""`python -m reports.history.main METRIC`: a metric over the runs of the history, drawn and told."""
+"""`python -m reports.history METRIC`: a metric over the runs of the history, drawn and told."""
 
 from __future__ import annotations
 

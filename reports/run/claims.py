@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 
 from harness.core.units import Grounds
-from harness.stats import estimates as stats
+from harness.stats import estimates
 from reports.run.frames import Run
 
 Verdict = Literal["supported", "refuted", "undecided"]
@@ -113,7 +113,7 @@ class Comparison:
     side: Side
     bound: float
     blocks: int
-    result: stats.Paired | None
+    result: estimates.Paired | None
     p: float | None  # of this comparison alone
     adjusted: float | None  # over all comparisons of the claim
     verdict: Verdict
@@ -171,17 +171,17 @@ def compare(boots: pd.DataFrame, left: str, right: str, workload: str, part: Par
     """One comparison, not judged yet: its p is adjusted when all are known."""
     first, second = (by_block(boots, path, workload, part.metric) for path in (left, right))
     common = len(first.keys() & second.keys())
-    result = stats.paired(first, second, part.bound) if common else None
+    result = estimates.paired(first, second, part.bound) if common else None
     empty = [path for path, values in ((left, first), (right, second)) if not values]
     if empty:
         why = f"{' and '.join(empty)} not measured"
-    elif common < stats.MIN_BLOCKS:
-        why = f"{_blocks(common)}, at least {stats.MIN_BLOCKS} are needed"
+    elif common < estimates.MIN_BLOCKS:
+        why = f"{_blocks(common)}, at least {estimates.MIN_BLOCKS} are needed"
     else:
         why = ""
     return Comparison(
         left, right, workload, part.metric, part.side, part.bound, common, result,
-        p=stats.sign_flip_p(list(result.differences.values())) if result else None,
+        p=estimates.sign_flip_p(list(result.differences.values())) if result else None,
         adjusted=None, verdict="undecided", why=why,
     )  # fmt: skip
 
@@ -205,9 +205,9 @@ def _judge(comparisons: Sequence[Comparison]) -> list[Comparison]:
     enough = [
         (index, c.result.differences)
         for index, c in enumerate(comparisons)
-        if c.result is not None and c.blocks >= stats.MIN_BLOCKS
+        if c.result is not None and c.blocks >= estimates.MIN_BLOCKS
     ]
-    adjusted = stats.step_down([differences for _, differences in enough])
+    adjusted = estimates.step_down([differences for _, differences in enough])
     judged = list(comparisons)
     for (index, _), p in zip(enough, adjusted, strict=True):
         judged[index] = _decide(comparisons[index], p)
@@ -220,7 +220,7 @@ def _decide(comparison: Comparison, adjusted: float) -> Comparison:
     below = sum(comparison.result.differences.values()) < 0
     holds = below == (comparison.side == "below")
     p, how = (comparison.p, "") if holds else (adjusted, " after adjustment")
-    if p >= stats.ALPHA:
+    if p >= estimates.ALPHA:
         return replace(comparison, adjusted=adjusted, why=f"p = {p:.2g}{how}")
     return replace(comparison, adjusted=adjusted, verdict="supported" if holds else "refuted")
 

@@ -13,7 +13,7 @@ from jinja2.nodes import EvalContext
 
 from harness.core.errors import LabError
 from harness.core.percentiles import summarise
-from harness.stats import estimates as stats
+from harness.stats import estimates
 from reports.run import figures, frames, style, tables, words
 from reports.run.claims import Claim, judge_claims
 
@@ -98,7 +98,7 @@ def _write(report: Report, run_dir: Path) -> Path:
         text = (
             templates(run_dir)
             .get_template(template)
-            .render(report=report, scopes=words.SCOPES, min_blocks=stats.MIN_BLOCKS)
+            .render(report=report, scopes=words.SCOPES, min_blocks=estimates.MIN_BLOCKS)
         )
         write_whole(run_dir / name, text)
     return run_dir / HTML

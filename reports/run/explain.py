@@ -15,7 +15,7 @@ from rich.table import Table
 
 from harness.core.errors import ConfigError
 from harness.records.trial import IDLE
-from harness.stats import estimates as stats
+from harness.stats import estimates
 from reports.run import frames, style, tables
 
 REST = "rest_time_per_packet"
@@ -92,6 +92,6 @@ def _reasons(exits: pd.DataFrame, workloads: list[str]) -> list[tuple[str, list[
         for workload in workloads:
             here = exits[(exits["reason"] == reason) & (exits["workload"] == workload)]
             values = [float(value) for value in here["per_packet"]]
-            cells.append(style.number(stats.hodges_lehmann(values)) if values else "")
+            cells.append(style.number(estimates.hodges_lehmann(values)) if values else "")
         rows.append((reason, cells))
     return rows

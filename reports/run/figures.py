@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from harness.core.percentiles import BEYOND
 from harness.core.units import Grounds
 from harness.records.trial import IDLE
-from harness.stats import estimates as stats
+from harness.stats import estimates
 from reports.run import explain, style
 from reports.run.frames import Run, is_idle, metric_of
 from reports.run.tables import Estimates
@@ -260,7 +260,7 @@ def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]
         _rows(axes, _panel_name(workload, metric), paths)
     caption = (
         "Tick: the estimate over boots; line: its 95 % interval (with fewer than "
-        f"{stats.MIN_BLOCKS} boots: from the lowest boot to the highest); dots: the boots."
+        f"{estimates.MIN_BLOCKS} boots: from the lowest boot to the highest); dots: the boots."
     )
     return figure, Drawn(name, title, caption)
 
@@ -409,7 +409,7 @@ def _subtitle(data: Data, metric: str) -> str:
     fewest, most = int(boots.min()), int(boots.max())
     better = {"lower": "less is better", "higher": "more is better", "none": ""}
     parts: list[str] = [better[metric_of(metric).better]]
-    if fewest < stats.MIN_BLOCKS:
+    if fewest < estimates.MIN_BLOCKS:
         count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
         parts.append(f"indicative: {count} boot{'s' if most > 1 else ''} a path")
     else:

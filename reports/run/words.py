@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from harness.core.units import METRICS, Fidelity, Grounds
-from harness.stats import estimates as stats
+from harness.stats import estimates
 from harness.stats.estimates import Estimate
 from reports.run import style
 from reports.run.claims import is_vf
@@ -169,12 +169,13 @@ def _mmio_notes(run: Run, found: Estimates) -> list[str]:
 
 def _boots_note(found: Estimates) -> list[str]:
     counts = sorted({figure.boots for figure in found.values()})
-    if not counts or counts[0] >= stats.MIN_BLOCKS:
+    if not counts or counts[0] >= estimates.MIN_BLOCKS:
         return []
     span = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     plural = "" if counts == [1] else "s"
     return [
-        f"Indicative: {span} boot{plural} a path; intervals and verdicts need {stats.MIN_BLOCKS}."
+        f"Indicative: {span} boot{plural} a path; intervals and verdicts need "
+        f"{estimates.MIN_BLOCKS}."
     ]
 
 

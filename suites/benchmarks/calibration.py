@@ -20,8 +20,7 @@ from scipy.stats import mannwhitneyu
 
 from harness.runs.options import MAX_BLOCKS
 from harness.stats import sequential
-from reports.comparison import judge
-from reports.comparison import sequential_pairs as paired
+from reports.comparison import judge, sequential_pairs
 from reports.comparison.verdict import Change, margin_of, worsening
 from reports.run import style
 
@@ -57,7 +56,7 @@ def by_pairs(sides: Sides) -> int | None:
     """Blocks after which `ab` first tells a regression, of all at which one may look; or None."""
     if not by_pairs_alone(sides):  # nothing was ever beyond chance
         return None
-    earliest = sequential.first(MAX_BLOCKS, paired.LEVEL) or MAX_BLOCKS
+    earliest = sequential.first(MAX_BLOCKS, sequential_pairs.LEVEL) or MAX_BLOCKS
     for block in range(earliest - 1, int(sides.base["block"].max()) + 1):
         if any(change.verdict == "regression" for change in primary(sides.until(block))):
             return block + 1
@@ -66,12 +65,16 @@ def by_pairs(sides: Sides) -> int | None:
 
 def by_pairs_alone(sides: Sides) -> int | None:
     """The same test without the margins: is any difference beyond chance, at any look?"""
-    return MAX_BLOCKS if any(change.p <= paired.LEVEL for change in primary(sides)) else None
+    return (
+        MAX_BLOCKS if any(change.p <= sequential_pairs.LEVEL for change in primary(sides)) else None
+    )
 
 
 def primary(sides: Sides) -> list[Change]:
     """What `ab` makes of the figures that it has to decide."""
-    return [change for change in paired.judge(*_both(sides), MAX_BLOCKS) if change.primary]
+    return [
+        change for change in sequential_pairs.judge(*_both(sides), MAX_BLOCKS) if change.primary
+    ]
 
 
 def by_exchange(sides: Sides) -> int | None:

@@ -18,7 +18,7 @@ import ruptures
 
 from harness.stats.estimates import Floats
 from harness.stats.levels import change_points, clipped, levels
-from reports.comparison import baseline_interval as predicted
+from reports.comparison import baseline_interval
 from reports.comparison.baseline import FEWEST, LAST
 from reports.comparison.verdict import margin_of
 
@@ -125,14 +125,14 @@ def last_runs(values: Floats) -> Floats:
     return values[-LAST:]
 
 
-def by_prediction(family: Sequence[predicted.Placed]) -> list[float]:
+def by_prediction(family: Sequence[baseline_interval.Placed]) -> list[float]:
     """As it was judged before: by the prediction interval alone."""
-    return predicted.holm([each.p for each in family])
+    return baseline_interval.holm([each.p for each in family])
 
 
-def by_both(family: Sequence[predicted.Placed]) -> list[float]:
+def by_both(family: Sequence[baseline_interval.Placed]) -> list[float]:
     """As it is judged now: the run must be farther off than the baseline's own, too."""
-    return [chance.p for chance in predicted.chances(family)]
+    return [chance.p for chance in baseline_interval.chances(family)]
 
 
 @dataclass(frozen=True)
@@ -140,19 +140,21 @@ class Gate:
     """A way to choose a baseline, and one to judge by it."""
 
     baseline: Callable[[Floats], Floats]
-    adjusted: Callable[[Sequence[predicted.Placed]], list[float]]
+    adjusted: Callable[[Sequence[baseline_interval.Placed]], list[float]]
 
     def judged(self, table: Floats) -> tuple[bool, bool, bool]:
         """Is some figure beyond chance in the last run? Is the first one, and beyond its margin, if
         it is slower there by 10 %? By 5 %?"""
         bases = [dict(enumerate(self.baseline(row[:-1]))) for row in table]
-        rest = [predicted.place(*each) for each in zip(bases[1:], table[1:, -1], strict=True)]
+        rest = [
+            baseline_interval.place(*each) for each in zip(bases[1:], table[1:, -1], strict=True)
+        ]
 
         def beyond_chance(slower: float) -> list[tuple[bool, float]]:
-            family = [predicted.place(bases[0], table[0, -1] * (1 - slower)), *rest]
+            family = [baseline_interval.place(bases[0], table[0, -1] * (1 - slower)), *rest]
             return [
                 (
-                    p < predicted.LEVEL and len(each.others) >= FEWEST,
+                    p < baseline_interval.LEVEL and len(each.others) >= FEWEST,
                     abs(math.log(each.shift.ratio)),
                 )
                 for p, each in zip(self.adjusted(family), family, strict=True)

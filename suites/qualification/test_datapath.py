@@ -15,7 +15,7 @@ from harness.qualify.rig.frames import Stream, watched
 from harness.qualify.rig.node import Node, iperf3, iperf3_server, ping
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.settings import answers, mtu
-from harness.qualify.traffic import traffic_paths as legs
+from harness.qualify.traffic import traffic_paths
 from harness.qualify.traffic.streams import datagrams
 from harness.qualify.traffic.traffic_paths import GUEST_LEGS, HOST_LEGS, LEGS, Leg
 from harness.qualify.traffic.transfer import round_trip
@@ -55,7 +55,7 @@ GROUP = "239.192.7.7"
 @pytest.fixture(scope="module", params=LEGS)
 def leg(request: pytest.FixtureRequest, rig: Rig) -> Iterator[Leg]:
     """The two ends of one way through the port, for all cases of it."""
-    with legs.leg(rig, request.param) as made:
+    with traffic_paths.leg(rig, request.param) as made:
         yield made
 
 

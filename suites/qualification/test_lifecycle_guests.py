@@ -9,7 +9,7 @@ import pytest
 from fixtures.cases import Evidence
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import Host
-from harness.qualify.checks import guest_lifecycle as guestlife
+from harness.qualify.checks import guest_lifecycle
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.node import reaches, require_answers
 from harness.qualify.rig.rig import Rig
@@ -29,7 +29,7 @@ def usable(rig: Rig, vf: Vf) -> bool:
 
 
 @pytest.mark.case("kernel", needs=NEEDS)
-@pytest.mark.parametrize("end", guestlife.ENDS)
+@pytest.mark.parametrize("end", guest_lifecycle.ENDS)
 def test_given_back(rig: Rig, end: str, evidence: Evidence) -> None:
     """A guest that reboots, crashes or is killed in the middle of traffic gives its VF back
     usable."""
@@ -40,7 +40,7 @@ def test_given_back(rig: Rig, end: str, evidence: Evidence) -> None:
                 under_test(f"the guest's {end}"),
                 rig.host.spawn(rig.wire.argv(("ping", "-q", "-i", "0.05", vf.ip))),
             ):
-                guestlife.ENDS[end](guest)
+                guest_lifecycle.ENDS[end](guest)
             if end == "reboot":
                 with under_test("using the VF in the rebooted guest"):
                     again = guest_node(guest, vf)
@@ -58,18 +58,18 @@ def test_hot_plug(rig: Rig, evidence: Evidence) -> None:
     with vfs(rig, 1) as (vf,):
         with (
             for_guest(rig, vf) as nic,
-            rig.booted("hot-plug", (), extra_args=guestlife.hotplug_port()) as guest,
+            rig.booted("hot-plug", (), extra_args=guest_lifecycle.hotplug_port()) as guest,
         ):
             for turn in range(TURNS):
                 with under_test(f"plugging the VF, turn {turn + 1},"):
-                    guestlife.plug(guest, nic.device_args, "hot0")
+                    guest_lifecycle.plug(guest, nic.device_args, "hot0")
                     guest.host.run(("modprobe", nic.driver))  # where no udev does it
                     node = guest_node(guest, vf)
                     node.address()
                     node.await_carrier()
                     assert reaches(node, rig.wire.ip), f"no answer, plugged {turn + 1} times"
                 with under_test(f"unplugging the VF, turn {turn + 1},"):
-                    guestlife.unplug(guest, "hot0")
+                    guest_lifecycle.unplug(guest, "hot0")
                     assert vf.mac not in guest.host.run(("ip", "link")).text, "the guest keeps it"
         with under_test("using the VF on the host after it was unplugged"):
             assert usable(rig, vf), "no answer through the VF on the host after it was unplugged"

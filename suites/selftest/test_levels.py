@@ -11,7 +11,7 @@ from scipy.stats import t as student
 
 from harness.stats.estimates import Floats
 from harness.stats.levels import FEWEST, change_points, levels
-from reports.comparison import baseline_interval as predicted
+from reports.comparison import baseline_interval
 from suites.benchmarks.levels import NOW, Case, false_changes, record, steps_found
 
 SERIES = 200
@@ -102,25 +102,33 @@ def test_noise_that_is_not_normal_makes_no_more_alarms_than_exchange_does(noise:
     random, runs, alarms = np.random.default_rng(7), 20, 0
     for _ in range(GATES):
         table = Case(noise, runs, figures=24).drawn(random)
-        family = [predicted.place(dict(enumerate(row[:-1])), row[-1]) for row in table]
-        alarms += any(each.p < predicted.LEVEL for each in predicted.chances(family))
+        family = [baseline_interval.place(dict(enumerate(row[:-1])), row[-1]) for row in table]
+        alarms += any(
+            each.p < baseline_interval.LEVEL for each in baseline_interval.chances(family)
+        )
     assert alarms / GATES <= most(2 / (runs + 1), GATES)
 
 
 def test_one_bad_run_does_not_blind_the_gate_and_two_are_told() -> None:
     bases = [dict(enumerate(noisy(20, seed))) for seed in range(6)]
     bases[1][4] *= 0.7
-    family = [predicted.place(bases[0], 800.0), *(predicted.place(b, 900.0) for b in bases[1:])]
-    assert predicted.chances(family)[0].p < predicted.LEVEL
+    family = [
+        baseline_interval.place(bases[0], 800.0),
+        *(baseline_interval.place(b, 900.0) for b in bases[1:]),
+    ]
+    assert baseline_interval.chances(family)[0].p < baseline_interval.LEVEL
     bases[2][9] *= 0.7
-    family = [predicted.place(bases[0], 800.0), *(predicted.place(b, 900.0) for b in bases[1:])]
-    assert predicted.chances(family)[0] == predicted.Chance(3 / 21, as_far=2)
+    family = [
+        baseline_interval.place(bases[0], 800.0),
+        *(baseline_interval.place(b, 900.0) for b in bases[1:]),
+    ]
+    assert baseline_interval.chances(family)[0] == baseline_interval.Chance(3 / 21, as_far=2)
 
 
 def test_a_run_predicted_by_the_others_as_by_hand() -> None:
     """p of the third value of five, from the t statistic of the other four's mean and spread."""
     values = [100.0, 104.0, 97.0, 108.0, 101.0]
-    placed = predicted.place(dict(enumerate(values[:4])), values[4])
+    placed = baseline_interval.place(dict(enumerate(values[:4])), values[4])
     others = np.log([100.0, 104.0, 108.0, 101.0])
     t = abs(np.log(97.0) - others.mean()) / (others.std(ddof=1) * np.sqrt(1 + 1 / 4))
     assert placed.others[2] == pytest.approx(2 * student.sf(t, 3))

@@ -14,7 +14,7 @@ from harness.cli.nic import live
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal
 from harness.labs.base import Lab
-from harness.pci import view as nicview
+from harness.pci import view
 from harness.pci.address import Address
 from harness.pci.compare import compare
 from harness.pci.device import Device
@@ -189,7 +189,7 @@ def test_the_labs_nic_and_its_vf(lab: Lab, capsys: pytest.CaptureFixture[str]) -
         assert virtual.ids == ("8086", "10ca") and virtual.config.identity.is_vf
         assert virtual.running is not None and virtual.running.pf == pf
         assert Device(lab.host, vf).model == "82576 VF"
-        nicview.print_whole(virtual)
+        view.print_whole(virtual)
         assert f"one of {pf}" in capsys.readouterr().out
     unread = replace(whole, config=replace(whole.config, size=64, capabilities=()))
     agrees = {each.what: each.agrees for each in compare(unread, profile_for(*unread.ids))}

@@ -32,7 +32,7 @@ from harness.records.trial import RunInfo, TrialRecord
 from harness.runs.options import Asked, BenchOptions
 from harness.runs.suite import run_to_its_end
 from harness.runs.variant import Variant
-from harness.stats import permutation_test as shifts
+from harness.stats import permutation_test
 from reports.comparison import formats, judge
 from reports.comparison.exits import ExitChange, likely_causes
 from reports.comparison.outcome import compare as compared
@@ -46,24 +46,24 @@ PATHS, WORKLOADS = ("virtio", "sriov"), ("tcp-tx", "latency")
 
 
 def test_every_labelling_once_and_the_observed_first() -> None:
-    ways = shifts.labellings(2, 3)
+    ways = permutation_test.labellings(2, 3)
     assert ways[0].tolist() == [False, False, True, True, True]
     assert len({tuple(way) for way in ways.tolist()}) == len(ways) == math.comb(5, 3)
     assert (ways.sum(axis=1) == 3).all()
-    many = shifts.labellings(30, 30)
+    many = permutation_test.labellings(30, 30)
     assert many[0].tolist() == [False] * 30 + [True] * 30
     assert (many.sum(axis=1) == 30).all()
 
 
 def test_the_smallest_p_is_that_of_the_count() -> None:
     table = np.array([[0.0, 0.1, 0.2, 5.0, 5.1, 5.2]])
-    assert shifts.step_down(table, 3) == [pytest.approx(2 / math.comb(6, 3))]
+    assert permutation_test.step_down(table, 3) == [pytest.approx(2 / math.comb(6, 3))]
     assert judge.fewest() == 5, "2 / C(10, 5) = 0.0079 is the first below 0.01"
 
 
 def test_a_shift_is_found_with_its_interval() -> None:
     base = [1.00, 1.01, 0.99, 1.02, 0.98, 1.00]
-    found = shifts.shift(base, [value * 1.2 for value in base], 0.99)
+    found = permutation_test.shift(base, [value * 1.2 for value in base], 0.99)
     assert found.ratio == pytest.approx(1.2)
     assert 1.15 < found.low < 1.2 < found.high < 1.25
     assert found.scale == pytest.approx(0.0141, rel=0.05)
@@ -74,7 +74,7 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     covered = 0
     for _ in range(500):
         base, new = random.lognormal(0, 0.02, 6), random.lognormal(0.05, 0.02, 6)
-        found = shifts.shift(list(base), list(new), 0.9)
+        found = permutation_test.shift(list(base), list(new), 0.9)
         covered += found.low <= math.exp(0.05) <= found.high
     assert 0.85 < covered / 500 < 0.95
 
@@ -85,7 +85,7 @@ def test_equal_configurations_are_seldom_called_different() -> None:
     alarms = 0
     for _ in range(400):
         table = random.normal(0, 0.02, (20, 12)) + random.normal(0, 0.02, 12)
-        alarms += min(shifts.step_down(table, 6)) < 0.05
+        alarms += min(permutation_test.step_down(table, 6)) < 0.05
     assert alarms / 400 < 0.08
 
 
@@ -95,16 +95,16 @@ def test_a_figure_that_never_varies_hides_no_other() -> None:
     random = np.random.default_rng(13)
     told = [*random.normal(0, 0.01, 10), *random.normal(1, 0.01, 10)]
     for fixed in (50.0, 100.0, 1 / 3):
-        p = shifts.step_down(np.array([told, [math.log(fixed)] * 20]), 10)
+        p = permutation_test.step_down(np.array([told, [math.log(fixed)] * 20]), 10)
         assert p[0] < 0.001 and p[1] == 1.0
 
 
 def test_none_against_some() -> None:
-    appeared = shifts.shift([0, 0, 0, 0, 0], [2, 1, 2, 2, 1], 0.9)
+    appeared = permutation_test.shift([0, 0, 0, 0, 0], [2, 1, 2, 2, 1], 0.9)
     assert appeared.ratio == math.inf
-    assert shifts.shift([2.0, 1.0], [0.0, 0.0], 0.9).ratio == 0.0
+    assert permutation_test.shift([2.0, 1.0], [0.0, 0.0], 0.9).ratio == 0.0
     with pytest.raises(ValueError, match="nothing to compare"):
-        shifts.shift([], [1.0], 0.9)
+        permutation_test.shift([], [1.0], 0.9)
 
 
 def run(directory: Path, seed: int, boots: int = 6) -> Path:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.cli import main as cli
-from harness.cli import restore as restoring
+from harness.cli import restore
 from harness.inventory.spec import HostSpec
 from harness.journal.journal import BOOT_ID, DIRECTORY, Entry, Run, Write
 from harness.labs.real.lock import Owner
@@ -30,9 +30,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr(restoring, "reached", reached)
-    monkeypatch.setattr(restoring, "owners", lambda _: ())
-    monkeypatch.setattr(restoring, "end_orphans", lambda _: ())
+    monkeypatch.setattr(restore, "reached", reached)
+    monkeypatch.setattr(restore, "owners", lambda _: ())
+    monkeypatch.setattr(restore, "end_orphans", lambda _: ())
     return host
 
 
@@ -89,7 +89,7 @@ def test_a_run_that_is_at_work_is_left_alone(
 ) -> None:
     crashed(host, "run-1", "one")
     owner = Owner("run-1", "ada@alpha", "now")
-    monkeypatch.setattr(restoring, "owners", lambda _: (owner, owner))
+    monkeypatch.setattr(restore, "owners", lambda _: (owner, owner))
     assert cli.main(["restore"]) == 0
     assert capsys.readouterr().out == (
         "localhost: left alone, since it is at work: run run-1 of ada@alpha, since now "
@@ -111,7 +111,7 @@ def test_a_port_that_somebody_uses_by_now_is_left_alone(
         asked.append((host, bdf))
         return ("eth0 carries the default route",)
 
-    monkeypatch.setattr(restoring, "taken", taken)
+    monkeypatch.setattr(restore, "taken", taken)
     assert cli.main(["restore"]) == 1
     said = capsys.readouterr()
     assert asked == [(host, bdf)]
@@ -139,7 +139,7 @@ def test_what_still_runs_is_ended_before_anything_else(
         return ("timeout", "ip", "timeout")
 
     crashed(host, "run-1", "one")
-    monkeypatch.setattr(restoring, "end_orphans", end)
+    monkeypatch.setattr(restore, "end_orphans", end)
     told = "localhost: ended what a run that was killed had under way: ip, timeout\n"
     for undone in ("localhost: undone: change one\n", ""):
         assert cli.main(["restore"]) == 0
@@ -157,7 +157,7 @@ def test_a_run_that_is_said_to_be_gone_loses_its_connection_first(
 ) -> None:
     crashed(host, "run-1", "one")
     fenced: list[str] = []
-    monkeypatch.setattr(restoring, "fence", lambda _, run: fenced.append(run))
+    monkeypatch.setattr(restore, "fence", lambda _, run: fenced.append(run))
     assert cli.main(["restore", "--gone", "run-1"]) == 0
     assert fenced == ["run-1"]
     assert capsys.readouterr().out == (

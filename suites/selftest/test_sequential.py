@@ -12,15 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from harness.stats import estimates as stats
-from harness.stats import sequential
+from harness.stats import estimates, sequential
 from harness.stats.estimates import Floats
 from harness.stats.sequential import Shown
-from reports.comparison import baseline_interval as predicted
-from reports.comparison import sequential_pairs as paired
+from reports.comparison import baseline_interval, sequential_pairs
 from suites.benchmarks import pairs
 
-LEVEL = paired.LEVEL
+LEVEL = sequential_pairs.LEVEL
 PLANNED = 10
 
 MAGNITUDES: dict[str, Callable[[np.random.Generator], Floats]] = {
@@ -43,7 +41,7 @@ MAGNITUDES: dict[str, Callable[[np.random.Generator], Floats]] = {
 def every_sign(table: Floats) -> Floats:
     """All that the blocks would as well have shown, if nothing had changed. (Half of it: the
     opposite of each is judged alike.)"""
-    half = stats.signs(len(table))
+    half = estimates.signs(len(table))
     return half[half[:, 0] > 0][:, :, None] * table
 
 
@@ -122,10 +120,10 @@ def test_a_wrong_procedure_would_be_found_out() -> None:
     for _ in range(100):
         table = pairs.table(random, pairs.normal, np.zeros(6), False)
         single = [
-            min(stats.step_down([dict(enumerate(column)) for column in table[:blocks].T]))
+            min(estimates.step_down([dict(enumerate(column)) for column in table[:blocks].T]))
             for blocks in range(6, PLANNED + 1)
         ]
-        each = min(stats.sign_flip_p(list(column)) for column in table.T)
+        each = min(estimates.sign_flip_p(list(column)) for column in table.T)
         wrong += min(*single, each) <= LEVEL
     assert wrong > binom.isf(0.001, 100, LEVEL)
 
@@ -149,7 +147,7 @@ def test_p_and_interval_never_contradict(
 def test_of_one_figure_and_look_it_is_the_exact_interval() -> None:
     data = np.random.default_rng(2).normal(0.03, 0.01, 6)
     (found,) = sequential.shown(data[:, None], 6, LEVEL)
-    assert (found.low, found.high) == pytest.approx(stats.interval(list(data)))
+    assert (found.low, found.high) == pytest.approx(estimates.interval(list(data)))
     assert (found.low, found.high) == pytest.approx((data.min(), data.max()))
 
 
@@ -185,4 +183,6 @@ def test_more_blocks_are_likely_needed_for_more_figures_and_for_smaller_gaps() -
 
 def test_holm_as_published() -> None:
     """Holm 1979: the smallest p is paid for by all, the next by all but one, and none overtakes."""
-    assert predicted.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert baseline_interval.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx(
+        [0.03, 0.06, 0.06, 0.02]
+    )
