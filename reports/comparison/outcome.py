@@ -15,13 +15,13 @@ from harness.records import ablation
 from harness.records.ablation import Direction, Expected
 from harness.records.trial import DECIDING, RunInfo
 from harness.stats import levels
-from reports.comparison import baseline_interval, comparable, judge, sequential_pairs
+from reports.comparison import baseline_interval, judge, sequential_pairs
 from reports.comparison.baseline import LAST, Earlier
 from reports.comparison.complete import Boots, Lacks
 from reports.comparison.exits import exit_changes, likely_causes
 from reports.comparison.missing import Side, warnings
 from reports.comparison.verdict import LOST, Change, Verdict
-from reports.run import frames
+from reports.run import comparable, frames
 from reports.run.frames import Run
 
 

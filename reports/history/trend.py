@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.stats.levels import FEWEST, Level, levels, step
-from reports.comparison.comparable import fingerprint
 from reports.run import style
+from reports.run.comparable import fingerprint
 from reports.run.frames import Run, measurements, metric_of, per_boot
 
 

@@ -17,8 +17,8 @@ import pandas as pd
 
 from harness.records.alike import PARAMETERS
 from harness.records.trial import IDLE
-from reports.comparison.comparable import fingerprint
 from reports.run import frames
+from reports.run.comparable import fingerprint
 from reports.run.frames import Run, metric_of
 
 
