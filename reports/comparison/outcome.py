@@ -68,8 +68,8 @@ PREDICTED = Method(
     "the interval in which the next run would lie if runs vary normally. If they vary otherwise, a "
     f"run like the others is called changed with a chance of {1 + baseline_interval.ONE_OFF} in "
     "K + 1 at most, where the shortest baseline has K runs; if they drift, more often. So a "
-    "regression here is a suspicion, which interleaving both (--confirm) settles. A step that fewer than "
-    f"{levels.SHORTEST} runs have seen is not known yet.",
+    "regression here is a suspicion, which interleaving both (--confirm) settles. A step that "
+    f"fewer than {levels.SHORTEST} runs have seen is not known yet.",
 )
 
 
