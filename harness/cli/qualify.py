@@ -73,7 +73,7 @@ def _qualify(given: argparse.Namespace) -> int:
     wanted = QualifyOptions.of(asked.qualification)  # what is wrong is told before pytest starts
     workers = _workers(given)
     if given.list:
-        become("fixtures.caselist", wanted.families)
+        become("fixtures.qualification.caselist", wanted.families)
     lab = choose(asked.where.lab, asked.where.clock)
     require_together(lab)
     if wanted.nic:

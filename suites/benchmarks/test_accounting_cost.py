@@ -13,7 +13,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from fixtures.progress import Progress
+from fixtures.common.progress import Progress
 from harness.exits.accounting import exit_accounting
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 import pytest
 
-from fixtures.lab import opened_bench, opened_lab
-from fixtures.progress import Progress
+from fixtures.common.lab import opened_bench, opened_lab
+from fixtures.common.progress import Progress
 from harness.core.errors import HarnessError
 from harness.measure.plan import Visit, interleave
 from harness.measure.runner import Bench

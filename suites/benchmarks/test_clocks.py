@@ -14,8 +14,8 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.lab import opened_bench, opened_lab
-from fixtures.progress import Progress
+from fixtures.common.lab import opened_bench, opened_lab
+from fixtures.common.progress import Progress
 from harness.core.errors import HarnessError
 from harness.core.units import Clock
 from harness.hosts.local import LocalHost

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.progress import Progress
+from fixtures.common.progress import Progress
 from harness.core.units import MIB
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 
-from fixtures.progress import Progress
+from fixtures.common.progress import Progress
 from harness.core.errors import LabError, RunOver
 from harness.measure.plan import Visit
 from harness.measure.runner import Bench, station

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fixtures.progress import Progress
-from fixtures.qualify import OPENING, opened_rig
+from fixtures.common.progress import Progress
+from fixtures.qualification.qualify import OPENING, opened_rig
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
 from harness.labs.base import Lab

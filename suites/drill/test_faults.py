@@ -15,7 +15,7 @@ from random import Random
 import pytest
 from rich.markup import escape
 
-from fixtures.progress import Progress
+from fixtures.common.progress import Progress
 from harness.labs.nested.lab import open_nested_lab
 from harness.paths import DEFAULT
 from harness.runs.options import BenchOptions

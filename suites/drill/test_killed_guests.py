@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from fixtures.progress import Progress
-from fixtures.qualify import OPENING, opened_rig
+from fixtures.common.progress import Progress
+from fixtures.qualification.qualify import OPENING, opened_rig
 from harness.labs.base import Lab
 from harness.qualify.checks.digest import differences, digest
 from harness.qualify.rig.rig import Rig

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.net.netdev import parse_neighbours
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.frames import Stream, watched

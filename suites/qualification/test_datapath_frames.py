@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.dissect import is_from
 from harness.qualify.rig.frames import Sent, exchange, marked

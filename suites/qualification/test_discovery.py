@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.journal.modules import load
 from harness.net.ethtool import abilities

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.guest.boot import Guest
 from harness.hosts.base import Host

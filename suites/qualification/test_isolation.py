@@ -7,7 +7,7 @@ from contextlib import ExitStack, suppress
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, DeadlineExpired
 from harness.net.netdev import link

@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.net.netdev import link
 from harness.qualify.checks.isolation import framed, named
 from harness.qualify.faults import dma

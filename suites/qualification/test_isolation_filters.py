@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.qualify.checks.isolation import heard, probe, vf_set
 from harness.qualify.checks.vf_contention import SharedPort, shared_port
 from harness.qualify.rig.act import under_test

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.paths.parts import guest_mac
 from harness.qualify.checks.isolation import heard, probe
 from harness.qualify.rig.act import under_test

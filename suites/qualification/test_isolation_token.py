@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.pci.device import Device
 from harness.pci.group import handed_over
 from harness.pci.vftoken import VfToken, functions_by_token, refusal

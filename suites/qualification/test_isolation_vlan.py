@@ -7,7 +7,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.qualify.checks.isolation import (
     BROADCAST,
     heard,

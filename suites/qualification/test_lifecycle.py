@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import Refused
 from harness.journal.modules import load
 from harness.net.netdev import link

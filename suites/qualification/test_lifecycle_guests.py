@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import Host
 from harness.qualify.checks import guest_lifecycle

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.dissect import HEADER, checksums_right, is_from, joined, segments
 from harness.qualify.rig.frames import Frame, Sent, Stream, exchange, watched

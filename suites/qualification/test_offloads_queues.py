@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import MissingCapability, SetUpFailed
 from harness.net.netdev import set_rings

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.dissect import is_from, vlan_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.pci.group import handed_over
 from harness.qualify.faults.recovery import beside, cut_off, link_back, recovery

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from fixtures.cases import Evidence
-from fixtures.options import QUALIFY_OPTIONS
+from fixtures.common.options import QUALIFY_OPTIONS
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.qualify.checks.digest import differences, digest
 from harness.qualify.checks.leaks import holdings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from fixtures.cases import Evidence
+from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.core.units import MMIO_REASONS
 from harness.exits.accounting import exit_accounting

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
-from fixtures.options import BENCH_OPTIONS, MAKES_RUN
+from fixtures.common.options import BENCH_OPTIONS, MAKES_RUN
 from harness.guest.image.rootfs import LOADER, qemu_through_loader
 from harness.labs.base import Lab
 from harness.labs.choice import NestedChoice

@@ -16,7 +16,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from fixtures import pairs
+from fixtures.comparison import pairs
 from harness.cli.gate import Suspicion
 from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
@@ -383,8 +383,8 @@ RECORDED = """
 from functools import partial
 import msgspec
 import pytest
-from fixtures.options import BENCH_OPTIONS
-from fixtures.progress import PROGRESS
+from fixtures.common.options import BENCH_OPTIONS
+from fixtures.common.progress import PROGRESS
 from harness.records import store
 from harness.records.trial import Failure
 from suites.selftest.synthetic_run import make_run

@@ -21,7 +21,7 @@ WITHOUT_LAB = """
 import os
 from pathlib import Path
 import pytest
-from fixtures.options import begun
+from fixtures.common.options import begun
 from suites.selftest.synthetic_run import make_run, write_run
 
 @pytest.hookimpl(tryfirst=True)

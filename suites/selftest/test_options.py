@@ -61,7 +61,7 @@ APART = (
 DUMP = """
 import msgspec
 import pytest
-from fixtures.options import ASKED, begun
+from fixtures.common.options import ASKED, begun
 from harness.runs.claim import FILENAME
 
 @pytest.hookimpl(tryfirst=True)
@@ -302,7 +302,7 @@ def test_what_is_given_beside_the_document_is_refused(
 
 WORKER = """
 from pathlib import Path
-from fixtures.options import ASKED, begun
+from fixtures.common.options import ASKED, begun
 from harness.runs.claim import load
 
 def test_it(pytestconfig, worker_id):

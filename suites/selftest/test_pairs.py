@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fixtures.pairs import deciding, outlook
+from fixtures.comparison.pairs import deciding, outlook
 from harness.cli.main import _parser
 from harness.core.flags import add_to
 from harness.core.status import SESSION_UNDECIDED

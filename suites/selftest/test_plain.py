@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fixtures.progress import Progress
+from fixtures.common.progress import Progress
 from harness.cli import main as cli
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, LabError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fixtures import caselist, cases
-from fixtures.qualify import FIDELITY
+from fixtures.qualification import caselist, cases
+from fixtures.qualification.qualify import FIDELITY
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.qualify.fidelity import load

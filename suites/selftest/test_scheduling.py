@@ -30,9 +30,9 @@ from pathlib import Path
 from types import SimpleNamespace
 import msgspec
 import pytest
-from fixtures.cases import STANDING
-from fixtures.options import BENCH_OPTIONS, worker_id
-from fixtures.scheduling import HostScheduling
+from fixtures.qualification.cases import STANDING
+from fixtures.common.options import BENCH_OPTIONS, worker_id
+from fixtures.qualification.scheduling import HostScheduling
 from harness.records.cases import Claim, save_claim
 
 CLAIMS = json.loads(Path(__file__).with_name("claims").read_text())

@@ -35,7 +35,7 @@ PLUGIN = """
 import os, time
 from pathlib import Path
 import pytest
-from fixtures.options import begun
+from fixtures.common.options import begun
 from suites.selftest.synthetic_run import make_run, write_run
 
 here = Path(__file__).parent
