@@ -16,7 +16,7 @@ pytest_plugins = ["pytester"]
 
 CASES = '''
 import pytest
-from fixtures import cases
+from fixtures.qualification import cases
 from harness.core.errors import CommandFailed, LabError, MissingCapability
 from harness.qualify.rig.act import under_test
 from harness.qualify.checks.guest_lifecycle import properties

@@ -399,7 +399,7 @@ from types import SimpleNamespace
 import msgspec
 import pytest
 
-from fixtures import path
+from fixtures.comparison import path
 from harness.records import store
 from harness.core.errors import MissingCapability
 from suites.selftest.synthetic_run import make_run
