@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.records import store
-from suites.selftest.synthetic_run import make_run
+from suites.selftest.support.synthetic_run import make_run
 
 
 @dataclass(frozen=True)

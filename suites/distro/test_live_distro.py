@@ -33,7 +33,7 @@ from harness.runs.suite import ROOT
 from suites.distro.image import DEBIAN_12, DEBIAN_13, GUEST, USER, Distro
 from suites.distro.machine import opened
 from suites.lab_toml import login
-from suites.selftest.l1_host import NICPROOF, kill_run
+from suites.selftest.support.l1_host import NICPROOF, kill_run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(7200)]
 

@@ -26,7 +26,7 @@ from harness.qualify.checks.digest import State, differences, digest
 from harness.runs.suite import ROOT
 from suites.drill.driver import HOST_DISK, SILENT
 from suites.drill.plan import DEADLY, FAULTS, Plan, Point, Step
-from suites.selftest.l1_host import NICPROOF, inventory, nicproof
+from suites.selftest.support.l1_host import NICPROOF, inventory, nicproof
 
 DRIVER = (sys.executable, "-m", "suites.drill.driver")
 

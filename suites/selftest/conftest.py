@@ -23,7 +23,7 @@ from harness.qualify.checks.digest import differences, digest
 from harness.records.history.db import VARIABLE
 from harness.runs.claim import new_run
 from harness.runs.options import BenchOptions
-from suites.selftest.postgres_server import PostgresServer, postgres_server, programs
+from suites.selftest.support.postgres_server import PostgresServer, postgres_server, programs
 
 ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
 

@@ -1,0 +1,105 @@
+"""A `nicproof bench` adds its run to the history, and says so, or why not."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli import main as cli
+from harness.core.errors import ConfigError
+from harness.hosts.base import CommandResult
+from harness.hosts.local import LocalHost
+from harness.records import store
+from harness.records.history.runs import open_history
+from harness.runs.options import Asked, BenchOptions
+from suites.selftest.support.files import ROOT
+
+WITHOUT_LAB = """
+import os
+from pathlib import Path
+import pytest
+from fixtures.common.options import begun
+from suites.selftest.support.synthetic_run import make_run, write_run
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop(session):
+    run = make_run(1, paths=("sriov",), workloads=("tcp-tx",), trials=1)
+    write_run(begun(session.config).run_dir, *run)
+    if spoil := os.environ.get("SPOIL"):
+        Path(spoil).write_bytes(b"no longer a database" * 100)
+    return True
+"""
+
+
+def without_lab(tmp_path: Path, *argv: str, **env: str) -> CommandResult:
+    """A program of nicproof's whose pytest, instead of running tests, makes up a run."""
+    (tmp_path / "without_lab.py").write_text(WITHOUT_LAB)
+    host = LocalHost(env={"PYTHONPATH": f"{ROOT}:{tmp_path}", **env})
+    return host.run((sys.executable, "-m", *argv), timeout=120, check=False)
+
+
+def bench(
+    tmp_path: Path, *options: str, plugins: tuple[str, ...] = ("-pwithout_lab",), **env: str
+) -> CommandResult:
+    """`nicproof bench`; `plugins` are options for pytest."""
+    argv = ("harness.cli", "bench", "--lab=nested", f"--run-dir={tmp_path}/run", *options)
+    return without_lab(tmp_path, *argv, "--", *plugins, **env)
+
+
+def test_a_bench_adds_its_run(tmp_path: Path) -> None:
+    where = tmp_path / "history.db"
+    result = bench(tmp_path, f"--history={where}", "--name=main")
+    assert result.returncode == 0, result.text + result.error
+    assert (
+        f"\nreport: {tmp_path}/run/report.html\nhistory: synthetic-test-data as main in {where}\n"
+    ) in result.text
+    with open_history(str(where)) as history:
+        entry = history.find("main")
+        with store.open_run(tmp_path / "run") as records:
+            assert history.load(entry) == (records.info(), records.trials())
+
+
+def test_a_run_that_cannot_be_added_is_told_with_the_command_that_does_it(tmp_path: Path) -> None:
+    where = tmp_path / "history.db"
+    result = bench(tmp_path, f"--history={where}", "--name=main", SPOIL=str(where))
+    assert result.returncode == 1, result.text + result.error
+    (told,) = [line for line in result.text.splitlines() if "not in the history" in line]
+    assert told.startswith(f"not in the history: {where}: this is not a history")
+    assert told.endswith(f"`nicproof history import {tmp_path}/run --name main` adds it later")
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_a_history_that_cannot_be_used_is_told_before_the_lab_starts(tmp_path: Path) -> None:
+    where = tmp_path / "history.db"
+    where.write_bytes(b"not a database" * 100)
+    result = bench(tmp_path, f"--history={where}")
+    assert result.returncode == 2
+    assert result.error.startswith(f"nicproof: {where}: this is not a history")
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_no_comparison_adds_nothing(tmp_path: Path) -> None:
+    suites = [str(ROOT / "suites" / name) for name in ("qualification", "benchmarks")]
+    options = (f"--run-dir={tmp_path}/run", f"--history={tmp_path}/history.db", "-pwithout_lab")
+    result = without_lab(tmp_path, "pytest", *suites, *options)
+    assert "report: " in result.text, result.text + result.error
+    assert not (tmp_path / "history.db").exists()
+
+
+def test_contradictions_are_refused(tmp_path: Path) -> None:
+    parser = cli._parser()
+
+    def options(*given: str) -> BenchOptions:
+        words = ["bench", f"--run-dir={tmp_path}", *given]
+        return BenchOptions.of(Asked.of(parser.parse_args(words)))
+
+    assert options("--no-history").kept is False
+    assert options("--name=main").kept is True
+    with pytest.raises(ConfigError, match="--no-history and --name main: one or the other"):
+        options("--no-history", "--name=main")
+    with pytest.raises(ConfigError, match=r"--no-history and --history a\.db: one or the other"):
+        options("--no-history", "--history=a.db")
+    with pytest.raises(ConfigError, match="cannot be the name of a run"):
+        options("--name=a b")

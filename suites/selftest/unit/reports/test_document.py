@@ -1,0 +1,273 @@
+"""The whole report, rendered from synthetic runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.core.crash import guarded
+from harness.core.errors import LabError
+from harness.hosts.local import LocalHost
+from harness.records.trial import RunInfo, TrialRecord
+from harness.stats.estimates import Estimate
+from reports.__main__ import main
+from reports.run import explain, frames, style, tables, words
+from reports.run.document import render
+from suites.selftest.support.synthetic_run import make_run, write_run
+
+SHORT = ("tcp-tx", "latency", "idle")
+
+
+def rendered(directory: Path, info: RunInfo, records: Sequence[TrialRecord]) -> tuple[str, str]:
+    page = render(write_run(directory / "run", info, records))
+    return page.read_text(encoding="utf-8"), page.with_name("report.md").read_text(encoding="utf-8")
+
+
+def headline_of(info: RunInfo, records: Sequence[TrialRecord]) -> str:
+    run = frames.Run(info, tuple(records))
+    boots = frames.per_boot(frames.measurements(run))
+    return words.headline(run, tables.estimates(boots))
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of six boots with an invalid trial, a missing path and a failed boot."""
+    directory = tmp_path_factory.mktemp("full") / "run"
+    return render(write_run(directory, *make_run(6, flaws=True))).parent
+
+
+def test_everything_a_run_should_leave_is_there(full: Path) -> None:
+    names = {str(p.relative_to(full)) for p in full.rglob("*") if p.is_file()}
+    figures = ("throughput", "latency", "exits-per-packet", "exit-time-share", "cpu-per-gbit")
+    assert names >= {f"figures/{name}.{kind}" for name in figures for kind in ("png", "svg")}
+    assert names >= {"report.html", "report.md", "measurements.csv", "exits.csv", "trials.jsonl"}
+
+
+def test_the_page_needs_no_other_file(full: Path) -> None:
+    page = (full / "report.html").read_text()
+    assert page.count('src="data:image/svg+xml;base64,') == 5
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "<script" not in page and "@import" not in page
+
+
+def test_the_page_is_in_the_order_a_reader_needs(full: Path) -> None:
+    page = (full / "report.html").read_text()
+    sections = re.findall(r"<h2.*?>(.*?)</h2>", page)
+    assert sections == [
+        "Paths", "Figures", "Claims, tested", "Exits by reason", "All metrics",
+        "Fidelity: nested-tcg", "Environment", "How it was measured", "Missing paths",
+        "Invalid trials", "Failures",
+    ]  # fmt: skip
+    assert page.index("<h1>") < page.index('class="chip ') < page.index("<h2>")
+
+
+@pytest.mark.parametrize("name", ["report.html", "report.md"])
+def test_what_went_wrong_is_told(full: Path, name: str) -> None:
+    text = (full / name).read_text()
+    assert "differ by 14 %" in text
+    assert "this QEMU was built without it" in text
+    assert "no answer from the guest agent in 60 s" in text
+    assert "logs/e1000e-1.serial.log" in text
+    assert "not evidence for silicon" in text
+
+
+def test_virtual_time_is_called_so_wherever_there_is_a_number(tmp_path: Path) -> None:
+    info, made = make_run(6, workloads=SHORT)
+    virtual = msgspec.structs.replace(info, clock="virtual")
+    page, text = rendered(
+        tmp_path, virtual, [msgspec.structs.replace(t, clock="virtual") for t in made]
+    )
+    for each in (page, text):
+        assert "virtual Mbit/s" in each and "virtual µs" in each
+        assert "each instruction takes 1 ns" in each
+        assert "†" not in each and "‡" in each
+    assert "supported for the software path, in virtual time" in text
+    assert (tmp_path / "run" / "figures" / "packet-time.png").is_file()
+    csv = (tmp_path / "run" / "measurements.csv").read_text()
+    assert "virtual Mbit/s" in csv and ",Mbit/s" not in csv and "virtual exits/packet" not in csv
+
+
+def test_a_partner_on_another_host_is_told_with_what_it_means_for_the_counts(
+    tmp_path: Path,
+) -> None:
+    info, made = make_run(2, workloads=SHORT)
+    apart = msgspec.structs.replace(info, partner_host="beta")
+    wider = [msgspec.structs.replace(t, wider_ns=(20 + t.boot) * 1_000_000) for t in made]
+    for text in rendered(tmp_path, apart, wider):
+        assert f"host {info.host}, link partner on beta" in text
+        assert "The link partner is on another host, beta." in text
+        assert "20 ms longer than it took (median, at most 21 ms)" in text
+    (tmp_path / "same").mkdir()
+    for text in rendered(tmp_path / "same", info, made):
+        assert "link partner on" not in text and "another host" not in text
+
+
+def test_a_paths_time_is_explained_part_by_part(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    info, made = make_run(2, workloads=SHORT)
+    write_run(
+        tmp_path / "run",
+        msgspec.structs.replace(info, clock="virtual"),
+        [msgspec.structs.replace(t, clock="virtual") for t in made],
+    )
+    assert guarded(lambda: main([str(tmp_path / "run"), "--explain=sriov"])) == 0
+    said = capsys.readouterr().out
+    rows = {line[:20].strip(): line for line in said.splitlines()}
+    assert {"guest", "exits", "vhost", "QEMU", "rest", "msr exits", "hlt exits"} <= rows.keys()
+    shares = [
+        sum(int(re.findall(r"(\d+)%", rows[part])[column]) for part in explain.PARTS.values())
+        for column in (0, 1)
+    ]
+    assert all(98 <= share <= 102 for share in shares)  # of tcp-tx and latency, rounded
+    assert guarded(lambda: main([str(tmp_path / "run"), "--explain=native"])) == 2
+    assert "choose from e1000e" in capsys.readouterr().err
+
+
+def test_the_markdown_has_whole_tables(full: Path) -> None:
+    text = (full / "report.md").read_text()
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        cells = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(cells) == 1, block
+    for link in re.findall(r"\]\((.*?)\)", text):
+        assert (full / link).is_file()
+
+
+def test_rendering_again_gives_the_same_bytes(full: Path) -> None:
+    before = (full / "report.html").read_bytes()
+    assert render(full).read_bytes() == before
+
+
+def test_headline_tells_the_cheapest_and_the_dearest_path() -> None:
+    text = headline_of(*make_run(6))
+    assert re.match(
+        r"Sending TCP, sriov needs 0\.0\d+ exits per packet, e1000e 2\.\d: \d+ times", text
+    )
+
+
+def test_headline_of_overlapping_paths_claims_no_difference() -> None:
+    info, made = make_run(6, workloads=("tcp-tx",), paths=("virtio",))
+    twin = [
+        msgspec.structs.replace(t, path="vdpa", boot=5 - t.boot, block=5 - t.block) for t in made
+    ]
+    assert "no difference beyond the spread" in headline_of(info, [*made, *twin])
+
+
+def test_headline_of_one_path_and_of_zero_exits() -> None:
+    info, made = make_run(6, workloads=("tcp-tx",), paths=("sriov",))
+    none = [msgspec.structs.replace(t, exits=()) for t in made]
+    assert headline_of(info, none) == "Sending TCP, sriov needs no exit per packet."
+
+
+def test_an_interrupted_quick_run_says_both(tmp_path: Path) -> None:
+    page, markdown = rendered(tmp_path, *make_run(2, workloads=SHORT, finished=False))
+    for text in (page, markdown):
+        assert "This run was interrupted" in text
+        assert "Indicative: 2 boots a path" in text
+        assert "2 blocks, at least 6 are needed" in text
+    assert "Supported" not in page and "Refuted" not in page
+
+
+def test_a_run_without_a_valid_trial_still_has_a_page(tmp_path: Path) -> None:
+    info, made = make_run(1, workloads=("tcp-tx",))
+    bad = [msgspec.structs.replace(t, valid=False, reasons=("no carrier",)) for t in made]
+    page, _ = rendered(tmp_path, info, bad)
+    assert "none is valid" in page
+    assert page.count("no carrier") == len(bad)
+
+
+def test_a_run_in_which_every_boot_failed_has_a_page(tmp_path: Path) -> None:
+    info, _ = make_run(2, flaws=True)
+    page, _ = rendered(tmp_path, info, [])
+    assert "No trial was finished" in page
+    assert "no answer from the guest agent" in page
+
+
+def test_names_never_seen_and_hostile_text_are_shown_as_they_are(tmp_path: Path) -> None:
+    info, made = make_run(2, workloads=("tcp-tx",), paths=("virtio", "sriov"))
+    exotic = [
+        msgspec.structs.replace(
+            t,
+            path="vdpa<b>|x" if t.path == "virtio" else t.path,
+            workload="sctp-tx",
+            exits=tuple(
+                msgspec.structs.replace(e, reason=f"{e.reason.upper()}_{n}")
+                for e in t.exits or ()
+                for n in range(4)
+            ),
+        )
+        for t in made
+    ]
+    page, markdown = rendered(tmp_path, msgspec.structs.replace(info, paths=()), exotic)
+    assert "vdpa&lt;b&gt;|x" in page and "vdpa<b>" not in page
+    assert "vdpa&lt;b>\\|x" in markdown
+    assert "Under sctp-tx" in page and "NPF_3" in page
+
+
+def test_native_alone_has_no_exit_figure(tmp_path: Path) -> None:
+    page, _ = rendered(tmp_path, *make_run(2, paths=("native",), workloads=SHORT))
+    assert "VM exits per packet were not measured" in page
+    assert not (tmp_path / "run/figures/exits-per-packet.svg").exists()
+
+
+def test_a_run_without_exits_says_why_and_shows_the_rest(tmp_path: Path) -> None:
+    info, made = make_run(2, workloads=SHORT)
+    why = "exit accounting: l1: its kernel does not let exits be counted: not permitted"
+    info = msgspec.structs.replace(info, uncounted=why)
+    without = [msgspec.structs.replace(each, exits=None) for each in made]
+    for text in rendered(tmp_path, info, without):
+        assert f"Exits were not counted: {why}." in text
+        assert "VM exits per packet were not measured in this run" in text
+        assert "Mbit/s" in text
+
+
+def test_a_directory_that_cannot_be_written_is_one_clear_error(tmp_path: Path) -> None:
+    directory = write_run(tmp_path / "run", *make_run(1, workloads=SHORT))
+    (directory / "figures").write_text("a file where a directory must be")
+    with pytest.raises(LabError, match="cannot write the report"):
+        render(directory)
+
+
+def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory = write_run(tmp_path / "run", *make_run(1, workloads=("tcp-tx",)))
+    assert guarded(lambda: main([str(directory)])) == 0
+    assert capsys.readouterr().out.strip() == str(directory / "report.html")
+    assert guarded(lambda: main([str(tmp_path / "nowhere")])) == 2
+    assert "no run here" in capsys.readouterr().err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, reports.__main__ as m\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit(bool({'pandas', 'numpy', 'matplotlib', 'jinja2'} & sys.modules.keys()))"
+    )
+    LocalHost().run((sys.executable, "-c", code))  # raises if the status is not 0
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (0.04821, "0.0482"), (1.9, "1.90"), (38.26, "38.3"), (276.4, "276"),
+     (12345.6, "12,346"), (float("inf"), "∞"), (-2.5, "-2.50")],
+)  # fmt: skip
+def test_numbers_have_three_digits_that_mean_something(value: float, text: str) -> None:
+    assert style.number(value) == text
+
+
+def test_an_interval_has_the_decimals_of_its_estimate() -> None:
+    assert style.spread(Estimate(1.92, 1.8512, 2.0149, 6)) == ("1.92", "[1.85, 2.01]")
+    assert style.spread(Estimate(0, 0, 0.25, 6)) == ("0", "[0.000, 0.250]")
+
+
+def test_colours_are_steady_and_apart() -> None:
+    paths = ("native", "e1000e", "virtio", "virtio-vhost", "passthrough", "sriov", "new", "newer")
+    colours = style.path_colours(paths)
+    assert len(set(colours.values())) == len(paths)
+    assert style.path_colours(("sriov",))["sriov"] == colours["sriov"]
+    assert style.reason_colours(["NPF"])["NPF"] == style.reason_colours(["npf"])["npf"]
