@@ -20,11 +20,11 @@ from harness.records.alike import check_across
 from harness.runs.claim import PUTTING_BACK
 from harness.runs.options import Asked, BenchOptions, Measuring, Pair, Single, Where
 from harness.runs.suite import (
-    become,
+    exec_module,
     not_together,
     python,
+    run_and_wait,
     run_suite,
-    run_to_its_end,
     suite_argv,
     workers_of,
 )
@@ -202,7 +202,7 @@ def _compare(given: argparse.Namespace) -> None:
     arguments += ["--strict"] if given.strict else []
     said = {name: getattr(given, name) for name in ("out", "history")}
     arguments += [f"--{name}={value}" for name, value in said.items() if value is not None]
-    become("reports.comparison", arguments)
+    exec_module("reports.comparison", arguments)
 
 
 def _bench_against(
@@ -216,14 +216,14 @@ def _bench_against(
     name, where = judging.against or "", asked.measuring.history
     _check_series(name, where)
     argv, run_dir = suite_argv("comparison", asked, pytest)
-    status = run_to_its_end(argv, run_dir / PUTTING_BACK)
+    status = run_and_wait(argv, run_dir / PUTTING_BACK)
     if status not in (Status.OK, Status.FAILED):
         return status
     history = [] if where is None else [f"--history={where}"]
     out = run_dir / f"against-{name.replace('/', '-')}"
     judge = [*python("reports.comparison"), str(run_dir), f"--against={name}"]
     judge += [f"--across={key}" for key in across]
-    judged = run_to_its_end([*judge, f"--out={out}", *history])
+    judged = run_and_wait([*judge, f"--out={out}", *history])
     if judged != Status.FAILED or not judging.confirm:
         return judged or status
     suspicion = Suspicion.read(out / "regression.json")

@@ -15,7 +15,7 @@ from harness.core.flags import nonempty
 from harness.core.plain import plain
 from harness.records import series
 from harness.records.cases import CASES_FILE
-from harness.runs.suite import become
+from harness.runs.suite import exec_module
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while, which `nicproof --help` need not wait for
     from harness.records.history.runs import Entry, History
@@ -182,7 +182,7 @@ def plot_metric(given: argparse.Namespace) -> int:
         "--name": given.name, "--out": given.out,
     }  # fmt: skip
     arguments = [f"{flag}={value}" for flag, value in options.items() if value is not None]
-    become("reports.history", [given.metric, *arguments])
+    exec_module("reports.history", [given.metric, *arguments])
 
 
 def import_runs(given: argparse.Namespace) -> int:

@@ -16,7 +16,7 @@ from harness.cli import qualify as qualify_commands
 from harness.core.crash import guarded
 from harness.core.flags import nonempty
 from harness.core.status import explained
-from harness.runs.suite import become
+from harness.runs.suite import exec_module
 
 _EPILOG = f"""\
 examples:
@@ -123,4 +123,4 @@ def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _report(given: argparse.Namespace) -> None:
     explain = [] if given.explain is None else [f"--explain={given.explain}"]
-    become("reports", [given.run_dir, *explain, *(["--benchstat"] if given.benchstat else [])])
+    exec_module("reports", [given.run_dir, *explain, *(["--benchstat"] if given.benchstat else [])])

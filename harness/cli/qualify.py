@@ -12,7 +12,7 @@ from harness.core.flags import add_to, options_of, read, says
 from harness.labs.choice import choose, require_room, require_together
 from harness.qualify.options import Qualification, QualifyOptions
 from harness.runs.options import Asked, Where
-from harness.runs.suite import become, run_suite, workers_of
+from harness.runs.suite import exec_module, run_suite, workers_of
 
 EPILOG = """\
 examples:
@@ -73,7 +73,7 @@ def _qualify(given: argparse.Namespace) -> int:
     wanted = QualifyOptions.of(asked.qualification)  # what is wrong is told before pytest starts
     workers = _workers(given)
     if given.list:
-        become("fixtures.qualification.caselist", wanted.families)
+        exec_module("fixtures.qualification.caselist", wanted.families)
     lab = choose(asked.where.lab, asked.where.clock)
     require_together(lab)
     if wanted.nic:

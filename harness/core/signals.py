@@ -33,7 +33,7 @@ def unwind_when_told(answer: str = "", elsewhere: Callable[[], Path | None] = la
     told = _Told(answer, elsewhere)
     for signum in heeded():
         signal.signal(signum, told)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # see harness.runs.suite.run_to_its_end
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # see run_and_wait in harness.runs.suite
 
 
 def is_told() -> bool:

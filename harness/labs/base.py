@@ -17,7 +17,7 @@ from harness.tuning.run import Tuning
 
 
 @dataclass(frozen=True)
-class FarEnd:
+class PartnerPort:
     """The link partner's port: on the host under test, or on another one."""
 
     host: Host
@@ -35,7 +35,7 @@ class Lab(Protocol):
     def ports(self) -> PortPair: ...
 
     @property
-    def far_end(self) -> FarEnd: ...
+    def partner_port(self) -> PartnerPort: ...
 
     @property
     def fidelity(self) -> Fidelity: ...

@@ -9,7 +9,7 @@ from itertools import product
 
 
 @dataclass(frozen=True)
-class Visit:
+class PlannedBoot:
     """One boot of one path in one configuration. `boot` counts its boots, `block` the rounds over
     all."""
 
@@ -30,16 +30,16 @@ class Visit:
 
 def interleave(
     paths: Sequence[str], boots: int, seed: int, variants: Sequence[str] = ("",)
-) -> tuple[Visit, ...]:
+) -> tuple[PlannedBoot, ...]:
     """`boots` blocks; in each every path comes once in every configuration, in an order drawn from
     `seed`.
 
     Drift of the machine then hits all paths alike, and differences within a block are pairs.
     """
     draw = random.Random(seed)
-    visits: list[Visit] = []
+    visits: list[PlannedBoot] = []
     for block in range(boots):
         order = list(product(paths, variants))
         draw.shuffle(order)
-        visits.extend(Visit(block, path, block, variant) for path, variant in order)
+        visits.extend(PlannedBoot(block, path, block, variant) for path, variant in order)
     return tuple(visits)

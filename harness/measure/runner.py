@@ -19,7 +19,7 @@ from harness.hosts.base import Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal.journal import Journal
 from harness.measure.endpoint import Endpoint, GuestReader, endpoint
-from harness.measure.plan import Visit
+from harness.measure.plan import PlannedBoot
 from harness.measure.proof import prove
 from harness.measure.watch import Watch, Watched
 from harness.measure.wire import rates
@@ -81,11 +81,11 @@ class Bench:
 
 
 @dataclass
-class Station:
+class BootedPath:
     """A provisioned, booted, answering endpoint. `broken` says why, once it no longer is."""
 
     bench: Bench
-    visit: Visit
+    visit: PlannedBoot
     endpoint: Endpoint
     watch: Watch
     client: Version  # the partner's iperf3
@@ -223,7 +223,7 @@ class _Measured:
 
 
 @contextmanager
-def station(bench: Bench, visit: Visit) -> Iterator[Station]:
+def station(bench: Bench, visit: PlannedBoot) -> Iterator[BootedPath]:
     """Provision the visit's path, boot its guest, address it, arm the probes.
 
     Raises MissingCapability if the host cannot have this path, LabError if the rig fails.
@@ -263,7 +263,7 @@ def station(bench: Bench, visit: Visit) -> Iterator[Station]:
         watch = stack.enter_context(_watch(bench, end))
         far = bench.partner.host
         client = require(far.run(("iperf3", "--version")).text, far.name)
-        yield Station(bench, visit, end, watch, client)
+        yield BootedPath(bench, visit, end, watch, client)
 
 
 THEN = "; in another boot "

@@ -12,7 +12,7 @@ from harness.journal.journal import Journal
 from harness.journal.modules import load
 from harness.net.netdev import MACVTAP, macvtap
 from harness.paths.base import PathOptions
-from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_module, port_up
+from harness.paths.parts import UnmetRequirement, guest_mac, port_up, unmet_kvm, unmet_module
 from harness.qemu.attachment import NicAttachment
 
 TAP = "npmacvtap0"
@@ -33,10 +33,10 @@ class Tapped:
     needs: tuple[str, ...] = ("KVM", "kernel module macvtap")
     changes: tuple[str, ...] = (f"PF set up; macvtap {TAP} upon it (both undone)",)
 
-    def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        if lack := lacks_kvm(host) or lacks_module(host, ports, *MACVTAP):
+    def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
+        if lack := unmet_kvm(host) or unmet_module(host, ports, *MACVTAP):
             return lack
-        return lacks_module(host, ports, *VHOST) if self.vhost else None
+        return unmet_module(host, ports, *VHOST) if self.vhost else None
 
     @contextmanager
     def provision(

@@ -11,12 +11,12 @@ from harness.inventory import PortPair
 from harness.journal.journal import Journal
 from harness.paths.base import PathOptions
 from harness.paths.parts import (
-    Lack,
+    UnmetRequirement,
     guest_mac,
-    lacks_module,
-    lacks_permission,
-    lacks_sriov,
     port_up,
+    unmet_module,
+    unmet_permission,
+    unmet_sriov,
 )
 from harness.paths.sriov import vf_driver
 from harness.pci.binding import bound, driver_directory, wait_for_interface
@@ -41,11 +41,11 @@ class NativePath:
         f"namespace {NETNS} (all undone)",
     )
 
-    def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        if lack := lacks_sriov(host, ports) or lacks_permission(host, ports, "bind"):
+    def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
+        if lack := unmet_sriov(host, ports) or unmet_permission(host, ports, "bind"):
             return lack
         driver = vf_driver(host, ports.dut)
-        return lacks_module(host, ports, driver, driver_directory(driver))
+        return unmet_module(host, ports, driver, driver_directory(driver))
 
     @contextmanager
     def provision(

@@ -15,9 +15,9 @@ from harness.journal.permissions import Permission, denied
 from harness.pci import sriov
 from harness.pci.binding import driver_directory
 from harness.pci.device import Device
-from harness.pci.group import others, to_hold
+from harness.pci.group import group_to_hold, others
 
-Lack = tuple[str, str]
+UnmetRequirement = tuple[str, str]
 """(capability, why this host does not have it)."""
 
 
@@ -45,44 +45,48 @@ def remedy_for(capability: str) -> str:
     return REMEDIES.get(capability, "nicproof doctor HOST says what is missing there")
 
 
-def lacks_kvm(host: Host) -> Lack | None:
+def unmet_kvm(host: Host) -> UnmetRequirement | None:
     return None if host.exists("/dev/kvm") else ("KVM", f"{host.name} has no /dev/kvm")
 
 
-def lacks_permission(host: Host, ports: PortPair, permission: Permission) -> Lack | None:
+def unmet_permission(
+    host: Host, ports: PortPair, permission: Permission
+) -> UnmetRequirement | None:
     return None if permission in ports.may else denied(host.name, permission)
 
 
-def lacks_module(host: Host, ports: PortPair, module: str, shown_at: str) -> Lack | None:
+def unmet_module(
+    host: Host, ports: PortPair, module: str, shown_at: str
+) -> UnmetRequirement | None:
     """Is there a kernel module, loaded (its trace at `shown_at`) or to be loaded?"""
     return None if host.exists(shown_at) else unavailable(host, module, ports.may)
 
 
-def lacks_vfio(host: Host, ports: PortPair) -> Lack | None:
-    if lack := lacks_permission(host, ports, "bind"):
+def unmet_vfio(host: Host, ports: PortPair) -> UnmetRequirement | None:
+    if lack := unmet_permission(host, ports, "bind"):
         return lack
-    if lack := lacks_module(host, ports, "vfio-pci", driver_directory("vfio-pci")):
+    if lack := unmet_module(host, ports, "vfio-pci", driver_directory("vfio-pci")):
         return lack
     if not Device(host, ports.dut).iommu_group:
         return ("IOMMU", f"{ports.dut} is in no IOMMU group: the IOMMU is off")
     return None
 
 
-def lacks_group(host: Host, ports: PortPair) -> Lack | None:
+def unmet_group(host: Host, ports: PortPair) -> UnmetRequirement | None:
     """Can the port be handed over, and its IOMMU group with it?"""
     if not set(ports.here).isdisjoint(others(host, ports.dut)):
         why = "its link partner shares its IOMMU group, which is handed over as a whole"
         return (f"isolation of {ports.dut}", why)
     hold = ports.binding.hold
     try:
-        held = to_hold(host, ports.dut, ports.binding)
+        held = group_to_hold(host, ports.dut, ports.binding)
     except MissingCapability as lack:
         return (lack.capability, lack.why)
-    return lacks_module(host, ports, hold, driver_directory(hold)) if held else None
+    return unmet_module(host, ports, hold, driver_directory(hold)) if held else None
 
 
-def lacks_sriov(host: Host, ports: PortPair) -> Lack | None:
-    if lack := lacks_permission(host, ports, "sriov"):
+def unmet_sriov(host: Host, ports: PortPair) -> UnmetRequirement | None:
+    if lack := unmet_permission(host, ports, "sriov"):
         return lack
     bdf = ports.dut
     if sriov.total_vfs(host, bdf) == 0:

@@ -11,9 +11,9 @@ from harness.inventory import PortPair
 from harness.journal.journal import Journal
 from harness.net.netdev import link
 from harness.paths.base import PathOptions
-from harness.paths.parts import Lack, lacks_group, lacks_kvm, lacks_vfio
+from harness.paths.parts import UnmetRequirement, unmet_group, unmet_kvm, unmet_vfio
 from harness.pci.device import Device
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.pci.sriov import require_no_vfs
 from harness.qemu.attachment import NicAttachment
 
@@ -30,8 +30,8 @@ class PassthroughPath:
         "drivers)",
     )
 
-    def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        return lacks_kvm(host) or lacks_vfio(host, ports) or lacks_group(host, ports)
+    def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
+        return unmet_kvm(host) or unmet_vfio(host, ports) or unmet_group(host, ports)
 
     @contextmanager
     def provision(
@@ -40,7 +40,7 @@ class PassthroughPath:
         require_no_vfs(host, ports.dut)
         device = Device(host, ports.dut)
         mac, driver = link(host, device.interface).address, device.driver
-        with handed_over(host, ports.dut, journal):
+        with assign_to_vfio(host, ports.dut, journal):
             yield NicAttachment(
                 path=self.name,
                 mac=mac,

@@ -10,10 +10,17 @@ from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
 from harness.paths.base import PathOptions
-from harness.paths.parts import Lack, guest_mac, lacks_kvm, lacks_sriov, lacks_vfio, port_up
+from harness.paths.parts import (
+    UnmetRequirement,
+    guest_mac,
+    port_up,
+    unmet_kvm,
+    unmet_sriov,
+    unmet_vfio,
+)
 from harness.paths.passthrough import vfio_args
 from harness.pci.device import Device
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.pci.sriov import virtual_functions
 from harness.qemu.attachment import NicAttachment
 
@@ -29,8 +36,8 @@ class SriovPath:
         "PF set up; one VF made, its address set, bound to vfio-pci (all undone)",
     )
 
-    def missing(self, host: Host, ports: PortPair) -> Lack | None:
-        return lacks_kvm(host) or lacks_sriov(host, ports) or lacks_vfio(host, ports)
+    def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
+        return unmet_kvm(host) or unmet_sriov(host, ports) or unmet_vfio(host, ports)
 
     @contextmanager
     def provision(
@@ -40,7 +47,7 @@ class SriovPath:
         with (
             port_up(host, ports, journal) as port,
             virtual_functions(host, ports.dut, (mac,), journal) as (vf,),
-            handed_over(host, vf, journal),
+            assign_to_vfio(host, vf, journal),
         ):
             yield NicAttachment(
                 path=self.name,

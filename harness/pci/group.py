@@ -29,7 +29,7 @@ REMEDY = "another slot, whose root port has ACS; or list it in the inventory, if
 
 
 @contextmanager
-def handed_over(host: Host, bdf: str, journal: Journal) -> Iterator[None]:
+def assign_to_vfio(host: Host, bdf: str, journal: Journal) -> Iterator[None]:
     """`bdf` bound to vfio-pci, and what else is in its group held still by the driver that the
     inventory says (`hold`); afterwards all are bound as before.
 
@@ -38,7 +38,7 @@ def handed_over(host: Host, bdf: str, journal: Journal) -> Iterator[None]:
     """
     journal.permit("bind")
     with ExitStack() as stack:
-        for other in to_hold(host, bdf, journal.binding):
+        for other in group_to_hold(host, bdf, journal.binding):
             stack.enter_context(bound(host, other, journal.binding.hold, journal))
         stack.enter_context(bound(host, bdf, "vfio-pci", journal))
         yield
@@ -54,7 +54,7 @@ def others(host: Host, bdf: str) -> tuple[str, ...]:
     )
 
 
-def to_hold(host: Host, bdf: str, binding: Binding) -> tuple[str, ...]:
+def group_to_hold(host: Host, bdf: str, binding: Binding) -> tuple[str, ...]:
     """Those of the group that have to be held if `bdf` is handed over.
 
     MissingCapability, with the reason, if one of them must not be touched.

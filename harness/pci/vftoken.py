@@ -19,7 +19,7 @@ from harness.hosts.base import Host
 from harness.hosts.program import program
 from harness.journal.journal import Journal, Write
 from harness.pci.device import Device
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.pci.sriov import functions_made, require_no_vfs
 
 ENABLE = "/sys/module/vfio_pci/parameters/enable_sriov"
@@ -43,7 +43,7 @@ def functions_by_token(
     """
     journal.permit("sriov")
     require_no_vfs(host, pf)
-    with handed_over(host, pf, journal), _sriov_enabled(host, journal):
+    with assign_to_vfio(host, pf, journal), _sriov_enabled(host, journal):
         if said := refusal(host, pf, token):  # to open the PF with a token is to set it
             raise LabError(f"{host.name}: {pf} cannot be opened to set its VF token: {said}")
         with functions_made(host, pf, count, journal) as vfs:

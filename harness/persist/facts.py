@@ -12,7 +12,7 @@ from harness.inventory.fields import cpu_list
 from harness.inventory.spec import HostSpec
 from harness.labs.real.guard import require
 from harness.pci.device import Device, of_ids
-from harness.pci.group import STILL, to_hold
+from harness.pci.group import STILL, group_to_hold
 from harness.pci.sriov import total_vfs
 
 
@@ -50,7 +50,7 @@ def facts(
     if change:
         for bdf in bdfs:
             require(host, spec, bdf)
-    beside = [to_hold(host, bdf, spec.binding) for bdf in bdfs if vfio]
+    beside = [group_to_hold(host, bdf, spec.binding) for bdf in bdfs if vfio]
     ports = tuple(_port(host, bdf) for bdf in bdfs)
     return Facts(
         iommu=iommu_option(host),

@@ -39,7 +39,7 @@ PATIENCE = 5.0
 def run_suite(name: str, asked: Asked, arguments: Sequence[str]) -> int:
     """Run pytest on suites/`name`, for a run that is claimed here; the exit status."""
     argv, run_dir = suite_argv(name, asked, arguments)
-    return run_to_its_end(argv, run_dir / PUTTING_BACK)
+    return run_and_wait(argv, run_dir / PUTTING_BACK)
 
 
 def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[str], Path]:
@@ -84,13 +84,13 @@ def python(module: str) -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", module)
 
 
-def become(module: str, arguments: Sequence[str]) -> NoReturn:
+def exec_module(module: str, arguments: Sequence[str]) -> NoReturn:
     """Become a program of ours."""
     sys.stdout.flush()
     os.execv(sys.executable, [*python(module), *arguments])
 
 
-def run_to_its_end(argv: Sequence[str], log: Path | None = None) -> int:
+def run_and_wait(argv: Sequence[str], log: Path | None = None) -> int:
     """Start a program of ours on this terminal and wait for it; its exit status.
 
     It is in a session of its own, so what tells us to end tells only us. We hand it on, and wait

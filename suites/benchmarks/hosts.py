@@ -20,7 +20,7 @@ from pathlib import Path
 from harness.doctor.controller import LAB_MIB, available_mib
 from harness.labs.nested.lab import open_nested_lab
 from harness.records.cases import CaseRecord, load_cases
-from harness.runs.suite import run_to_its_end
+from harness.runs.suite import run_and_wait
 from suites.lab_toml import host_table
 
 UNUSABLE = 2
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
         for way, chosen in ways.items():
             chosen = (*chosen, f"--run-dir={given.directory / way}", *options)
             begun = time.monotonic()
-            status = run_to_its_end([sys.executable, "-m", "harness.cli", "qualify", *chosen])
+            status = run_and_wait([sys.executable, "-m", "harness.cli", "qualify", *chosen])
             took[way] = time.monotonic() - begun
             if status not in (0, 1):
                 return UNUSABLE

@@ -18,7 +18,7 @@ import pytest
 from fixtures.common.lab import opened_bench, opened_lab
 from fixtures.common.progress import Progress
 from harness.core.errors import HarnessError
-from harness.measure.plan import Visit, interleave
+from harness.measure.plan import PlannedBoot, interleave
 from harness.measure.runner import Bench
 from harness.pci.device import Device
 from harness.records.trial import TrialRecord
@@ -96,7 +96,7 @@ def _compare(
             rows += new
 
 
-def _ended(rows: Sequence[Row], visit: Visit) -> bool:
+def _ended(rows: Sequence[Row], visit: PlannedBoot) -> bool:
     """Does this visit begin a block, and do those before it tell a regression?"""
     frame = pd.DataFrame(rows, columns=COLUMNS)
     begun = (frame["block"] == visit.block).any()
@@ -105,7 +105,7 @@ def _ended(rows: Sequence[Row], visit: Visit) -> bool:
 
 def _delay(bench: Bench, condition: Condition, progress: Progress) -> int:
     """Nanoseconds that are DELAY of the path's median round trip in `a`, as it is seen once."""
-    visit, slowed = Visit(0, condition.path, 0, "a"), _delayed(bench, QUEUED_NS)
+    visit, slowed = PlannedBoot(0, condition.path, 0, "a"), _delayed(bench, QUEUED_NS)
     records = measure(bench, visit, progress, workloads=condition.workloads, during=slowed)
     (latency,) = (each for each in records if each.workload == "latency" and each.valid)
     return round(1000 * DELAY * latency.metrics["rtt_p50"])
@@ -125,7 +125,7 @@ def _delayed(bench: Bench, ns: int) -> Iterator[None]:
 
 
 def _rows(
-    condition: Condition, comparison: int, visit: Visit, records: list[TrialRecord]
+    condition: Condition, comparison: int, visit: PlannedBoot, records: list[TrialRecord]
 ) -> list[Row]:
     """A row a primary figure: COLUMNS."""
     key = (condition.name, comparison, visit.block, visit.variant, visit.path)

@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.common.progress import Progress
 from harness.core.units import MIB
-from harness.measure.plan import Visit
+from harness.measure.plan import PlannedBoot
 from harness.measure.runner import Bench, station
 from harness.workloads.iperf3 import Iperf3
 
@@ -24,7 +24,7 @@ def test_every_transfer_of_a_boot_ends(
     path: str, boot: int, bench: Bench, progress: Progress
 ) -> None:
     assert bench.info.clock == "virtual"
-    with station(bench, Visit(boot, path, boot)) as place:
+    with station(bench, PlannedBoot(boot, path, boot)) as place:
         for number in range(TRANSFERS):
             load = Iperf3("tcp-rx" if number % 2 else "tcp-tx", size=32 * MIB)
             record = place.trial(load, trial=number)

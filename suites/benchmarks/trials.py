@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fixtures.common.progress import Progress
 from harness.core.errors import LabError, RunOver
-from harness.measure.plan import Visit
+from harness.measure.plan import PlannedBoot
 from harness.measure.runner import Bench, station
 from harness.records.trial import TrialRecord
 from harness.workloads import fitted
@@ -21,7 +21,7 @@ Row = tuple[object, ...]
 
 def measure(
     bench: Bench,
-    visit: Visit,
+    visit: PlannedBoot,
     progress: Progress,
     *,
     workloads: Sequence[str] = WORKLOADS,

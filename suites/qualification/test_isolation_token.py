@@ -8,7 +8,7 @@ import pytest
 
 from fixtures.qualification.cases import Evidence
 from harness.pci.device import Device
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.pci.vftoken import VfToken, functions_by_token, refusal
 from harness.qemu.argv import GuestFiles, qemu_argv
 from harness.qemu.process import qemu_process
@@ -28,7 +28,7 @@ def test_vf_token(rig: Rig, evidence: Evidence) -> None:
     with (
         under_test("opening a VF by its token"),
         functions_by_token(host, rig.port.bdf, 1, token, journal) as (vf,),
-        handed_over(host, vf, journal),
+        assign_to_vfio(host, vf, journal),
     ):
         assert refusal(host, vf) == DENIED, "the VF can be had without a token"
         assert refusal(host, vf, VfToken()) == DENIED, "the VF can be had with another token"

@@ -6,7 +6,7 @@ import pytest
 
 from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.qualify.faults.recovery import beside, cut_off, link_back, recovery
 from harness.qualify.faults.reset import flr_only, insist_on_flr, reset_between_drivers
 from harness.qualify.rig.act import under_test
@@ -104,7 +104,10 @@ def test_pf_flr(rig: Rig, evidence: Evidence) -> None:
     """A PF in nobody's use is reset by FLR, its driver takes it up again and frames pass."""
     bdf = rig.port.bdf
     with under_test("an FLR of the PF, and its driver's taking it up"):
-        with handed_over(rig.host, bdf, rig.journal), flr_only(rig.host, bdf, rig.journal) as flr:
+        with (
+            assign_to_vfio(rig.host, bdf, rig.journal),
+            flr_only(rig.host, bdf, rig.journal) as flr,
+        ):
             rig.host.run(flr)
         pf = pf_node(rig)
         assert link_back(pf) is not None, "after the FLR the PF never had a link again"

@@ -19,7 +19,7 @@ from harness.paths.emulated import EMULATED, Tapped
 from harness.paths.parts import guest_mac
 from harness.paths.sriov import vf_driver
 from harness.paths.virtio import VIRTIO
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.qemu.attachment import NicAttachment
 from harness.qemu.qmp import Qmp, QmpError
 from harness.qualify.checks import life, migration
@@ -75,8 +75,8 @@ def test_failover_pair(rig: Rig, evidence: Evidence) -> None:
     both = (driver := vf_driver(rig.host, rig.port.bdf), "virtio_net")
     with (
         vfs(rig, 2) as (first, second),
-        handed_over(rig.host, first.bdf, rig.journal),
-        handed_over(rig.host, second.bdf, rig.journal),
+        assign_to_vfio(rig.host, first.bdf, rig.journal),
+        assign_to_vfio(rig.host, second.bdf, rig.journal),
         migration.two_taps(rig, MAC) as (tap, other_tap),
     ):
         rig.port.set_vf(first.index, "mac", MAC)

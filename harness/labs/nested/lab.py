@@ -21,7 +21,7 @@ from harness.hosts.rundir import short_dir
 from harness.hosts.ssh import SshHost, connect
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
-from harness.labs.base import FarEnd
+from harness.labs.base import PartnerPort
 from harness.labs.nested import accel, snapshot
 from harness.labs.nested.image import LabImage, ensure_image
 from harness.labs.nested.login import ssh_options
@@ -77,8 +77,8 @@ class NestedLab:
         return self.vm.pid
 
     @property
-    def far_end(self) -> FarEnd:
-        return FarEnd(self.host, self.ports.partner, self.ports.may)
+    def partner_port(self) -> PartnerPort:
+        return PartnerPort(self.host, self.ports.partner, self.ports.may)
 
     @property
     def guest(self) -> DeployedImage:

@@ -21,7 +21,7 @@ from harness.inventory import HostSpec, PortPair
 from harness.inventory.view import ranges
 from harness.journal.journal import Journal, left_over
 from harness.journal.permissions import denied
-from harness.labs.base import FarEnd
+from harness.labs.base import PartnerPort
 from harness.labs.choice import RealChoice
 from harness.labs.nested.image import ensure_image
 from harness.labs.nested.toolchain import parse_version
@@ -48,11 +48,11 @@ class RealLab:
     qemu_version: str
     guest: DeployedImage
     clock: Clock = "wall"
-    apart: FarEnd | None = None  # the link partner's port, if it is on another host
+    apart: PartnerPort | None = None  # the link partner's port, if it is on another host
 
     @property
-    def far_end(self) -> FarEnd:
-        return self.apart or FarEnd(self.host, self.ports.partner, self.ports.may)
+    def partner_port(self) -> PartnerPort:
+        return self.apart or PartnerPort(self.host, self.ports.partner, self.ports.may)
 
     @property
     def cpus(self) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ def open_real_lab(choice: RealChoice, *, run: str, progress: bool = True) -> Ite
             host=host,
             spec=choice.host,
             ports=choice.ports,
-            apart=FarEnd(hosts[apart], choice.ports.partner, apart.may) if apart else None,
+            apart=PartnerPort(hosts[apart], choice.ports.partner, apart.may) if apart else None,
             fidelity=_lowest(map(fidelity, hosts.values())),
             qemu_version=parse_version(host.run(("qemu-system-x86_64", "--version")).text),
             guest=deploy(host, ensure_image(progress=progress).micro_guest),

@@ -11,7 +11,7 @@ from typing import Literal
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
 from harness.pci.device import Device
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.qualify.agents import agent
 from harness.qualify.rig.frames import Frame, heard_during
 from harness.qualify.rig.rig import Rig
@@ -85,7 +85,7 @@ def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Acces
     registers = REGISTERS.get(device.model)
     if registers is None:
         raise MissingCapability("DMA by hand", f"no register table for {device.model}")
-    with handed_over(host, vf.bdf, rig.journal):
+    with assign_to_vfio(host, vf.bdf, rig.journal):
         if not host.exists(CONTAINER):
             raise MissingCapability("VFIO container", f"{host.name} has no {CONTAINER}")
         spec = {

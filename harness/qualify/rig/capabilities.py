@@ -7,22 +7,22 @@ from collections.abc import Callable, Iterable
 from harness.core.errors import MissingCapability
 from harness.journal.modules import load
 from harness.net.ethtool import parse_clock
-from harness.paths.parts import lacks_kvm, lacks_sriov, lacks_vfio
+from harness.paths.parts import unmet_kvm, unmet_sriov, unmet_vfio
 from harness.qualify.rig.rig import Rig
 
 
 def _kvm(rig: Rig) -> str:
-    lack = lacks_kvm(rig.host)
+    lack = unmet_kvm(rig.host)
     return lack[1] if lack else ""
 
 
 def _iommu(rig: Rig) -> str:
-    lack = lacks_vfio(rig.host, rig.ports)
+    lack = unmet_vfio(rig.host, rig.ports)
     return lack[1] if lack else ""
 
 
 def _sriov(rig: Rig) -> str:
-    lack = lacks_sriov(rig.host, rig.ports)
+    lack = unmet_sriov(rig.host, rig.ports)
     return lack[1] if lack else ""
 
 

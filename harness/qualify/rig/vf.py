@@ -13,7 +13,7 @@ from harness.paths.parts import guest_mac
 from harness.paths.passthrough import vfio_args
 from harness.paths.sriov import vf_driver
 from harness.pci.binding import bound, wait_for_interface
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.pci.namespace import in_namespace
 from harness.pci.sriov import virtual_functions
 from harness.qemu.attachment import NicAttachment
@@ -75,7 +75,7 @@ def on_host(rig: Rig, vf: Vf) -> Iterator[Node]:
 @contextmanager
 def for_guest(rig: Rig, vf: Vf, *, vfio: str = "") -> Iterator[NicAttachment]:
     """The VF bound to vfio-pci and described for a guest. `vfio` are further properties."""
-    with handed_over(rig.host, vf.bdf, rig.journal):
+    with assign_to_vfio(rig.host, vf.bdf, rig.journal):
         yield NicAttachment(
             path="sriov",
             mac=vf.mac,

@@ -11,7 +11,7 @@ from harness.journal.permissions import Binding, BindMode
 from harness.labs.base import Lab
 from harness.pci.binding import bound
 from harness.pci.device import Device
-from harness.pci.group import handed_over
+from harness.pci.group import assign_to_vfio
 from harness.pci.sriov import virtual_functions
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
@@ -26,7 +26,7 @@ def test_an_id_is_told_for_one_vf_and_not_left_behind(lab: Lab) -> None:
     """Of two VFs without a driver, which have one ID, new_id binds both; only one stays bound."""
     journal = Journal(lab.host, "by-id", binding=Binding("new_id"))
     with virtual_functions(lab.host, lab.ports.dut, MACS, journal) as (vf, sibling):
-        with handed_over(lab.host, vf, journal):
+        with assign_to_vfio(lab.host, vf, journal):
             assert Device(lab.host, vf).driver == "vfio-pci"
             assert Device(lab.host, sibling).driver == ""
             told = lab.host.run(("sh", "-c", TAKE, "sh", sibling), check=False)

@@ -22,7 +22,7 @@ from harness.labs.nested.image import is_built
 from harness.labs.nested.lab import NestedLab
 from harness.labs.nested.vm import LabMachine
 from harness.pci.device import Device
-from harness.pci.group import handed_over, others
+from harness.pci.group import assign_to_vfio, others
 from reports.run import frames
 from suites.selftest.support.l1_host import inventory, nicproof
 
@@ -96,7 +96,7 @@ def test_a_twin_that_the_inventory_does_not_list_is_left_alone(
 def test_a_twin_is_held_by_the_driver_that_the_inventory_says(hold: Holder, lab: NestedLab) -> None:
     ports = frozenset({lab.ports.dut, SECOND})
     journal = Journal(lab.host, f"held-by-{hold}", binding=Binding(hold=hold, ports=ports))
-    with handed_over(lab.host, lab.ports.dut, journal):
+    with assign_to_vfio(lab.host, lab.ports.dut, journal):
         assert Device(lab.host, SECOND).driver == hold
     journal.close()
     assert Device(lab.host, SECOND).driver == "igb"

@@ -30,7 +30,7 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.trial import RunInfo, TrialRecord
 from harness.runs.options import Asked, BenchOptions
-from harness.runs.suite import run_to_its_end
+from harness.runs.suite import run_and_wait
 from harness.runs.variant import Variant
 from harness.stats import permutation_test
 from reports.comparison import formats, judge
@@ -237,7 +237,7 @@ def test_a_key_that_there_is_not_is_told_before_anything_is_done(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gate, "become", lambda *_: pytest.fail("the reports were started"))
+    monkeypatch.setattr(gate, "exec_module", lambda *_: pytest.fail("the reports were started"))
     assert cli.main([*command, "--across=pathes", f"--history={tmp_path}/history.db"]) == 2
     assert capsys.readouterr().err.startswith("nicproof: --across pathes: not a key of a run\n")
     assert not (tmp_path / "history.db").exists(), "it was not even looked for"
@@ -364,7 +364,7 @@ def test_exits_that_rose_point_to_a_cause() -> None:
 
 def test_a_program_is_waited_for_and_its_end_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     def ended(script: str) -> int:
-        return run_to_its_end([sys.executable, "-c", f"import os, signal, sys; {script}"])
+        return run_and_wait([sys.executable, "-c", f"import os, signal, sys; {script}"])
 
     assert ended("sys.exit(3)") == 3
     assert ended("sys.exit(77)") == Status.CRASHED

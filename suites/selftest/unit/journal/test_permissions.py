@@ -15,7 +15,7 @@ from harness.inventory import PortPair
 from harness.journal.journal import DIRECTORY, Journal, restore
 from harness.journal.modules import load
 from harness.journal.permissions import EVERYTHING, Permission
-from harness.paths.parts import lacks_module
+from harness.paths.parts import unmet_module
 from harness.pci.binding import bound, unbound
 from harness.pci.sriov import virtual_functions
 from suites.selftest.support.rooted_host import RootedHost, with_82599
@@ -67,7 +67,7 @@ def test_a_module_that_the_kernel_has_not_is_missing_whatever_is_allowed(
     server: RootedHost, pair: PortPair
 ) -> None:
     lack = ("kernel module nonesuch", "alpha's kernel has none")
-    assert lacks_module(server, pair, "nonesuch", "/sys/module/nonesuch") == lack
+    assert unmet_module(server, pair, "nonesuch", "/sys/module/nonesuch") == lack
     with pytest.raises(MissingCapability, match="kernel module nonesuch: alpha's kernel has none"):
         load(server, "nonesuch", "/sys/module/nonesuch", Journal(server, "run"))
 

@@ -15,7 +15,7 @@ from harness.hosts.hugepages import EVERYWHERE, NODE
 from harness.inventory import HostSpec, PortPair
 from harness.journal.journal import DIRECTORY, Entry, Journal, Run
 from harness.journal.permissions import EVERYTHING
-from harness.labs.base import FarEnd
+from harness.labs.base import PartnerPort
 from harness.labs.choice import RealChoice
 from harness.labs.nested.image import LabImage
 from harness.labs.real import lab as real
@@ -173,7 +173,7 @@ def test_a_lab_holds_the_host_and_both_ports(choice: RealChoice, locks: Locks) -
         dut, partner = choice.ports.dut, choice.ports.partner
         assert locks.held == ["alpha host", f"alpha {dut}", f"alpha {partner}"]
         assert lab.ports == choice.ports
-        assert lab.far_end == FarEnd(lab.host, partner, frozenset({"bind"}))
+        assert lab.partner_port == PartnerPort(lab.host, partner, frozenset({"bind"}))
         assert lab.qemu_version == "10.0.13"
         assert lab.guest.kernel == "/var/cache/nicproof/guest-cafe/kernel"
         assert lab.describe()["CPUs of guests, QEMU and vhost"] == "2-3"
@@ -219,7 +219,7 @@ def test_a_partner_on_another_host_is_held_there(
     with open_real_lab(apart, run="run", progress=False) as lab:
         assert locks.held == ["alpha host", f"alpha {dut}", "beta host", f"beta {partner}"]
         assert lab.host.name == "alpha"
-        assert lab.far_end == FarEnd(beta, partner, frozenset({"sriov"}))
+        assert lab.partner_port == PartnerPort(beta, partner, frozenset({"sriov"}))
         assert lab.describe()["may be changed"] == "bind"
     assert locks.held == []
 

@@ -13,7 +13,7 @@ from harness.core.errors import LabError, MissingCapability
 from harness.inventory import PortPair
 from harness.journal.journal import DIRECTORY, Journal
 from harness.journal.permissions import Binding
-from harness.paths.parts import lacks_group
+from harness.paths.parts import unmet_group
 from harness.pci import group
 from harness.pci.binding import bound
 from suites.selftest.support.rooted_host import PLAIN, RootedHost, with_82599
@@ -115,7 +115,7 @@ def test_a_port_alone_in_its_group_but_for_bridges_holds_nothing(
     one, _ = bdfs
     together(server, "0000:00:01.1", pci_class="0x060400")
     together(server, "0000:00:01.0", pci_class="0x060000")
-    assert group.others(server, one) == group.to_hold(server, one, Binding()) == ()
+    assert group.others(server, one) == group.group_to_hold(server, one, Binding()) == ()
 
 
 def test_all_of_a_group_that_has_a_driver_is_held_if_it_is_ours(
@@ -126,12 +126,12 @@ def test_all_of_a_group_that_has_a_driver_is_held_if_it_is_ours(
     together(server, two, third)
     server.link(f"/sys/bus/pci/devices/{third}/driver", "../../../../bus/pci/drivers/pci-stub")
     used(monkeypatch)
-    assert group.to_hold(server, one, Binding(ports=frozenset({one, two, third}))) == (two,)
+    assert group.group_to_hold(server, one, Binding(ports=frozenset({one, two, third}))) == (two,)
     with pytest.raises(MissingCapability, match=f"{third} shares its .* no port of the inventory"):
-        group.to_hold(server, one, Binding(ports=frozenset({one, two})))
+        group.group_to_hold(server, one, Binding(ports=frozenset({one, two})))
     used(monkeypatch, **{two: "it is busy"})
     with pytest.raises(MissingCapability, match=f"{two} shares its IOMMU group.* it is busy"):
-        group.to_hold(server, one, Binding(ports=frozenset({one, two, third})))
+        group.group_to_hold(server, one, Binding(ports=frozenset({one, two, third})))
 
 
 def test_a_vf_takes_its_siblings_along_but_never_its_pf(
@@ -145,26 +145,26 @@ def test_a_vf_takes_its_siblings_along_but_never_its_pf(
             f"/sys/bus/pci/devices/{each}/iommu_group", "../../../../kernel/iommu_groups/30"
         )
     with pytest.raises(MissingCapability, match=f"{pf} shares .* is its PF, which ixgbe must keep"):
-        group.to_hold(server, vf, Binding(ports=frozenset({pf})))
+        group.group_to_hold(server, vf, Binding(ports=frozenset({pf})))
     (server.root / f"sys/kernel/iommu_groups/30/devices/{pf}").unlink()
-    assert group.to_hold(server, vf, Binding()) == ()
+    assert group.group_to_hold(server, vf, Binding()) == ()
 
 
 def test_a_port_beside_its_partner_is_missing_as_a_whole_port(
     server: RootedHost, bdfs: tuple[str, str]
 ) -> None:
     one, two = bdfs
-    assert lacks_group(server, PortPair(one, two)) is None
+    assert unmet_group(server, PortPair(one, two)) is None
     together(server, two)
-    lack = lacks_group(server, PortPair(one, two, binding=Binding(ports=frozenset(bdfs))))
+    lack = unmet_group(server, PortPair(one, two, binding=Binding(ports=frozenset(bdfs))))
     assert lack == (
         f"isolation of {one}",
         "its link partner shares its IOMMU group, which is handed over as a whole",
     )
     apart = PortPair(one, two, binding=Binding(ports=frozenset(bdfs)), apart=True)
-    lack = lacks_group(server, apart)
+    lack = unmet_group(server, apart)
     assert lack == ("kernel module pci-stub", "alpha's kernel has none"), "to hold the other by"
     server.put("/sys/bus/pci/drivers/pci-stub/bind")
-    assert lacks_group(server, apart) is None, "what has the partner's BDF here is another port"
-    stranger = lacks_group(server, PortPair(one, "0000:03:00.0"))
+    assert unmet_group(server, apart) is None, "what has the partner's BDF here is another port"
+    stranger = unmet_group(server, PortPair(one, "0000:03:00.0"))
     assert stranger is not None and f"{two} shares" in stranger[1]
