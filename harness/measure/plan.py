@@ -37,9 +37,9 @@ def interleave(
     Drift of the machine then hits all paths alike, and differences within a block are pairs.
     """
     draw = random.Random(seed)
-    visits: list[PlannedBoot] = []
+    planned_boots: list[PlannedBoot] = []
     for block in range(boots):
         order = list(product(paths, variants))
         draw.shuffle(order)
-        visits.extend(PlannedBoot(block, path, block, variant) for path, variant in order)
-    return tuple(visits)
+        planned_boots.extend(PlannedBoot(block, path, block, variant) for path, variant in order)
+    return tuple(planned_boots)

@@ -85,7 +85,7 @@ class BootedPath:
     """A provisioned, booted, answering endpoint. `broken` says why, once it no longer is."""
 
     bench: Bench
-    visit: PlannedBoot
+    planned: PlannedBoot
     endpoint: Endpoint
     watch: Watch
     client: Version  # the partner's iperf3
@@ -101,7 +101,7 @@ class BootedPath:
         Raises LabError when the rig failed, after storing what can be said.
         """
         if self.broken:
-            raise LabError(f"{self.visit.path}: no trial after an earlier failure: {self.broken}")
+            raise LabError(f"{self.planned.path}: no trial after an earlier failure: {self.broken}")
         draft = self._draft(workload, trial, warmup)
         if workload.name == "udp" and (why := at_odds(self.client, self.endpoint.iperf3)):
             refused = replace(draft, reasons=(why,))
@@ -198,11 +198,11 @@ class BootedPath:
             clock=info.clock,
             host=info.host,
             nic=info.nic,
-            path=self.visit.path,
-            variant=self.visit.variant,
+            path=self.planned.path,
+            variant=self.planned.variant,
             workload=workload.name,
-            block=self.visit.block,
-            boot=self.visit.boot,
+            block=self.planned.block,
+            boot=self.planned.boot,
             trial=trial,
             warmup=warmup,
             started=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -223,18 +223,18 @@ class _Measured:
 
 
 @contextmanager
-def station(bench: Bench, visit: PlannedBoot) -> Iterator[BootedPath]:
-    """Provision the visit's path, boot its guest, address it, arm the probes.
+def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
+    """Provision the planned path, boot its guest, address it, arm the probes.
 
     Raises MissingCapability if the host cannot have this path, LabError if the rig fails.
     """
-    (path,) = select((visit.path,))
-    setup = bench.setups[visit.variant]
-    if visit.path not in bench.possible:
+    (path,) = select((planned.path,))
+    setup = bench.setups[planned.variant]
+    if planned.path not in bench.possible:
         lack = path.missing(bench.host, bench.ports)
         if lack is not None:
             raise MissingCapability(*lack)
-        bench.possible.add(visit.path)
+        bench.possible.add(planned.path)
     with ExitStack() as stack:
         attachment = stack.enter_context(
             path.provision(bench.host, bench.ports, bench.journal, setup.options)
@@ -245,7 +245,7 @@ def station(bench: Bench, visit: PlannedBoot) -> Iterator[BootedPath]:
             guest = stack.enter_context(
                 boot(
                     bench.host,
-                    replace_plain(setup.guest, name=visit.id),
+                    replace_plain(setup.guest, name=planned.id),
                     (attachment,),
                     journal=bench.journal,
                     log_dir=bench.logs,
@@ -257,13 +257,13 @@ def station(bench: Bench, visit: PlannedBoot) -> Iterator[BootedPath]:
         if setup.rx_usecs is not None:
             end.moderate(setup.rx_usecs)
         if bench.tuning is not None:
-            _remember(bench, bench.tuning.settle(visit.place, setup.guest.cpus))
+            _remember(bench, bench.tuning.settle(planned.place, setup.guest.cpus))
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
         watch = stack.enter_context(_watch(bench, end))
         far = bench.partner.host
         client = require(far.run(("iperf3", "--version")).text, far.name)
-        yield BootedPath(bench, visit, end, watch, client)
+        yield BootedPath(bench, planned, end, watch, client)
 
 
 THEN = "; in another boot "

@@ -16,7 +16,7 @@ import pytest
 from fixtures.common.progress import Progress
 from harness.exits.accounting import exit_accounting
 from harness.measure.plan import PlannedBoot
-from harness.measure.runner import Bench, station
+from harness.measure.runner import Bench, boot_path
 from harness.stats.estimates import paired
 from harness.workloads import fitted
 
@@ -34,7 +34,7 @@ def test_throughput_with_and_without_accounting(
     workload = fitted(kind, bench.info.clock, fidelity=bench.info.fidelity)
     draw = random.Random(bench.info.seed)
     found: dict[bool, dict[int, float]] = {True: {}, False: {}}
-    with station(replace(bench, accounting=False), PlannedBoot(0, path, 0)) as place:
+    with boot_path(replace(bench, accounting=False), PlannedBoot(0, path, 0)) as place:
         assert place.endpoint.guest is not None
         plain = place.watch
         place.trial(workload, warmup=True)

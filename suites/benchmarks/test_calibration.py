@@ -84,29 +84,31 @@ def _compare(
     with opened_lab(options, progress) as lab, opened_bench(lab, options, progress) as bench:
         delay = _delay(bench, condition, progress) if condition.delayed else 0
         rows: list[Row] = []
-        for visit in interleave(options.paths, MAX_BLOCKS, comparison, ("a", "b")):
-            if condition.name != EQUAL and _ended(rows, visit):
+        for planned in interleave(options.paths, MAX_BLOCKS, comparison, ("a", "b")):
+            if condition.name != EQUAL and _ended(rows, planned):
                 break
-            progress.say(f"{condition.name}: comparison {comparison + 1}, {visit.id}")
-            added = delay if visit.variant == "b" else 0
+            progress.say(f"{condition.name}: comparison {comparison + 1}, {planned.id}")
+            added = delay if planned.variant == "b" else 0
             slowed = _delayed(bench, QUEUED_NS + added) if delay else None
-            records = measure(bench, visit, progress, workloads=condition.workloads, during=slowed)
-            new = _rows(condition, comparison, visit, records)
+            records = measure(
+                bench, planned, progress, workloads=condition.workloads, during=slowed
+            )
+            new = _rows(condition, comparison, planned, records)
             append(bench_options.run_dir / FILENAME, COLUMNS, new)
             rows += new
 
 
-def _ended(rows: Sequence[Row], visit: PlannedBoot) -> bool:
-    """Does this visit begin a block, and do those before it tell a regression?"""
+def _ended(rows: Sequence[Row], planned: PlannedBoot) -> bool:
+    """Does this boot begin a block, and do those before it tell a regression?"""
     frame = pd.DataFrame(rows, columns=COLUMNS)
-    begun = (frame["block"] == visit.block).any()
+    begun = (frame["block"] == planned.block).any()
     return not begun and by_pairs(sides_of(frame)) is not None
 
 
 def _delay(bench: Bench, condition: Condition, progress: Progress) -> int:
     """Nanoseconds that are DELAY of the path's median round trip in `a`, as it is seen once."""
-    visit, slowed = PlannedBoot(0, condition.path, 0, "a"), _delayed(bench, QUEUED_NS)
-    records = measure(bench, visit, progress, workloads=condition.workloads, during=slowed)
+    planned, slowed = PlannedBoot(0, condition.path, 0, "a"), _delayed(bench, QUEUED_NS)
+    records = measure(bench, planned, progress, workloads=condition.workloads, during=slowed)
     (latency,) = (each for each in records if each.workload == "latency" and each.valid)
     return round(1000 * DELAY * latency.metrics["rtt_p50"])
 
@@ -125,10 +127,10 @@ def _delayed(bench: Bench, ns: int) -> Iterator[None]:
 
 
 def _rows(
-    condition: Condition, comparison: int, visit: PlannedBoot, records: list[TrialRecord]
+    condition: Condition, comparison: int, planned: PlannedBoot, records: list[TrialRecord]
 ) -> list[Row]:
     """A row a primary figure: COLUMNS."""
-    key = (condition.name, comparison, visit.block, visit.variant, visit.path)
+    key = (condition.name, comparison, planned.block, planned.variant, planned.path)
     return [
         (*key, record.workload, metric, values[metric])
         for record in records

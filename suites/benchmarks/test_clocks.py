@@ -53,9 +53,9 @@ def make(options: BenchOptions, busy: int, launch: int, progress: Progress) -> N
         opened_lab(options, progress) as lab,
         opened_bench(lab, options, progress) as bench,
     ):
-        for visit in interleave(options.paths, 1, launch):
-            progress.say(f"{options.clock}, {busy} busy: launch {launch + 1}, {visit.path}")
-            measure(bench, visit, progress)
+        for planned in interleave(options.paths, 1, launch):
+            progress.say(f"{options.clock}, {busy} busy: launch {launch + 1}, {planned.path}")
+            measure(bench, planned, progress)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import pytest
 from fixtures.common.progress import Progress
 from harness.core.units import MIB
 from harness.measure.plan import PlannedBoot
-from harness.measure.runner import Bench, station
+from harness.measure.runner import Bench, boot_path
 from harness.workloads.iperf3 import Iperf3
 
 BOOTS, TRANSFERS = 15, 10
@@ -24,7 +24,7 @@ def test_every_transfer_of_a_boot_ends(
     path: str, boot: int, bench: Bench, progress: Progress
 ) -> None:
     assert bench.info.clock == "virtual"
-    with station(bench, PlannedBoot(boot, path, boot)) as place:
+    with boot_path(bench, PlannedBoot(boot, path, boot)) as place:
         for number in range(TRANSFERS):
             load = Iperf3("tcp-rx" if number % 2 else "tcp-tx", size=32 * MIB)
             record = place.trial(load, trial=number)

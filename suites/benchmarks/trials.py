@@ -11,7 +11,7 @@ from pathlib import Path
 from fixtures.common.progress import Progress
 from harness.core.errors import LabError, RunOver
 from harness.measure.plan import PlannedBoot
-from harness.measure.runner import Bench, station
+from harness.measure.runner import Bench, boot_path
 from harness.records.trial import TrialRecord
 from harness.workloads import fitted
 
@@ -21,7 +21,7 @@ Row = tuple[object, ...]
 
 def measure(
     bench: Bench,
-    visit: PlannedBoot,
+    planned: PlannedBoot,
     progress: Progress,
     *,
     workloads: Sequence[str] = WORKLOADS,
@@ -34,7 +34,7 @@ def measure(
     records: list[TrialRecord] = []
     try:
         fit = partial(fitted, clock=bench.info.clock, fidelity=bench.info.fidelity)
-        with station(bench, visit) as place, during or nullcontext():
+        with boot_path(bench, planned) as place, during or nullcontext():
             place.trial(fit(WORKLOADS[0]), warmup=True)
             for name in workloads:
                 records.append(place.trial(fit(name)))
@@ -42,7 +42,7 @@ def measure(
     except RunOver:
         raise
     except LabError as error:
-        progress.line(f"  {visit.id}: {error.message}")
+        progress.line(f"  {planned.id}: {error.message}")
     return records
 
 

@@ -16,7 +16,7 @@ from harness.inventory import LinkPlan
 from harness.journal.journal import Journal, restore
 from harness.labs.base import Lab
 from harness.measure.plan import PlannedBoot
-from harness.measure.runner import Bench, station
+from harness.measure.runner import Bench, boot_path
 from harness.net.netdev import parse_rings, rings
 from harness.paths.base import NetworkPath, PathOptions
 from harness.paths.partner import partner
@@ -91,7 +91,7 @@ def test_a_guest_that_panics_is_told_within_its_deadline(lab: Lab, tmp_path: Pat
 def test_a_guest_killed_in_mid_trial_is_an_error_and_its_trial_is_kept(bench: Bench) -> None:
     """It ends there and then, as it is in vain; its record says why it is invalid; the next path
     finds the host as it was."""
-    with station(bench, PlannedBoot(0, "sriov", 0)) as place:
+    with boot_path(bench, PlannedBoot(0, "sriov", 0)) as place:
         guest = place.endpoint.guest
         assert guest is not None
         kill = ("kill", "-9", str(guest.qemu_pid))
@@ -119,7 +119,7 @@ def test_a_host_that_lets_no_exits_be_counted_is_measured_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(accounting, "PYTHON", (*UNPRIVILEGED, *accounting.PYTHON))
-    with station(bench, PlannedBoot(0, "virtio", 0)) as place:
+    with boot_path(bench, PlannedBoot(0, "virtio", 0)) as place:
         record = place.trial(Idle(seconds=1))
     assert record.valid and record.exits is None
     assert record.counters["cpu.vcpu_ns"] > 0, "what else is known of the guest is there"
@@ -139,7 +139,7 @@ ping -q -c 5 -i 0.01 "$1"
 @pytest.mark.parametrize("path", ["sriov", "native"])
 def test_the_endpoints_own_counters_cover_the_window(path: str, bench: Bench) -> None:
     """Also its interrupts: those of the NIC, and of nothing else."""
-    with station(bench, PlannedBoot(0, path, 0)) as place:
+    with boot_path(bench, PlannedBoot(0, path, 0)) as place:
         argv = ("sh", "-c", AROUND, "sh", bench.link.guest_ip)
         found = place.watch.over(Command(argv, handshake=True))
         again = place.watch.over(Command(argv, handshake=True))

@@ -400,7 +400,7 @@ def pytest_collection_finish(session):
         item.setup, item.runtest = (lambda: None), partial(record, item, options.run_dir)
 
 def record(item, run_dir):
-    visit = item.callspec.params["station"]
+    visit = item.callspec.params["booted_path"]
     with store.open_run(run_dir) as records:
         if (visit.path, visit.variant) == ("sriov", "b"):
             failure = Failure(path="sriov", boot=visit.boot, variant="b", error="QEMU ended")

@@ -376,7 +376,7 @@ import pytest
 class Plugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef, request):
-        if fixturedef.argname in ("bench", "station", "trial"):
+        if fixturedef.argname in ("bench", "booted_path", "trial"):
             raise ZeroDivisionError("a bug of the harness")
 
 def pytest_configure(config):

@@ -18,7 +18,7 @@ from harness.core.errors import CommandFailed, LabError
 from harness.core.plain import plain, plain_record
 from harness.hosts.local import LocalHost
 from harness.measure.plan import PlannedBoot
-from harness.measure.runner import Bench, station
+from harness.measure.runner import Bench, boot_path
 from harness.records import store
 from harness.records.cases import CASES_FILE, CaseRecord, Subject, save
 from harness.records.history.runs import open_history
@@ -178,7 +178,7 @@ def test_a_certificate_of_a_hostile_product_is_harmless(tmp_path: Path) -> None:
 def test_a_hostile_guest_has_no_power_over_who_reads_of_it(bench: Bench, tmp_path: Path) -> None:
     """It says on its console what it likes, and dies: its last words are in the error, in the
     record and in the report."""
-    with station(bench, PlannedBoot(0, "virtio", 0)) as place:
+    with boot_path(bench, PlannedBoot(0, "virtio", 0)) as place:
         guest = place.endpoint.guest
         assert guest is not None
         guest.host.run(("dd", "of=/dev/ttyS0"), stdin=f"\n{HOSTILE}\n".encode())

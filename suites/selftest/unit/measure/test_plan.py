@@ -14,11 +14,13 @@ names = st.lists(st.text("abcdef-", min_size=1), unique=True, min_size=1, max_si
 
 @given(names, st.integers(1, 8), st.integers(0, 1 << 31))
 def test_every_block_holds_every_path_once(paths: list[str], boots: int, seed: int) -> None:
-    visits = interleave(paths, boots, seed)
+    planned_boots = interleave(paths, boots, seed)
     for block in range(boots):
-        inside = [visit.path for visit in visits if visit.block == block]
+        inside = [planned.path for planned in planned_boots if planned.block == block]
         assert Counter(inside) == Counter(paths)
-    assert [visit.block for visit in visits] == sorted(visit.block for visit in visits)
+    assert [planned.block for planned in planned_boots] == sorted(
+        planned.block for planned in planned_boots
+    )
 
 
 def test_the_seed_decides_the_order() -> None:
@@ -28,6 +30,6 @@ def test_the_seed_decides_the_order() -> None:
 
 
 def test_blocks_are_not_all_in_one_order() -> None:
-    visits = interleave(("native", "e1000e", "virtio", "sriov"), 6, 7)
-    orders = {tuple(v.path for v in visits if v.block == block) for block in range(6)}
+    planned_boots = interleave(("native", "e1000e", "virtio", "sriov"), 6, 7)
+    orders = {tuple(v.path for v in planned_boots if v.block == block) for block in range(6)}
     assert len(orders) > 1

@@ -89,15 +89,15 @@ def test_options_are_told_as_they_are_typed() -> None:
 
 
 def test_each_block_has_each_path_in_both_in_an_order_of_its_own() -> None:
-    visits = interleave(PATHS, 8, 1, ("a", "b"))
+    planned_boots = interleave(PATHS, 8, 1, ("a", "b"))
     orders = set()
     for block in range(8):
-        here = [(v.path, v.variant) for v in visits if v.block == block]
+        here = [(v.path, v.variant) for v in planned_boots if v.block == block]
         assert sorted(here) == sorted((p, v) for p in PATHS for v in ("a", "b"))
         orders.add(tuple(here))
     assert len(orders) > 4
-    assert len({visit.id for visit in visits}) == len(visits)
-    assert interleave(PATHS, 8, 1) != visits[:16]
+    assert len({planned.id for planned in planned_boots}) == len(planned_boots)
+    assert interleave(PATHS, 8, 1) != planned_boots[:16]
 
 
 def test_virtio_has_as_many_queues_as_asked_for_and_is_served_as_asked() -> None:
