@@ -400,16 +400,16 @@ def pytest_collection_finish(session):
         item.setup, item.runtest = (lambda: None), partial(record, item, options.run_dir)
 
 def record(item, run_dir):
-    visit = item.callspec.params["booted_path"]
+    planned = item.callspec.params["booted_path"]
     with store.open_run(run_dir) as records:
-        if (visit.path, visit.variant) == ("sriov", "b"):
-            failure = Failure(path="sriov", boot=visit.boot, variant="b", error="QEMU ended")
+        if (planned.path, planned.variant) == ("sriov", "b"):
+            failure = Failure(path="sriov", boot=planned.boot, variant="b", error="QEMU ended")
             failures = (*records.info().failures, failure)
             records.save_info(msgspec.structs.replace(records.info(), failures=failures))
             pytest.fail("QEMU ended", pytrace=False)
         for trial in RUN[1]:
-            if (trial.path, trial.block) == (visit.path, visit.block):
-                records.append(msgspec.structs.replace(trial, variant=visit.variant))
+            if (trial.path, trial.block) == (planned.path, planned.block):
+                records.append(msgspec.structs.replace(trial, variant=planned.variant))
 
 def pytest_sessionfinish(session):
     with store.open_run(session.config.stash[BENCH_OPTIONS].run_dir) as records:

@@ -405,8 +405,8 @@ from harness.core.errors import MissingCapability
 from suites.selftest.support.synthetic_run import make_run
 
 @contextmanager
-def nothing(bench, visit):
-    if visit.path == "sriov":
+def nothing(bench, planned):
+    if planned.path == "sriov":
         raise MissingCapability("permission sriov", "the inventory does not have it")
     raise MissingCapability("IOMMU", "0000:01:00.0 is in no IOMMU group")
     yield
