@@ -20,12 +20,12 @@ class PortPair:
     partner: str = "0000:02:00.0"
     may: frozenset[Permission] = EVERYTHING  # what may be changed on the host under test
     binding: Binding = DEFAULT_BINDING  # and how drivers are changed there
-    apart: bool = False  # is the partner on another host?
+    remote_partner: bool = False  # is the partner on another host?
 
     @property
     def here(self) -> tuple[str, ...]:
         """Those that are on the host under test. On another host a BDF is another function's."""
-        return (self.dut,) if self.apart else (self.dut, self.partner)
+        return (self.dut,) if self.remote_partner else (self.dut, self.partner)
 
     def testing(self, bdf: str) -> PortPair:
         """The pair with `bdf` as the port under test; ConfigError if it is neither of the two."""

@@ -44,7 +44,7 @@ class RealChoice:
     inventory: Path
     host: HostSpec
     ports: PortPair
-    apart: HostSpec | None = None  # the link partner's, if it is another one
+    remote_partner: HostSpec | None = None  # the link partner's, if it is another one
     others: tuple[RealChoice, ...] = ()
 
     @property
@@ -72,7 +72,7 @@ class RealChoice:
 
     def told(self) -> str:
         """In one line."""
-        there = f" of {_where(self.apart)}" if self.apart else ""
+        there = f" of {_where(self.remote_partner)}" if self.remote_partner else ""
         ports = f"{self.ports.dut} against {self.ports.partner}{there}"
         return f"{_where(self.host)}, {ports}: {self.why}"
 
@@ -80,9 +80,9 @@ class RealChoice:
     def claims(self) -> tuple[tuple[HostSpec, tuple[str, ...]], ...]:
         """The hosts of the run, each with its ports that are in it, in the order of their names: of
         two runs that want both hosts one is refused at the first of them, and holds nothing."""
-        if self.apart is None:
+        if self.remote_partner is None:
             return ((self.host, self.ports.here),)
-        two = ((self.host, self.ports.here), (self.apart, (self.ports.partner,)))
+        two = ((self.host, self.ports.here), (self.remote_partner, (self.ports.partner,)))
         return tuple(sorted(two, key=lambda claim: claim[0].name))
 
     def restore(self, host: HostSpec) -> str:
@@ -101,7 +101,7 @@ Choice = NestedChoice | RealChoice
 def require_together(choice: Choice) -> None:
     """ConfigError if the link partner is on another host: what a case sends and what it hears, and
     the kernel's log about both ports, are looked at in one place."""
-    if isinstance(choice, RealChoice) and choice.apart is not None:
+    if isinstance(choice, RealChoice) and choice.remote_partner is not None:
         raise ConfigError(
             f"qualify needs both ports on one host, and this run takes {choice.told()}",
             remedy="cable two ports of one host, or use --lab nested",
@@ -168,9 +168,11 @@ def of_inventory(inventory: Inventory, name: str, why: str) -> RealChoice:
     for host in hosts:
         for port in host.ports:
             if port.partner:
-                ports = PortPair(port.bdf, port.partner.bdf, host.may, host.binding, apart=True)
-                apart = inventory.host(port.partner.host)
-                return RealChoice(why, inventory.path, host, ports, apart)
+                ports = PortPair(
+                    port.bdf, port.partner.bdf, host.may, host.binding, remote_partner=True
+                )
+                remote_partner = inventory.host(port.partner.host)
+                return RealChoice(why, inventory.path, host, ports, remote_partner)
     raise _unfit(inventory.path, hosts, "", "a partner")
 
 

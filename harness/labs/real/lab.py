@@ -48,11 +48,11 @@ class RealLab:
     qemu_version: str
     guest: DeployedImage
     clock: Clock = "wall"
-    apart: PartnerPort | None = None  # the link partner's port, if it is on another host
+    remote_partner: PartnerPort | None = None  # the link partner's port, if it is on another host
 
     @property
     def partner_port(self) -> PartnerPort:
-        return self.apart or PartnerPort(self.host, self.ports.partner, self.ports.may)
+        return self.remote_partner or PartnerPort(self.host, self.ports.partner, self.ports.may)
 
     @property
     def cpus(self) -> tuple[int, ...]:
@@ -67,7 +67,7 @@ class RealLab:
         """A host that is a virtual machine itself is as good as any for what is counted."""
         if self.fidelity == "hardware":
             return ""
-        other = f" or {self.apart.host.name}" if self.apart else ""
+        other = f" or {self.remote_partner.host.name}" if self.remote_partner else ""
         return f"{self.host.name}{other} is a virtual machine itself ({self.fidelity})"
 
     @contextmanager
@@ -109,12 +109,16 @@ def open_real_lab(choice: RealChoice, *, run: str, progress: bool = True) -> Ite
             spec: stack.enter_context(_held(choice, spec, bdfs, owner))
             for spec, bdfs in choice.claims
         }
-        host, apart = hosts[choice.host], choice.apart
+        host, remote_partner = hosts[choice.host], choice.remote_partner
         yield RealLab(
             host=host,
             spec=choice.host,
             ports=choice.ports,
-            apart=PartnerPort(hosts[apart], choice.ports.partner, apart.may) if apart else None,
+            remote_partner=PartnerPort(
+                hosts[remote_partner], choice.ports.partner, remote_partner.may
+            )
+            if remote_partner
+            else None,
             fidelity=_lowest(map(fidelity, hosts.values())),
             qemu_version=parse_version(host.run(("qemu-system-x86_64", "--version")).text),
             guest=deploy(host, ensure_image(progress=progress).micro_guest),

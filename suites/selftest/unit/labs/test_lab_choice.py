@@ -129,10 +129,10 @@ def test_the_nested_lab_has_two_ports_where_all_may_be_changed() -> None:
 def test_a_partner_may_be_on_another_host() -> None:
     choice = rack(text=APART)
     assert choice.told() == (f"alpha (alpha.lab), {ONE} against {TWO} of beta (beta.lab): so it is")
-    assert choice.apart is not None and choice.apart.name == "beta"
+    assert choice.remote_partner is not None and choice.remote_partner.name == "beta"
     assert choice.ports.here == (ONE,) and choice.ports.binding.ports == {ONE}
     assert choice.most == 1
-    assert choice.restore(choice.apart) == "nicproof restore beta --inventory rack.toml"
+    assert choice.restore(choice.remote_partner) == "nicproof restore beta --inventory rack.toml"
     with pytest.raises(ConfigError, match="no port of beta has a partner"):
         rack("beta", APART)
 
@@ -141,9 +141,9 @@ def test_a_partner_on_the_same_host_goes_before_one_on_another() -> None:
     """Of the same host, and of hosts that stand further up."""
     cabled = f'[[host.alone.port]]\nbdf = "{FOUR}"\npartner = "alpha/{ONE}"\n'
     choice = rack(text=RACK + cabled)
-    assert choice.apart is None and choice.host.name == "alpha"
+    assert choice.remote_partner is None and choice.host.name == "alpha"
     far = rack("alone", RACK + cabled)
-    assert far.apart is not None and (far.ports.dut, far.ports.partner) == (FOUR, ONE)
+    assert far.remote_partner is not None and (far.ports.dut, far.ports.partner) == (FOUR, ONE)
 
 
 def test_whoever_is_under_test_two_runs_claim_the_same_host_first() -> None:

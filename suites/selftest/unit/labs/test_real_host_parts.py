@@ -207,16 +207,16 @@ def test_hugepages_that_are_promised_are_there_or_the_run_does_not_begin(
 
 
 @pytest.fixture
-def apart(choice: RealChoice) -> RealChoice:
+def remote_partner(choice: RealChoice) -> RealChoice:
     """The second port is one of beta."""
-    return replace(choice, apart=BETA, ports=replace(choice.ports, apart=True))
+    return replace(choice, remote_partner=BETA, ports=replace(choice.ports, remote_partner=True))
 
 
 def test_a_partner_on_another_host_is_held_there(
-    apart: RealChoice, beta: RootedHost, locks: Locks
+    remote_partner: RealChoice, beta: RootedHost, locks: Locks
 ) -> None:
-    dut, partner = apart.ports.dut, apart.ports.partner
-    with open_real_lab(apart, run="run", progress=False) as lab:
+    dut, partner = remote_partner.ports.dut, remote_partner.ports.partner
+    with open_real_lab(remote_partner, run="run", progress=False) as lab:
         assert locks.held == ["alpha host", f"alpha {dut}", "beta host", f"beta {partner}"]
         assert lab.host.name == "alpha"
         assert lab.partner_port == PartnerPort(beta, partner, frozenset({"sriov"}))
@@ -225,24 +225,24 @@ def test_a_partner_on_another_host_is_held_there(
 
 
 def test_rates_are_worth_what_the_lesser_end_is(
-    apart: RealChoice, beta: RootedHost, locks: Locks
+    remote_partner: RealChoice, beta: RootedHost, locks: Locks
 ) -> None:
-    with open_real_lab(apart, run="run", progress=False) as lab:
+    with open_real_lab(remote_partner, run="run", progress=False) as lab:
         assert lab.fidelity == "hardware"
     beta.put("/sys/class/dmi/id/sys_vendor", "QEMU\n")
-    with open_real_lab(apart, run="run", progress=False) as lab:
+    with open_real_lab(remote_partner, run="run", progress=False) as lab:
         assert lab.fidelity == "nested-kvm"
         assert lab.caveat == "alpha or beta is a virtual machine itself (nested-kvm)"
     assert locks.held == []
 
 
 def test_what_a_run_left_on_the_partners_host_is_restored_there(
-    apart: RealChoice, beta: RootedHost, locks: Locks
+    remote_partner: RealChoice, beta: RootedHost, locks: Locks
 ) -> None:
     crashed(beta, "run-0")
     with (
         pytest.raises(ConfigError, match="beta: changes are left over") as refused,
-        open_real_lab(apart, run="run", progress=False),
+        open_real_lab(remote_partner, run="run", progress=False),
     ):
         pass
     assert refused.value.remedy == "nicproof restore beta --inventory lab.toml"

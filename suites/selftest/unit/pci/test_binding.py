@@ -161,10 +161,12 @@ def test_a_port_beside_its_partner_is_missing_as_a_whole_port(
         f"isolation of {one}",
         "its link partner shares its IOMMU group, which is handed over as a whole",
     )
-    apart = PortPair(one, two, binding=Binding(ports=frozenset(bdfs)), apart=True)
-    lack = unmet_group(server, apart)
+    remote_partner = PortPair(one, two, binding=Binding(ports=frozenset(bdfs)), remote_partner=True)
+    lack = unmet_group(server, remote_partner)
     assert lack == ("kernel module pci-stub", "alpha's kernel has none"), "to hold the other by"
     server.put("/sys/bus/pci/drivers/pci-stub/bind")
-    assert unmet_group(server, apart) is None, "what has the partner's BDF here is another port"
+    assert unmet_group(server, remote_partner) is None, (
+        "what has the partner's BDF here is another port"
+    )
     stranger = unmet_group(server, PortPair(one, "0000:03:00.0"))
     assert stranger is not None and f"{two} shares" in stranger[1]

@@ -290,7 +290,7 @@ def test_what_cannot_be_tuned_is_said_and_the_rest_is_put_back(
 
 def test_a_partner_on_another_host_is_left_alone(host: Server, journal: Journal) -> None:
     """What has its BDF on the host under test is something else."""
-    with tuned(host, PortPair(PF, PARTNER, apart=True), (1, 2), journal) as tuning:
+    with tuned(host, PortPair(PF, PARTNER, remote_partner=True), (1, 2), journal) as tuning:
         assert f"moderation of {PARTNER}" not in tuning.applied
         assert tuning.settle("sriov", (1,)) == {"interrupts, sriov": f"3 of {PF} on CPUs 1"}
 
