@@ -28,7 +28,7 @@ from harness.runs.suite import (
     suite_argv,
     workers_of,
 )
-from harness.runs.variant import Variant, told
+from harness.runs.variant import Variant, describe
 
 
 class Against(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +67,9 @@ def add_parsers(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _add_ab(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     features = "\n".join(
-        f"  {each.name:<14} {expected.told}" for each in ablation.ALL for expected in each.expected
+        f"  {each.name:<14} {expected.description}"
+        for each in ablation.ALL
+        for expected in each.expected
     )
     ab = commands.add_parser(
         "ab",
@@ -230,7 +232,7 @@ def _bench_against(
     if not suspicion.figures:
         print(f"\nnothing to confirm: what was lost ({suspicion.lost}) is no suspicion")
         return Status.FAILED
-    print(f"\nto confirm: {suspicion.told()}")
+    print(f"\nto confirm: {suspicion.describe()}")
     confirmed = run_suite("comparison", suspicion.asked(asked, run_dir / "confirm"), ())
     return confirmed or status or (Status.FAILED if suspicion.lost else Status.OK)
 
@@ -265,15 +267,15 @@ class Suspicion:
                 for each in found["changes"]
                 if each["primary"] and each["verdict"] == "regression"
             ),
-            told(found["base_options"]),
-            told(found["new_options"]),
+            describe(found["base_options"]),
+            describe(found["new_options"]),
             sum(
                 each["primary"] and each["verdict"] in ("not measured", "not asked for")
                 for each in found["changes"]
             ),
         )
 
-    def told(self) -> str:
+    def describe(self) -> str:
         return f"{', '.join(self.figures)}; a: {self.a or 'as usual'}, b: {self.b or 'as usual'}"
 
     def asked(self, first: Asked, run_dir: Path) -> Asked:

@@ -44,12 +44,12 @@ def guarded(command: Callable[[], int | None]) -> int:
         print("nicproof: interrupted", file=sys.stderr)
         return Status.INTERRUPTED
     except Exception as error:
-        print(f"nicproof: {told(error)}", file=sys.stderr)
+        print(f"nicproof: {describe(error)}", file=sys.stderr)
         return Status.CRASHED
     return status
 
 
-def told(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """What to say of a fault, in a line; its traceback is kept."""
     text = "".join(traceback.format_exception(error))
     if os.environ.get("CI"):

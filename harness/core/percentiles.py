@@ -16,7 +16,7 @@ one is known within its own size. p99 takes 1,000 probes, p99.9 takes 10,000."""
 NS_PER_US = 1000
 
 
-def told(quantile: float, probes: int) -> bool:
+def resolved(quantile: float, probes: int) -> bool:
     """Do enough of so many probes lie beyond this quantile?"""
     return round(probes * (1 - quantile), 6) >= BEYOND
 
@@ -42,7 +42,7 @@ def summarise(rtt_ns: Sequence[int], lost: int = 0, timeout_ns: int = 0) -> dict
         **{
             name: nearest_rank(ordered, q) / NS_PER_US
             for name, q in QUANTILES.items()
-            if told(q, len(ordered))
+            if resolved(q, len(ordered))
         },
         "rtt_max": ordered[-1] / NS_PER_US,
     }

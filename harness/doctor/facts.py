@@ -18,7 +18,7 @@ def text(host: Host, path: str) -> str:
         return ""
 
 
-def said(host: Host, argv: Sequence[str]) -> str | None:
+def output_of(host: Host, argv: Sequence[str]) -> str | None:
     """What a command printed; None if it failed. NotStarted if the host has no such program, which
     says nothing of what it was to tell."""
     try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from harness.core.errors import CommandFailed
 from harness.doctor.cpu import KVM, flag
-from harness.doctor.facts import said, text
+from harness.doctor.facts import output_of, text
 from harness.doctor.kernel import loaded
 from harness.hosts.base import Host
 from harness.journal.journal import Journal
@@ -31,7 +31,7 @@ def _missing(host: Host) -> Iterator[str]:
     """Modules that guests need, that have a file and are not loaded."""
     for module in (KVM.get(flag(text(host, "/proc/cpuinfo")), ""), "vfio-pci"):
         if module and not loaded(host, module):
-            file = (said(host, ("modinfo", "-n", module)) or "").strip()
+            file = (output_of(host, ("modinfo", "-n", module)) or "").strip()
             if file and file != "(builtin)":
                 yield module
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 
 from harness.core.errors import NotStarted
-from harness.doctor.facts import names, said, text
+from harness.doctor.facts import names, output_of, text
 from harness.doctor.findings import GUESTS, Finding
 from harness.hosts.base import Host
 from harness.pci.device import Device
@@ -33,7 +33,7 @@ def iommu(host: Host) -> tuple[Finding, ...]:
 def kernel_log(host: Host) -> str:
     """What the kernel said; nothing if it cannot be had, and so nothing follows from that."""
     try:
-        return said(host, ("dmesg",)) or ""
+        return output_of(host, ("dmesg",)) or ""
     except NotStarted:
         return ""
 

@@ -8,7 +8,7 @@ import zlib
 from dataclasses import dataclass
 
 from harness.core.errors import LabError, NotStarted, RunOver
-from harness.doctor.facts import said, text
+from harness.doctor.facts import output_of, text
 from harness.doctor.findings import GUESTS, Finding, Purpose, State
 from harness.doctor.iommu import told_by_firmware
 from harness.hosts.base import Host
@@ -57,7 +57,7 @@ def options(iommu: str) -> tuple[Option, ...]:
 
 def kernel(host: Host) -> tuple[Finding, ...]:
     """One finding an option."""
-    release = (said(host, ("uname", "-r")) or "").strip()
+    release = (output_of(host, ("uname", "-r")) or "").strip()
     found = config(host, release)
     if found is None:
         detail = f"neither /proc/config.gz nor /boot/config-{release} can be read"
@@ -143,7 +143,7 @@ def _module(host: Host, option: Option, values: dict[str, str]) -> str:
     if loaded(host, option.module):
         return "loaded"
     try:
-        if not said(host, ("modinfo", "-n", option.module)):
+        if not output_of(host, ("modinfo", "-n", option.module)):
             return "gone"
     except NotStarted:
         return "unknown"

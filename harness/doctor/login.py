@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.core.errors import NotStarted
-from harness.doctor.facts import said
+from harness.doctor.facts import output_of
 from harness.doctor.findings import Finding
 from harness.hosts.base import Host
 from harness.hosts.ssh import ALLOW_SESSIONS, SESSIONS
@@ -14,7 +14,7 @@ from harness.hosts.ssh import ALLOW_SESSIONS, SESSIONS
 def login(host: Host) -> Finding:
     """By what sshd says of its own configuration, which only root may read."""
     try:
-        settings = said(host, ("sshd", "-T"))
+        settings = output_of(host, ("sshd", "-T"))
     except NotStarted:  # another server, such as dropbear
         settings = None
     return judge_sessions(settings or "")

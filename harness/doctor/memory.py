@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from harness.doctor.facts import said
+from harness.doctor.facts import output_of
 from harness.doctor.findings import GUESTS, Finding, State
 from harness.hosts.base import Host
 from harness.hosts.hugepages import Pages, pages
@@ -33,7 +33,7 @@ def judge_pages(found: Pages | None, wanted: int) -> Finding:
 
 def _memlock(host: Host) -> Finding:
     """Of the user that we are there, who is the one that will run QEMU."""
-    told = said(host, ("sh", "-c", "id -u; id -un; ulimit -l")) or ""
+    told = output_of(host, ("sh", "-c", "id -u; id -un; ulimit -l")) or ""
     uid, user, limit = (*told.splitlines(), "", "", "")[:3]  # a name may have blanks
     return judge_memlock(uid, user, limit)
 

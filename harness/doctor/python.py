@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.core.errors import NotStarted
-from harness.doctor.facts import said
+from harness.doctor.facts import output_of
 from harness.doctor.findings import GUESTS, Finding
 from harness.hosts.base import Host
 from harness.hosts.program import NEWER_PYTHON, PYTHON, too_old
@@ -12,7 +12,7 @@ from harness.hosts.program import NEWER_PYTHON, PYTHON, too_old
 def python(host: Host) -> Finding:
     """By what its python3 says of itself."""
     try:
-        return judge_python(said(host, (PYTHON[0], "--version")) or "")
+        return judge_python(output_of(host, (PYTHON[0], "--version")) or "")
     except NotStarted:
         return judge_python("")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from harness.core.errors import DeadlineExpired, LabError, NotStarted
-from harness.doctor.facts import said
+from harness.doctor.facts import output_of
 from harness.doctor.findings import GUESTS, Finding
 from harness.hosts.base import Host
 from harness.hosts.program import last_words, program
@@ -47,7 +47,7 @@ def kvm(host: Host, boots: bool | None = None) -> Finding:
 def qemu(host: Host) -> tuple[Finding, ...]:
     """Its version, and what its vfio-pci can do."""
     try:
-        version = said(host, (QEMU, "--version"))
+        version = output_of(host, (QEMU, "--version"))
     except NotStarted:
         version = None
     if version is None:
@@ -57,7 +57,7 @@ def qemu(host: Host) -> tuple[Finding, ...]:
         found = Finding("QEMU", "yes", parse_version(version), needed=GUESTS)
     except LabError as error:
         found = Finding("QEMU", "note", error.message)
-    told = said(host, (QEMU, "-device", "vfio-pci,help"))
+    told = output_of(host, (QEMU, "-device", "vfio-pci,help"))
     return (found, judge_vfio(told or ""))
 
 

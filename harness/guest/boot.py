@@ -224,7 +224,7 @@ def _diagnosis(name: str, process: QemuProcess, qmp: Qmp) -> str:
     parts = ["its QEMU runs" if qmp.alive else "its QEMU has ended"]
     if panic:
         parts.append(f"its kernel said: {panic[0].strip()}")
-    if said := process.said().strip():
+    if said := process.message().strip():
         parts.append(f"QEMU said: {said[-TAIL:]}")
     parts.append(f"the serial log of {name} ends with:\n{tail}" if tail else "no serial output")
     return "; ".join(parts)

@@ -30,7 +30,7 @@ class NestedChoice:
         """With `bdf` as the port under test; ConfigError if the lab has no such port."""
         return replace(self, ports=self.ports.testing(bdf))
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In one line."""
         return f"the nested lab: {self.why}"
 
@@ -70,7 +70,7 @@ class RealChoice:
             raise _unfit(self.inventory, hosts, f"{bdf} ", "its partner on the same host")
         return replace(fit[0], others=fit[1:])
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """In one line."""
         there = f" of {_where(self.remote_partner)}" if self.remote_partner else ""
         ports = f"{self.ports.dut} against {self.ports.partner}{there}"
@@ -103,7 +103,7 @@ def require_together(choice: Choice) -> None:
     the kernel's log about both ports, are looked at in one place."""
     if isinstance(choice, RealChoice) and choice.remote_partner is not None:
         raise ConfigError(
-            f"qualify needs both ports on one host, and this run takes {choice.told()}",
+            f"qualify needs both ports on one host, and this run takes {choice.describe()}",
             remedy="cable two ports of one host, or use --lab nested",
         )
 
@@ -116,7 +116,7 @@ def choose(asked: str, clock: ClockChoice = "auto") -> Choice:
     choice = _choice(asked)
     if clock == "virtual" and isinstance(choice, RealChoice):
         raise ConfigError(
-            f"--clock virtual: only the nested lab can have it, and this run takes {choice.told()}",
+            f"--clock virtual: only the nested lab can have it, and this run takes {choice.describe()}",
             remedy="--lab nested, or --clock wall",
         )
     return choice

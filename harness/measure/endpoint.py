@@ -196,22 +196,22 @@ def endpoint(
     """
     interface = attachment.interface or interface_with(host, attachment.mac)
 
-    def said(*argv: str) -> str:
+    def output_of(*argv: str) -> str:
         return host.run(inside(attachment.netns, argv)).text
 
-    said("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface)
-    said("ip", "link", "set", "dev", interface, "up")
+    output_of("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface)
+    output_of("ip", "link", "set", "dev", interface, "up")
     show = ("ip", "-j", "link", "show", "dev", interface)
     deadline = Deadline(20.0, f"carrier on {interface} of {host.name} ({attachment.path})")
-    deadline.poll(lambda: parse_links(said(*show))[0].carrier)
-    link = said("readlink", "-f", f"/sys/class/net/{interface}/device/driver").strip()
-    offloads = parse_offloads(said("ethtool", "-k", interface))
-    version = require(said("iperf3", "--version"), host.name)
+    deadline.poll(lambda: parse_links(output_of(*show))[0].carrier)
+    link = output_of("readlink", "-f", f"/sys/class/net/{interface}/device/driver").strip()
+    offloads = parse_offloads(output_of("ethtool", "-k", interface))
+    version = require(output_of("iperf3", "--version"), host.name)
     serve = ("iperf3", "--server", "--bind", plan.guest_ip)
     with ExitStack() as stack:
         witness = 1
         if guest is not None:
-            said(*serve, "--daemon")
+            output_of(*serve, "--daemon")
         else:
             stack.enter_context(host.spawn(inside(attachment.netns, serve)))
             witness = _process_in(host, attachment.netns)

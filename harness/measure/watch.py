@@ -60,17 +60,17 @@ class Watch:
             watched, _ = run(command, "")
             return watched
         with self.reader.ready() as grown:
-            watched, told = run(command, self.reader.socket)
+            watched, announced = run(command, self.reader.socket)
             reading = merge((watched.reading, Reading(grown())))
-        if len(told) != 2:
+        if len(announced) != 2:
             raise LabError(f"{self.reader.guest.name} did not read its counters at both edges")
-        wider = told[1][1] - told[0][0] - watched.window.window_ns
+        wider = announced[1][1] - announced[0][0] - watched.window.window_ns
         return replace(watched, reading=reading, guest_wider_ns=wider)
 
     def _one_window(self, command: Command, tell: str) -> tuple[Watched, Told]:
         probe = combine((*self.far, *self.near))
         window = self._traffic(command, probe, tell)
-        return Watched(window, probe.parse(window)), window.told
+        return Watched(window, probe.parse(window)), window.announced
 
     def _two_windows(self, command: Command, tell: str) -> tuple[Watched, Told]:
         near, far = combine(self.near), combine(self.far)
@@ -79,7 +79,7 @@ class Watch:
             around = close()
         reading = merge((far.parse(window), near.parse(around)))
         wider = around.window_ns - window.window_ns
-        return Watched(window, reading, wider, guest_wider_ns=wider), around.told
+        return Watched(window, reading, wider, guest_wider_ns=wider), around.announced
 
     def _traffic(self, command: Command, probe: Probe, tell: str) -> WindowResult:
         spec = WindowSpec.of(command, (probe,), tell)

@@ -64,7 +64,7 @@ class QemuProcess:
         found = self.host.run(("pgrep", "-x", f"vhost-{self.pid}"), check=False)
         return tuple(int(word) for word in found.text.split())
 
-    def said(self) -> str:
+    def message(self) -> str:
         """What QEMU wrote to its standard error so far; "" if that cannot be had."""
         return _text(self.host, self.files.stderr)
 

@@ -25,7 +25,7 @@ class Expected:
         return not self.workloads or workload in self.workloads
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         """In one line."""
         where = f" in {', '.join(self.workloads)}" if self.workloads else ""
         return f"{self.metric}: {self.direction}{where}, since {self.why}"

@@ -146,7 +146,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 CONFIGURATION = options_of(Variant)
 
 
-def told(recorded: Mapping[str, str]) -> str:
+def describe(recorded: Mapping[str, str]) -> str:
     """The options of a configuration among those that were recorded, as one would type them."""
     flags = {each.flag[2:] for each in CONFIGURATION}
     return shlex.join(f"--{name}={value}" for name, value in recorded.items() if name in flags)

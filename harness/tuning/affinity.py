@@ -96,7 +96,7 @@ def affinities_kept(host: Host, bdfs: Sequence[str], journal: Journal) -> Iterat
         yield
 
 
-def told(found: Mapping[str, Sequence[Interrupt]], wanted: Sequence[int]) -> str:
+def describe(found: Mapping[str, Sequence[Interrupt]], wanted: Sequence[int]) -> str:
     """In words: how many of each function are on the CPUs `wanted`, and which are not."""
     there = {
         bdf: [each for each in irqs if set(cpu_list(each.affinity)) <= set(wanted)]

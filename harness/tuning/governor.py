@@ -46,7 +46,7 @@ def performance(host: Host, cpus: Sequence[int], journal: Journal) -> Iterator[s
     with journal.change(f"set the governor of CPUs {ranges(tuple(cpus))} to {WANTED}", (undo,)):
         wanted = (word for path in before for word in (path, WANTED))
         refused = host.run(("sh", "-c", PUT, "sh", *wanted), check=False).error.strip()
-        yield told(before, _values(host, cpus, GOVERNOR), refused)
+        yield describe(before, _values(host, cpus, GOVERNOR), refused)
 
 
 def _values(host: Host, cpus: Sequence[int], name: str) -> dict[str, str]:
@@ -57,7 +57,7 @@ def _values(host: Host, cpus: Sequence[int], name: str) -> dict[str, str]:
     return {path: value for path, _, value in pairs}
 
 
-def told(before: dict[str, str], after: dict[str, str], refused: str) -> str:
+def describe(before: dict[str, str], after: dict[str, str], refused: str) -> str:
     """In words, from path -> value."""
     was = f"before: {', '.join(sorted(set(before.values())))}"
     others = sorted(set(after.values()) - {WANTED})

@@ -35,7 +35,7 @@ class Tuning:
         seen: dict[str, str] = {}
         if cpus:
             found = affinity.affinities(self.host, self.ports.here, cpus)
-            seen[f"interrupts, {path}"] = affinity.told(found, cpus)
+            seen[f"interrupts, {path}"] = affinity.describe(found, cpus)
         if interface := Device(self.host, self.ports.dut).interface:
             seen[f"moderation of the port under test, {path}"] = coalescing.hold(
                 self.host, interface

@@ -83,7 +83,7 @@ class WindowResult:
     process that died."""
     samples: tuple[tuple[int, Mapping[str, str]], ...] = ()
     """Nanoseconds since the opening, and the texts of `WindowSpec.watch` at that moment."""
-    told: tuple[tuple[int, int], ...] = ()
+    announced: tuple[tuple[int, int], ...] = ()
     """When `WindowSpec.tell` was told of the opening and of the closing, and when it had answered,
     on the host's monotonic clock; of the closing there is nothing if it did not answer."""
     before_ns: Mapping[str, int] = field(default_factory=dict)
@@ -228,7 +228,7 @@ class _Answer(msgspec.Struct):
     opened_ns: int
     window_ns: int
     started_ns: int
-    told: tuple[tuple[int, int], ...]
+    announced: tuple[tuple[int, int], ...]
     before_ns: dict[str, int]
     after_ns: dict[str, int]
     rc: int | None
@@ -265,7 +265,7 @@ def _decode(host: str, text: bytes, *, ours: bool = False) -> WindowResult:
         timed_out=ours and answer.rc is not None and bool(answer.stopped),
         vanished=answer.vanished,
         samples=answer.samples,
-        told=answer.told,
+        announced=answer.announced,
         before_ns=answer.before_ns,
         after_ns=answer.after_ns,
     )

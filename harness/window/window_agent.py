@@ -76,7 +76,9 @@ class Answer:
         self.opened_ns = 0  # by the monotonic clock
         self.window_ns = 0
         self.started_ns = 0  # of the opening, since 1970-01-01 UTC
-        self.told: list[tuple[int, int]] = []  # when `tell` was told of each edge, and answered
+        self.announced: list[
+            tuple[int, int]
+        ] = []  # when `tell` was told of each edge, and answered
         self.rc: int | None = None
         self.stdout = ""
         self.stderr = ""
@@ -237,7 +239,7 @@ class Window:
             raise Deaf(error) from None
         self.listener = listener
         self.tell()
-        self.answer.told.clear()
+        self.answer.announced.clear()
 
     def tell(self) -> None:
         """Have those read who read elsewhere, and wait until they say that they have."""
@@ -250,7 +252,7 @@ class Window:
                 raise Deaf("its end is closed")
         except OSError as error:
             raise Deaf(error) from None
-        self.answer.told.append((asked, time.monotonic_ns()))
+        self.answer.announced.append((asked, time.monotonic_ns()))
 
     def open(self) -> None:
         answer = self.answer

@@ -34,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return Status.USAGE
-    print("\n".join((*words.told(outcome), f"report: {page}")))
+    print("\n".join((*words.describe(outcome), f"report: {page}")))
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:

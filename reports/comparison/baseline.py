@@ -80,7 +80,7 @@ class Baseline:
         )
 
 
-def told(changes: Sequence[Change]) -> Iterator[str]:
+def describe(changes: Sequence[Change]) -> Iterator[str]:
     """What the figures that decide were held against, each baseline once, the most usual one
     without its figures; nothing where there is none."""
     of = {change: change.baseline for change in changes if change.primary and change.baseline}

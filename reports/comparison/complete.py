@@ -39,7 +39,7 @@ class Lacks:
         for figure in every(*boots, self.deciding):
             told.setdefault(figure.name, self._lacked(figure))
         for figure in self._nothing(told):
-            why = self.new.lack(figure.path, figure.workload)
+            why = self.new.reason(figure.path, figure.workload)
             told[figure.name] = figure.lacking("not measured", why)
         return tuple(sorted(told.values(), key=badness))
 
@@ -48,7 +48,7 @@ class Lacks:
         what new was not asked for with the user's consent."""
         for each in self.new.info.missing:
             if self._impossible(each.path) and not any(c.path == each.path for c in changes):
-                yield f"{each.path} is left out: {self.new.lack(each.path)}"
+                yield f"{each.path} is left out: {self.new.reason(each.path)}"
         for change in changes:
             if change.verdict == "not asked for" and not change.primary:
                 yield f"left out: {change.why}"
@@ -73,13 +73,13 @@ class Lacks:
         if figure.new:
             one_session = self.base.info is self.new.info
             verdict: Verdict = "not measured" if one_session else "only in new"
-            return figure.lacking(verdict, self.base.lack(*place))
+            return figure.lacking(verdict, self.base.reason(*place))
         if self.new.asked(*place):
-            return figure.lacking("not measured", self.new.lack(*place))
+            return figure.lacking("not measured", self.new.reason(*place))
         differs = "workloads" if figure.path in self.new.info.paths else "paths"
         # Older runs of a series may have what its newest one was no longer asked for.
         decides = figure.primary and self.base.asked(*place) and differs not in self.across
-        return replace(figure, primary=decides).lacking("not asked for", self.new.lack(*place))
+        return replace(figure, primary=decides).lacking("not asked for", self.new.reason(*place))
 
     def _nothing(self, told: dict[str, Change]) -> Iterator[Figure]:
         """What decides and is in neither side: figures that were named, else paths and workloads

@@ -159,7 +159,7 @@ def write(outcome: Outcome, directory: Path) -> Path:
         "others": change_table(other, outcome, "") if other else None,
         "expected": expected_table(outcome),
         "causes": causes(outcome),
-        "baselines": tuple(baseline.told(outcome.changes)),
+        "baselines": tuple(baseline.describe(outcome.changes)),
         "differences": differences(outcome),
         "trials": trials_table(outcome),
         "counts": {
@@ -169,7 +169,7 @@ def write(outcome: Outcome, directory: Path) -> Path:
         },
         "kinds": KIND,
         "margins": {
-            metric_of(name).label: margin.told(metric_of(name).unit)
+            metric_of(name).label: margin.describe(metric_of(name).unit)
             for name, margin in MARGINS.items()
         },
     }

@@ -83,7 +83,7 @@ class Side:
         """Has its host not what the path takes?"""
         return any(each.path == path for each in self.info.missing)
 
-    def lack(self, path: str, workload: str = "") -> str:
+    def reason(self, path: str, workload: str = "") -> str:
         """Why it has no figure there, or nothing of a path: what happened, then a colon and what
         is known of it."""
         if path not in self.info.paths:

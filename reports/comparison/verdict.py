@@ -57,7 +57,7 @@ class Margin:
             else math.inf
         )
 
-    def told(self, unit: str) -> str:
+    def describe(self, unit: str) -> str:
         """ "10 % and 0.001 exits/packet"."""
         least = f" and {self.absolute:g} {'points' if unit == '%' else unit}"
         return f"{100 * self.relative:.0f} %{least if self.absolute else ''}"

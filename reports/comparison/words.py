@@ -109,13 +109,13 @@ def others(outcome: Outcome, verdict: Verdict) -> list[Change]:
     return [each for each in outcome.changes if not each.primary and each.verdict == verdict]
 
 
-def told(outcome: Outcome) -> list[str]:
+def describe(outcome: Outcome) -> list[str]:
     """All that a terminal shows: a line a figure that decides, the other figures that are worse,
     the trials, the warnings, the headline."""
     return [
         *_lines(outcome),
         *_others(outcome),
-        *baseline.told(outcome.changes),
+        *baseline.describe(outcome.changes),
         "",
         *trials(outcome),
         *(f"warning: {each}" for each in outcome.warnings),

@@ -41,7 +41,7 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
         said = "".join(f" {what} {value}" for what, value in chosen.items() if value)
         raise ConfigError(f"{history.where}: no run{said} has a figure of {given.metric}")
     trendfigure.draw(panels, given.metric, out)
-    for line in trend.told(panels, given.metric):
+    for line in trend.describe(panels, given.metric):
         print(line)
     print(f"figure: {out}")
 

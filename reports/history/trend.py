@@ -103,7 +103,7 @@ def _levels(points: Sequence[Point]) -> tuple[Level, ...]:
     )
 
 
-def told(panels: Sequence[Panel], metric: str) -> Iterator[str]:
+def describe(panels: Sequence[Panel], metric: str) -> Iterator[str]:
     """A line a change, a line a panel without one, and what was left out."""
     label = metric_of(metric).label
     for panel in panels:

@@ -187,21 +187,24 @@ class Verdicts:
     """What the methods said of some comparisons: blocks taken to a regression, None for none."""
 
     name: str
-    told: dict[str, list[int | None]]
+    decided_at: dict[str, list[int | None]]
 
     @classmethod
     def of(cls, name: str, comparisons: Iterable[Sides]) -> Verdicts:
         each = list(comparisons)
-        told = {method: [tell(sides) for sides in each] for method, tell in EVERY.items()}
-        return cls(f"{name}, {len(each)}", told)
+        decided_at = {method: [tell(sides) for sides in each] for method, tell in EVERY.items()}
+        return cls(f"{name}, {len(each)}", decided_at)
 
     def share(self, method: str) -> float:
         """Of the comparisons, that the method calls a regression: 0 to 1."""
-        return float(np.mean([each is not None for each in self.told[method]]))
+        return float(np.mean([each is not None for each in self.decided_at[method]]))
 
     def row(self) -> str:
-        counts = [f"{sum(each is not None for each in told)}" for told in self.told.values()]
-        took = [each for each in self.told[PAIRS] if each is not None]
+        counts = [
+            f"{sum(each is not None for each in decided_at)}"
+            for decided_at in self.decided_at.values()
+        ]
+        took = [each for each in self.decided_at[PAIRS] if each is not None]
         span = f"{min(took)} to {max(took)}, median {np.median(took):g}" if took else ""
         return f"| {self.name} | {' | '.join(counts)} | {span} |"
 
@@ -275,9 +278,9 @@ def sessions(equal: Frame) -> str:
     ]
     for effect in SESSION_EFFECTS:
         every = [_exchanged(sides) for sides in in_sessions(equal, effect)]
-        told = sum(any(c.verdict == "regression" for c in changes) for changes in every)
+        decided_at = sum(any(c.verdict == "regression" for c in changes) for changes in every)
         beyond = sum(any(c.p < judge.LEVEL for c in changes) for changes in every)
-        lines.append(f"| {100 * effect:g} % | {told} | {beyond} |")
+        lines.append(f"| {100 * effect:g} % | {decided_at} | {beyond} |")
     return "\n".join(lines) + "\n"
 
 

@@ -130,7 +130,7 @@ def wrong(noise: Noise, truth: Floats, shared: bool, runs: int, seed: int = _SEE
 class Power:
     """Of comparisons in which the first of the figures is worse by CHANGE."""
 
-    told: list[int]  # blocks until that was told, of each comparison in which it was
+    decided_at: list[int]  # blocks until that was told, of each comparison in which it was
     runs: int
     still: float  # of the others: the share that is shown not to have changed
     settled: float  # of the comparisons: the share in which all figures were decided
@@ -139,15 +139,15 @@ class Power:
 def power(noise: Noise, figures: int, shared: bool, runs: int, seed: int = _SEED) -> Power:
     random, truth = np.random.default_rng(seed), np.zeros(figures)
     truth[0] = CHANGE
-    told, still, settled = [], [], 0
+    decided_at, still, settled = [], [], 0
     for _ in range(runs):
         differences = table(random, noise, truth, shared)
         every = list(sequential.course(differences, MAX_BLOCKS, LEVEL))
-        told += [n for n, found in every if found[0].p <= LEVEL][:1]
+        decided_at += [n for n, found in every if found[0].p <= LEVEL][:1]
         within = [max(-each.low, each.high) <= MARGIN for each in every[-1][1][1:]]
         still += within
         settled += all(within) and every[-1][1][0].p <= LEVEL
-    return Power(told, runs, float(np.mean(still)) if still else 1.0, settled / runs)
+    return Power(decided_at, runs, float(np.mean(still)) if still else 1.0, settled / runs)
 
 
 def _kinds() -> Iterator[tuple[int, bool]]:
@@ -212,11 +212,15 @@ def power_rows(name: str) -> list[list[str]]:
 
 def _power_row(name: str, figures: int, shared: bool) -> list[str]:
     found = power(NOISES[name], figures, shared, POWER_RUNS)
-    took = f"{np.median(found.told):g} ({np.percentile(found.told, 90):g})" if found.told else ""
+    took = (
+        f"{np.median(found.decided_at):g} ({np.percentile(found.decided_at, 90):g})"
+        if found.decided_at
+        else ""
+    )
     return [
         name,
         _named(figures, shared),
-        f"{100 * len(found.told) / found.runs:.0f} %",
+        f"{100 * len(found.decided_at) / found.runs:.0f} %",
         took,
         f"{100 * found.still:.0f} %" if figures > 1 else "",
         f"{100 * found.settled:.0f} %",

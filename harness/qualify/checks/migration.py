@@ -181,7 +181,7 @@ def migrate(
     found = json.loads(result.stdout)
     told, echoes = found["migration"], parse_echoes(found["beside"], PING_S)
     # The source only knows that the other end has gone away.
-    there = "" if told["status"] == "completed" else destination.process.said()
+    there = "" if told["status"] == "completed" else destination.process.message()
     return _migration(told, there, echoes)
 
 

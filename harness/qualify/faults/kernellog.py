@@ -86,7 +86,7 @@ class Line:
         return line
 
     @property
-    def told(self) -> str:
+    def description(self) -> str:
         return f"{self.stamp} {self.text}".strip()
 
 
@@ -131,7 +131,7 @@ def judge(log: Sequence[str], watched: Watched, allowed: str = "") -> Found:
     for incident in _incidents(lines):
         line, blames = _blame(incident, watched)
         if blames != "nobody" and not (allowed and re.search(allowed, line.text)):
-            times.setdefault((blames, line.text), []).append(line.told)
+            times.setdefault((blames, line.text), []).append(line.description)
     said: dict[Blames, list[str]] = {"product": [], "rig": [], "suspect": []}
     for (blames, _), told in times.items():
         said[blames].append(f"{told[0]} ({len(told)} times)" if len(told) > 1 else told[0])

@@ -49,8 +49,8 @@ def test_every_real_slowdown_was_found_and_equal_ones_were_not(blocks: pd.DataFr
     conditions = [name for name in blocks["condition"].unique() if name != cal.EQUAL]
     assert len(conditions) == 3
     for name in conditions:
-        told = [cal.by_pairs(sides) for sides in cal.injected(blocks, name, 5)]
-        assert len(told) == 5 and all(told), f"{name}: {told}"
+        decided_at = [cal.by_pairs(sides) for sides in cal.injected(blocks, name, 5)]
+        assert len(decided_at) == 5 and all(decided_at), f"{name}: {decided_at}"
     equal = blocks[blocks["condition"] == cal.EQUAL]
     assert not any(cal.by_pairs(sides) for sides in cal.drawn(equal, 20))
 
@@ -85,13 +85,13 @@ def test_a_session_of_its_own_makes_the_gate_cry_wolf(equal: pd.DataFrame) -> No
 def test_compare_tells_what_was_measured_of_sessions() -> None:
     for file in ("calibration.md", "README.md"):
         rows = [line.split(" | ") for line in (DOCS / file).read_text().splitlines()]
-        told = {row[0]: row[1] for row in rows if len(row) == 3}
-        assert f"{told['| 1 %']} of {cal.DRAWN} comparisons" in EXCHANGED.note
-        assert f"where by 2 %, {told['| 2 %']} " in EXCHANGED.note
+        decided_at = {row[0]: row[1] for row in rows if len(row) == 3}
+        assert f"{decided_at['| 1 %']} of {cal.DRAWN} comparisons" in EXCHANGED.note
+        assert f"where by 2 %, {decided_at['| 2 %']} " in EXCHANGED.note
 
 
 def test_a_row_says_how_many_and_after_how_many_blocks(equal: pd.DataFrame) -> None:
     verdicts = cal.Verdicts.of("worse", cal.drawn(equal, 2, 0.2))
     assert verdicts.row().startswith(f"| worse, 2 | {'2 | ' * len(cal.EVERY)}")
     assert verdicts.share(cal.PAIRS) == 1
-    assert set(verdicts.told[cal.PAIRS]) <= set(range(7, MAX_BLOCKS + 1))
+    assert set(verdicts.decided_at[cal.PAIRS]) <= set(range(7, MAX_BLOCKS + 1))

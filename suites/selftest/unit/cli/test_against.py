@@ -65,7 +65,7 @@ def test_it_says_since_when_and_each_figure_has_its_own_level() -> None:
     since = "8 runs since 2026-10-17, when the level changed by +"
     assert throughput(outcome).baseline.startswith(since)
     assert throughput(outcome, "virtio").baseline == "the last 20 of 24 runs since 2026-10-01"
-    usual, other = baseline.told(outcome.changes)
+    usual, other = baseline.describe(outcome.changes)
     assert usual == "baseline: the last 20 of 24 runs since 2026-10-01"
     assert other.startswith(f"baseline of sriov, tcp-tx: Throughput: {since}")
 

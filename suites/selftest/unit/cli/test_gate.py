@@ -280,7 +280,7 @@ def test_lost_trials_are_counted_told_and_doubted() -> None:
         (warning,) = outcome.warnings
         assert warning.startswith(f"sriov: {valid} of new's 36 trials are valid, 36 of base's 36;")
         assert f"Fewer trials of sriov are valid: {valid} of 36" in words.headline(outcome)
-        assert any(line == f"warning: {warning}" for line in words.told(outcome))
+        assert any(line == f"warning: {warning}" for line in words.describe(outcome))
     (change,) = [each for each in half.primary if each.name == name]
     assert change.why.startswith("only 6 of 12 trials of new are valid, 12 of 12 of base")
 
@@ -578,7 +578,7 @@ def test_tails_that_grew_are_counted_though_they_do_not_decide() -> None:
     assert "2 other figures are worse; the worst: virtio, latency: RTT, " in told
     size = re.search(r"x ([\d.]+)", told)
     assert size and 8 < float(size[1]) < 13
-    lines = words.told(outcome)
+    lines = words.describe(outcome)
     assert lines.count("worse, but not deciding:") == 1
 
 

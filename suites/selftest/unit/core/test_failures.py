@@ -57,7 +57,7 @@ def nicproof(*argv: str, **env: str) -> CommandResult:
     return command.nicproof(*argv, **{"CI": "", **env})
 
 
-def told(result: CommandResult, *said: str) -> None:
+def assert_message(result: CommandResult, *said: str) -> None:
     """One clear error, of the user's to mend."""
     assert result.returncode == Status.USAGE, result.text + result.error
     assert "Traceback" not in result.error and "remedy: " in result.error
@@ -121,7 +121,7 @@ def test_no_command_takes_damage_for_a_verdict(
     rewritten(other / store.FILENAME, "trial", "id", DAMAGES[damage])
     name, *options = words.split()
     runs = (str(whole), str(other)) if name == "compare" else (str(other),)
-    told(nicproof(name, *runs, *options), f"{other}/trials.db: trial {VICTIM}")
+    assert_message(nicproof(name, *runs, *options), f"{other}/trials.db: trial {VICTIM}")
 
 
 def overwrite_page(database: Path, table: str) -> None:
@@ -151,10 +151,10 @@ def cut(database: Path) -> None:
 
 def test_a_damaged_store_is_told(other: Path, whole: Path) -> None:
     overwrite_page(other / store.FILENAME, "trial")
-    told(nicproof("compare", str(whole), str(other)), f"{other}/trials.db", "malformed")
+    assert_message(nicproof("compare", str(whole), str(other)), f"{other}/trials.db", "malformed")
     shutil.copy(whole / store.FILENAME, other / store.FILENAME)
     cut(other / store.FILENAME)
-    told(nicproof("report", str(other)), f"{other}/trials.db", "malformed")
+    assert_message(nicproof("report", str(other)), f"{other}/trials.db", "malformed")
 
 
 def filled(where: str, count: int = 2) -> None:
@@ -171,10 +171,12 @@ def test_a_damaged_trial_of_a_history_is_told(tmp_path: Path, whole: Path) -> No
     rewritten(where, "trial", '"index"', DAMAGES["negative"])
     history = f"--history={where}"
     said = (f"{where}: r", f", trial {VICTIM}", "nicproof history forget ")
-    told(nicproof("compare", "main", str(whole), history), *said)
-    told(nicproof("history", "plot", "throughput", history), *said)
-    told(nicproof("history", history, "export", str(tmp_path / "out.jsonl")), *said)
-    told(command.program("reports.comparison", str(whole), "--against=main", history), *said)
+    assert_message(nicproof("compare", "main", str(whole), history), *said)
+    assert_message(nicproof("history", "plot", "throughput", history), *said)
+    assert_message(nicproof("history", history, "export", str(tmp_path / "out.jsonl")), *said)
+    assert_message(
+        command.program("reports.comparison", str(whole), "--against=main", history), *said
+    )
 
 
 @pytest.mark.parametrize("damage", [lambda file: overwrite_page(file, "trial"), cut])
@@ -183,7 +185,7 @@ def test_a_damaged_history_is_told(damage: Callable[[Path], None], tmp_path: Pat
     filled(str(where))
     damage(where)
     result = nicproof("history", "plot", "throughput", f"--history={where}")
-    told(result, f"{where}: it is damaged", "history import")
+    assert_message(result, f"{where}: it is damaged", "history import")
 
 
 BAD_COLUMNS = {"boots": "'many'", "valid": "x'00'", "created": "x'ff'", "trials": "2.5"}
@@ -196,7 +198,7 @@ def test_a_damaged_list_of_runs_is_told(column: str, value: str, tmp_path: Path)
     with sqlite3.connect(where) as connection:
         connection.execute(f"UPDATE run SET {column} = {value} WHERE run = 'r1'")
     connection.close()
-    told(nicproof("history", f"--history={where}"), str(where), "damaged")
+    assert_message(nicproof("history", f"--history={where}"), str(where), "damaged")
 
 
 def spoiled(history: History, digest: str, execute: Callable[[str], object]) -> None:

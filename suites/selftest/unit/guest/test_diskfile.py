@@ -35,7 +35,7 @@ def raw(tmp_path: Path) -> Path:
     return path
 
 
-def told(image: Path) -> str:
+def message_of(image: Path) -> str:
     """What is said of it by the option itself, with the file's name in it."""
     with pytest.raises(ConfigError) as caught:
         Variant(guest_image=str(image)).checked()
@@ -59,18 +59,18 @@ def test_a_part_of_a_disk_is_refused_with_the_way_to_the_whole(
 ) -> None:
     part, data = tmp_path / "part.qcow2", tmp_path / "other file"
     qemu_img("create", "-f", "qcow2", "-b", raw, "-F", "raw", part)
-    said = told(part)
+    said = message_of(part)
     assert said.startswith(f"it is a part: the rest is in its backing file, {raw}\n")
     assert f"remedy: qemu-img convert -O qcow2 {part} part.whole.qcow2" in said
     qemu_img("create", "-f", "qcow2", "-o", f"data_file={data}", part, "1M")
-    assert told(part).startswith("it is a part: its data are in another file")
+    assert message_of(part).startswith("it is a part: its data are in another file")
 
 
 def test_encrypted_disks_are_refused(qemu_img: QemuImg, tmp_path: Path) -> None:
     image, secret = tmp_path / "locked.qcow2", ("--object", "secret,id=s,data=abc")
     luks = "encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10"
     qemu_img("create", *secret, "-f", "qcow2", "-o", luks, image, "1M")
-    assert told(image).startswith("it is encrypted")
+    assert message_of(image).startswith("it is encrypted")
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_disks_of_other_kinds_are_refused_by_name(
     kind: str, name: str, raw: Path, qemu_img: QemuImg, tmp_path: Path
 ) -> None:
     qemu_img("convert", "-O", kind, raw, tmp_path / "other")
-    assert told(tmp_path / "other").startswith(f"it is {name}; ")
+    assert message_of(tmp_path / "other").startswith(f"it is {name}; ")
 
 
 def test_what_is_no_disk_is_refused(raw: Path, qemu_img: QemuImg, tmp_path: Path) -> None:
@@ -102,4 +102,4 @@ def test_what_is_no_disk_is_refused(raw: Path, qemu_img: QemuImg, tmp_path: Path
         (whole[:70_000], "it is cut short"),
     ):
         image.write_bytes(content)
-        assert told(image).startswith(said)
+        assert message_of(image).startswith(said)

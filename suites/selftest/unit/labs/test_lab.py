@@ -234,7 +234,7 @@ with cache.locked(snapshot.snapshots(), print), keeper._alone():
 try:
     raise ValueError
 except ValueError as error:
-    print(crash.told(error))
+    print(crash.describe(error))
 suite.suite_argv("comparison", Asked(), ())
 assert os.umask(0) == int(sys.argv[1], 8), "it is the caller's"
 """

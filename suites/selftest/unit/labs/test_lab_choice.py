@@ -93,7 +93,7 @@ def test_the_first_port_with_a_partner_on_its_own_host_is_taken() -> None:
     assert (choice.host.name, choice.ports.dut, choice.ports.partner) == ("alpha", TWO, THREE)
     assert choice.ports.may == {"bind", "sriov"}
     assert choice.ports.binding.ports == choice.host.touchable >= {TWO, THREE}
-    assert choice.told() == f"alpha (alpha.lab), {TWO} against {THREE}: so it is"
+    assert choice.describe() == f"alpha (alpha.lab), {TWO} against {THREE}: so it is"
     assert choice.restore(choice.host) == "nicproof restore alpha --inventory rack.toml"
     assert choice.claims == ((choice.host, (TWO, THREE)),)
 
@@ -101,7 +101,7 @@ def test_the_first_port_with_a_partner_on_its_own_host_is_taken() -> None:
 def test_a_host_is_taken_by_name() -> None:
     choice = rack("beta")
     assert (choice.ports.dut, choice.ports.partner) == (ONE, TWO)
-    assert choice.told().startswith("beta (this machine), ")
+    assert choice.describe().startswith("beta (this machine), ")
     with pytest.raises(ConfigError, match=r"no host 'bete'\n.*did you mean 'beta'"):
         rack("bete")
 
@@ -128,7 +128,9 @@ def test_the_nested_lab_has_two_ports_where_all_may_be_changed() -> None:
 
 def test_a_partner_may_be_on_another_host() -> None:
     choice = rack(text=APART)
-    assert choice.told() == (f"alpha (alpha.lab), {ONE} against {TWO} of beta (beta.lab): so it is")
+    assert choice.describe() == (
+        f"alpha (alpha.lab), {ONE} against {TWO} of beta (beta.lab): so it is"
+    )
     assert choice.remote_partner is not None and choice.remote_partner.name == "beta"
     assert choice.ports.here == (ONE,) and choice.ports.binding.ports == {ONE}
     assert choice.most == 1
@@ -166,14 +168,16 @@ def test_a_qualification_wants_both_ports_on_one_host() -> None:
 def test_without_an_inventory_the_nested_lab_is_taken(here: Path) -> None:
     assert not list(here.iterdir())
     choice = choose("auto")
-    assert choice.told() == ("the nested lab: there is no lab.toml here, nor in ~/.config/nicproof")
+    assert choice.describe() == (
+        "the nested lab: there is no lab.toml here, nor in ~/.config/nicproof"
+    )
 
 
 def test_an_inventory_that_can_be_used_is_taken_of_itself(here: Path) -> None:
     (here / "lab.toml").write_text(RACK)
     choice = choose("auto")
     assert isinstance(choice, RealChoice) and choice.host.name == "alpha"
-    assert choice.told().endswith(": lab.toml lists them")
+    assert choice.describe().endswith(": lab.toml lists them")
     assert isinstance(choose("nested"), NestedChoice)
 
 

@@ -21,35 +21,35 @@ from suites.selftest.support.files import CAPTURED
 DATA = CAPTURED / "ethtool"
 
 
-def said(name: str) -> str:
+def captured(name: str) -> str:
     return (DATA / name).read_text()
 
 
 def test_what_the_pf_can_do() -> None:
-    assert parse_info(said("pf-info.txt"))["driver"] == "igb"
-    assert parse_speeds(said("pf-modes.txt")) == (10, 100, 1000)
-    assert parse_channels(said("pf-channels.txt")) == 8
-    assert parse_clock(said("pf-timestamps.txt")) is True
-    assert parse_max_mtu(said("pf-link.json")) == 9216
+    assert parse_info(captured("pf-info.txt"))["driver"] == "igb"
+    assert parse_speeds(captured("pf-modes.txt")) == (10, 100, 1000)
+    assert parse_channels(captured("pf-channels.txt")) == 8
+    assert parse_clock(captured("pf-timestamps.txt")) is True
+    assert parse_max_mtu(captured("pf-link.json")) == 9216
 
 
 def test_a_clock_is_found_as_ethtool_tells_of_it_today() -> None:
     """From 6.14 on, with a kernel that has providers of time stamps (canonical/checkbox, pull
     request 2677)."""
-    assert parse_clock(said("timestamps-6.19.txt")) is True
+    assert parse_clock(captured("timestamps-6.19.txt")) is True
 
 
 def test_what_its_vf_can_do() -> None:
-    info = parse_info(said("vf-info.txt"))
+    info = parse_info(captured("vf-info.txt"))
     assert info["driver"] == "igbvf" and info["firmware-version"] == ""
-    assert parse_speeds(said("vf-modes.txt")) == (1000,)
-    assert parse_channels(said("vf-channels.txt")) is None, "igbvf has none to be set"
-    assert parse_clock(said("vf-timestamps.txt")) is False
-    assert parse_max_mtu(said("vf-link.json")) == 9216
+    assert parse_speeds(captured("vf-modes.txt")) == (1000,)
+    assert parse_channels(captured("vf-channels.txt")) is None, "igbvf has none to be set"
+    assert parse_clock(captured("vf-timestamps.txt")) is False
+    assert parse_max_mtu(captured("vf-link.json")) == 9216
 
 
 def test_features_that_are_off_but_can_be_had_count() -> None:
-    pf, vf = parse_offered(said("pf-features.txt")), parse_offered(said("vf-features.txt"))
+    pf, vf = parse_offered(captured("pf-features.txt")), parse_offered(captured("vf-features.txt"))
     assert "rx-all" in pf and "rx-all" not in vf, "off with igb, off and fixed with igbvf"
     assert "rx-vlan-filter" in vf, "on and fixed"
     assert "ntuple-filters" not in pf and "tx-tcp-segmentation" in pf

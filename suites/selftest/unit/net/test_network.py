@@ -57,12 +57,12 @@ def server(tmp_path: Path) -> RootedHost:
     return host
 
 
-def said(host: RootedHost) -> dict[str, Finding]:
+def findings(host: RootedHost) -> dict[str, Finding]:
     return by_name(tuple(network.network(host, HostSpec(name="alpha", address="alpha"))))
 
 
 def test_a_host_that_nobody_else_has_a_hand_in(server: RootedHost) -> None:
-    assert {name: each.state for name, each in said(server).items()} == {"input policy": "yes"}
+    assert {name: each.state for name, each in findings(server).items()} == {"input policy": "yes"}
 
 
 class WithoutNft(RootedHost):
@@ -74,13 +74,13 @@ class WithoutNft(RootedHost):
 
 def test_without_nft_nothing_is_said_of_rules(server: RootedHost) -> None:
     bare = WithoutNft(server.root, {**server.said})
-    found = said(bare)["input policy"]
+    found = findings(bare)["input policy"]
     assert (found.state, found.remedy) == ("note", "sudo apt-get install nftables")
 
 
 def test_doctor_tells_of_a_firewall_and_how_to_let_ports_in(server: RootedHost) -> None:
     server.said = {**server.said, LIST: (DATA / "eth1-accepted.txt").read_text()}
-    found = said(server)["input policy"]
+    found = findings(server)["input policy"]
     assert found.state == "note" and "by eth0 (inet filter input, ip filter INPUT)" in found.detail
     assert found.remedy == (
         'nft insert rule inet filter input iifname "eth0" accept; '
@@ -125,7 +125,7 @@ lo:connected (externally)
 
 def test_managers_are_told_with_the_lines_that_keep_them_off(server: RootedHost) -> None:
     server.said = {**server.said, "nmcli -t -f DEVICE,STATE device": MANAGED}
-    found = said(server)["NetworkManager"]
+    found = findings(server)["NetworkManager"]
     assert found.state == "note" and "manages eth0:" in found.detail
     assert "unmanaged-devices=interface-name:eth0;interface-name:eth0v*" in found.remedy
 
@@ -162,5 +162,5 @@ NETWORKD = """\
 def test_networkd_is_another_manager(server: RootedHost) -> None:
     server.said = {**server.said, "networkctl --no-legend --no-pager list": NETWORKD}
     assert "[Match]\\nName=eth0 eth0v*\\n[Link]\\nUnmanaged=yes" in (
-        said(server)["systemd-networkd"].remedy
+        findings(server)["systemd-networkd"].remedy
     )

@@ -18,7 +18,7 @@ from harness.paths.virtio import VIRTIO
 from harness.records import ablation
 from harness.runs import options
 from harness.runs.options import Asked, BenchOptions
-from harness.runs.variant import Variant, parse, told
+from harness.runs.variant import Variant, describe, parse
 from reports.comparison import baseline_interval
 from reports.comparison.outcome import Outcome, against, compare, compare_variants
 from reports.run.frames import Run
@@ -84,7 +84,7 @@ def test_every_ablation_is_two_configurations_and_a_claim(tmp_path: Path, name: 
 def test_options_are_told_as_they_are_typed() -> None:
     text = "--guest-append 'nox2apic quiet' --rx-usecs 0"
     variant = parse("a", text, Variant())
-    assert parse("a", told(variant.recorded()), Variant()) == variant
+    assert parse("a", describe(variant.recorded()), Variant()) == variant
     assert variant.rx_usecs == 0 and variant.recorded()["rx-usecs"] == "0"
 
 

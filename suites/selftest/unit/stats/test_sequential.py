@@ -96,8 +96,8 @@ def test_one_bad_figure_is_told_however_many_there_are(figures: int) -> None:
 
 def test_five_per_cent_of_one_figure_among_sixty_is_told_where_boots_vary_by_one() -> None:
     found = pairs.power(pairs.normal, 60, False, 60)
-    assert len(found.told) >= binom.ppf(0.001, 60, 0.95), found
-    assert np.median(found.told) <= 9
+    assert len(found.decided_at) >= binom.ppf(0.001, 60, 0.95), found
+    assert np.median(found.decided_at) <= 9
 
 
 def test_many_quiet_figures_are_shown_to_be_unchanged() -> None:

@@ -33,7 +33,7 @@ from harness.net.netdev import (
 from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
 from harness.tuning.governor import NONE, performance
-from harness.tuning.governor import told as governor_told
+from harness.tuning.governor import describe as describe_governor
 from harness.tuning.run import UNNAMED, tuned
 from suites.selftest.support.files import CAPTURED
 from suites.selftest.support.rooted_host import PLAIN, RootedHost
@@ -117,7 +117,7 @@ def test_a_host_without_cpufreq_is_left_as_it_is(host: Server, journal: Journal)
 def test_a_governor_that_there_is_not_is_told() -> None:
     before, after = {"a": "powersave", "b": "powersave"}, {"a": "performance", "b": "powersave"}
     refused = "sh: 4: cannot create b: Invalid argument"
-    told = governor_told(before, after, refused)
+    told = describe_governor(before, after, refused)
     assert told == f"powersave, not everywhere performance (before: powersave): {refused}"
 
 
@@ -128,7 +128,7 @@ def test_interrupts_are_directed_and_put_back_each_where_it_was(
     with affinities_kept(host, (PF, PARTNER), journal):
         found = affinities(host, (PF, PARTNER), (2, 3, 4))
         assert at(host, 40, 41, 101, 42) == ["2-4"] * 4
-        assert affinity.told(found, (2, 3, 4)) == f"3 of {PF}, 1 of {PARTNER} on CPUs 2-4"
+        assert affinity.describe(found, (2, 3, 4)) == f"3 of {PF}, 1 of {PARTNER} on CPUs 2-4"
     assert state(host) == before
 
 
@@ -151,9 +151,9 @@ def test_vfs_interrupts_are_directed_as_they_appear(host: Server, journal: Journ
 
 def test_an_interrupt_that_stays_where_it_is_is_told() -> None:
     found = affinity.parse(f"{PF} 40 2\n{PF} 41 0-7\n")
-    told = affinity.told(found, (2, 3))
+    told = affinity.describe(found, (2, 3))
     assert told == f"1 of {PF} on CPUs 2-3; could not be directed: 41 of {PF} on 0-7"
-    assert affinity.told({}, (2,)) == "none on CPUs 2"
+    assert affinity.describe({}, (2,)) == "none on CPUs 2"
 
 
 @pytest.fixture

@@ -339,7 +339,7 @@ def test_who_reads_elsewhere_is_told_first_at_the_opening_and_last_at_the_closin
     assert result.before[str(log)].split() == ["told", "up", "told"]
     assert result.after[str(log)].split() == ["told", "up", "told", "go"]
     assert log.read_text().split() == ["told", "up", "told", "go", "told"]
-    (asked, answered), (asked_again, answered_again) = result.told
+    (asked, answered), (asked_again, answered_again) = result.announced
     closed = result.opened_ns + result.window_ns
     assert asked < answered <= result.opened_ns < closed <= asked_again < answered_again
 
@@ -350,7 +350,7 @@ def test_a_held_window_tells_of_its_edges_too(tmp_path: Path) -> None:
         assert log.read_text().split() == ["told", "told"]
         result = close()
         assert log.read_text().split() == ["told", "told", "told"]
-    assert len(result.told) == 2
+    assert len(result.announced) == 2
 
 
 @pytest.mark.parametrize("answers", [0, 1])
@@ -371,5 +371,5 @@ def test_a_reader_that_dies_in_the_window_leaves_the_rest_to_be_told(tmp_path: P
     log = tmp_path / "log"
     with reader(2, log) as tell:
         result = run_window(HOST, WindowSpec(("echo", "traffic"), read=(str(log),), tell=tell))
-    assert (result.stdout, len(result.told)) == ("traffic\n", 1)
+    assert (result.stdout, len(result.announced)) == ("traffic\n", 1)
     assert result.after

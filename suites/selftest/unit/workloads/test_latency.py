@@ -11,7 +11,7 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 
 from harness.core.errors import ConfigError
-from harness.core.percentiles import BEYOND, QUANTILES, nearest_rank, summarise, told
+from harness.core.percentiles import BEYOND, QUANTILES, nearest_rank, resolved, summarise
 from harness.core.units import METRICS
 from harness.records.trial import STAMPS, USER
 from harness.workloads import NAMES, select
@@ -92,7 +92,7 @@ def test_a_percentile_is_told_if_ten_probes_lie_beyond_it(probes: int, names: se
 def test_lost_probes_take_their_places_at_the_end(rtt_ns: list[int], lost: int) -> None:
     """As if each had been answered just when it was given up."""
     assert summarise(rtt_ns, lost, 10**9) == summarise([*rtt_ns, *[10**9] * lost])
-    assert told(0.5, len(rtt_ns)) <= told(0.5, len(rtt_ns) + lost)
+    assert resolved(0.5, len(rtt_ns)) <= resolved(0.5, len(rtt_ns) + lost)
 
 
 def test_a_tenth_lost_is_a_p90_beyond_the_limit_and_no_flattering_one() -> None:
