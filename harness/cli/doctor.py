@@ -83,8 +83,8 @@ def run(given: argparse.Namespace) -> int:
     else:
         table.print_findings(findings)
         where = f"on {spec.name}" if given.host else "here"
-        told: tuple[Purpose, ...] = (*asked, *BESIDE) if given.host else asked
-        for purpose in told:
+        purposes: tuple[Purpose, ...] = (*asked, *BESIDE) if given.host else asked
+        for purpose in purposes:
             print(table.verdict(findings, purpose, where))
     return 1 if any(lacking(findings, purpose) for purpose in asked) else 0
 

@@ -202,8 +202,8 @@ def _compare(given: argparse.Namespace) -> None:
     check_across(given.across)
     arguments = [given.base, given.new, *(f"--across={key}" for key in given.across)]
     arguments += ["--strict"] if given.strict else []
-    said = {name: getattr(given, name) for name in ("out", "history")}
-    arguments += [f"--{name}={value}" for name, value in said.items() if value is not None]
+    message = {name: getattr(given, name) for name in ("out", "history")}
+    arguments += [f"--{name}={value}" for name, value in message.items() if value is not None]
     exec_module("reports.comparison", arguments)
 
 

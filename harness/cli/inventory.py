@@ -133,8 +133,8 @@ def host_of(
 def spec_of(given: argparse.Namespace, name: str) -> HostSpec:
     """The host that the options describe; ConfigError if one of them is wrong."""
     keys = ("jump", "user", "become", "ssh_port", "identity", "ssh_config", "known_hosts")
-    said = {key: value for key in keys if (value := getattr(given, key)) is not None}
-    options = {key: fields.HOST[key](value) for key, value in said.items()}
+    values = {key: value for key in keys if (value := getattr(given, key)) is not None}
+    options = {key: fields.HOST[key](value) for key, value in values.items()}
     spec = HostSpec(name=name, address=fields.destination(given.host), **options)
     for path, what, remedy in contradictions((spec,)):
         raise ConfigError(f"--{str(path[-1]).replace('_', '-')}: {what}", remedy=remedy)

@@ -73,12 +73,12 @@ def restore_aloud(host: Host) -> None:
     for owner in alive.values():
         hint = f"(is it gone? --gone {owner.run})"
         print(f"{host.name}: left alone, since it is at work: {owner} {hint}")
-    told: list[str] = []
+    messages: list[str] = []
 
     def tell(line: str) -> None:
-        told.append(line)
+        messages.append(line)
         print(f"{host.name}: {line}", flush=True)
 
     restore(host, alive=alive, guard=lambda bdf: taken(host, bdf), tell=tell)
-    if not ended and not told:
+    if not ended and not messages:
         print(f"{host.name}: nothing to restore")

@@ -39,8 +39,8 @@ class CommandFailed(LabError):
     def __init__(
         self, host: str, argv: tuple[str, ...], returncode: int, stdout: str, stderr: str
     ) -> None:
-        said = (stderr.strip() or stdout.strip() or "it said nothing")[-2000:]
-        super().__init__(f"{host}: {' '.join(argv)} ended with status {returncode}: {said}")
+        output = (stderr.strip() or stdout.strip() or "it said nothing")[-2000:]
+        super().__init__(f"{host}: {' '.join(argv)} ended with status {returncode}: {output}")
         self.host, self.argv, self.returncode = host, argv, returncode
         self.stdout, self.stderr = stdout, stderr
 

@@ -127,15 +127,15 @@ def _declared(type_: inspect.Type) -> inspect.Metadata | None:
 
 
 def _option(name: str, declared: inspect.Metadata) -> Option:
-    said, more = declared.extra_json_schema or {}, declared.extra or {}
+    schema, more = declared.extra_json_schema or {}, declared.extra or {}
     kind: Any = declared.type
     return Option(
         name=name,
         flag=more["flag"] or "--" + name.replace("_", "-"),
         kind=kind,
-        help=said["description"],
+        help=schema["description"],
         metavar=more["metavar"],
-        examples=tuple(said.get("examples", ())),
+        examples=tuple(schema.get("examples", ())),
     )
 
 
@@ -154,8 +154,8 @@ def add_to(add: Callable[..., Any], options: Iterable[Option]) -> None:
 
 def given_of(given: object, options: Iterable[Option]) -> dict[str, Any]:
     """The values of the options that were given, by their names; ConfigError for a wrong one."""
-    said = ((each, getattr(given, each.name, None)) for each in options)
-    return {each.name: each.read(text) for each, text in said if text is not None}
+    pairs = ((each, getattr(given, each.name, None)) for each in options)
+    return {each.name: each.read(text) for each, text in pairs if text is not None}
 
 
 def read(kind: type[T], given: object) -> T:

@@ -30,9 +30,9 @@ def unwind_when_told(answer: str = "", elsewhere: Callable[[], Path | None] = la
     After SIGHUP nobody reads any more: what is said goes to the file that `elsewhere` names, to
     none if it names none.
     """
-    told = _Told(answer, elsewhere)
+    handler = _Told(answer, elsewhere)
     for signum in heeded():
-        signal.signal(signum, told)
+        signal.signal(signum, handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)  # see run_and_wait in harness.runs.suite
 
 
@@ -50,16 +50,16 @@ def heeded() -> tuple[signal.Signals, ...]:
 def deferred() -> Iterator[None]:
     """What must not be done by half: a signal that comes meanwhile is answered, and unwinds when
     the context ends."""
-    told = _handler()
-    if told is None or threading.current_thread() is not threading.main_thread():
+    handler = _handler()
+    if handler is None or threading.current_thread() is not threading.main_thread():
         yield  # signals are the main thread's
         return
-    told.deferring += 1
+    handler.deferring += 1
     try:
         yield
     finally:
-        told.deferring -= 1
-        told.heed()
+        handler.deferring -= 1
+        handler.heed()
 
 
 def end_with_parent() -> None:

@@ -25,9 +25,9 @@ def iommu(host: Host) -> tuple[Finding, ...]:
     found = judge_iommu(groups, told_by_firmware(host), names(host, "/sys/class/iommu/*"))
     if not groups:
         return (found,)
-    told = kernel_log(host)
+    log = kernel_log(host)
     interrupts = text(host, "/proc/interrupts")
-    return (found, judge_remapping(interrupts, text(host, UNSAFE), told))
+    return (found, judge_remapping(interrupts, text(host, UNSAFE), log))
 
 
 def kernel_log(host: Host) -> str:
@@ -103,9 +103,9 @@ def why_not_remapped(kernel_log: str) -> str:
     """What the kernel says of it: the first line of its IOMMU's driver, with those that go on from
     it, else the last of anybody, which may be but a consequence."""
     entries = re.sub(r"\n[ \t]+(?=\S)", " ", kernel_log).splitlines()
-    said = [each.strip() for each in entries if re.search(r"remapping|[Xx]2apic", each)]
-    causes = [each for each in said if re.search(r"\b(?:DMAR(?:-IR)?|AMD-Vi): ", each)]
-    return causes[0] if causes else said[-1] if said else ""
+    lines = [each.strip() for each in entries if re.search(r"remapping|[Xx]2apic", each)]
+    causes = [each for each in lines if re.search(r"\b(?:DMAR(?:-IR)?|AMD-Vi): ", each)]
+    return causes[0] if causes else lines[-1] if lines else ""
 
 
 def reserved(host: Host, bdf: str, group: str) -> tuple[Finding, ...]:

@@ -33,8 +33,8 @@ def judge_pages(found: Pages | None, wanted: int) -> Finding:
 
 def _memlock(host: Host) -> Finding:
     """Of the user that we are there, who is the one that will run QEMU."""
-    told = output_of(host, ("sh", "-c", "id -u; id -un; ulimit -l")) or ""
-    uid, user, limit = (*told.splitlines(), "", "", "")[:3]  # a name may have blanks
+    output = output_of(host, ("sh", "-c", "id -u; id -un; ulimit -l")) or ""
+    uid, user, limit = (*output.splitlines(), "", "", "")[:3]  # a name may have blanks
     return judge_memlock(uid, user, limit)
 
 

@@ -17,8 +17,8 @@ def python(host: Host) -> Finding:
         return judge_python("")
 
 
-def judge_python(told: str) -> Finding:
+def judge_python(message: str) -> Finding:
     """From `python3 --version`."""
-    if why := too_old(told):
+    if why := too_old(message):
         return Finding("Python", "no", why, NEWER_PYTHON, GUESTS)
-    return Finding("Python", "yes", told.strip(), needed=GUESTS)
+    return Finding("Python", "yes", message.strip(), needed=GUESTS)

@@ -57,13 +57,13 @@ def qemu(host: Host) -> tuple[Finding, ...]:
         found = Finding("QEMU", "yes", parse_version(version), needed=GUESTS)
     except LabError as error:
         found = Finding("QEMU", "note", error.message)
-    told = output_of(host, (QEMU, "-device", "vfio-pci,help"))
-    return (found, judge_vfio(told or ""))
+    output = output_of(host, (QEMU, "-device", "vfio-pci,help"))
+    return (found, judge_vfio(output or ""))
 
 
-def judge_vfio(told: str) -> Finding:
+def judge_vfio(message: str) -> Finding:
     """From what `-device vfio-pci,help` prints."""
-    properties = re.findall(r"^  (\S+)=<", told, re.MULTILINE)
+    properties = re.findall(r"^  (\S+)=<", message, re.MULTILINE)
     if "host" not in properties:
         remedy = "take a QEMU that was built with vfio, such as your distribution's"
         return Finding("QEMU's vfio-pci", "no", "it has no such device", remedy, GUESTS)

@@ -145,8 +145,8 @@ def _load(host: Host, directory: str, tids: Sequence[int], event: str) -> None:
     try:
         host.run((*PYTHON, "-"), stdin=program)
     except CommandFailed as error:
-        said = error.stderr.strip()[-700:]
-        why = f"{host.name}: its kernel does not let exits be counted: {said}"
+        message = error.stderr.strip()[-700:]
+        why = f"{host.name}: its kernel does not let exits be counted: {message}"
         if error.returncode == REFUSED:
             raise MissingCapability("exit accounting", why, remedy=ASK_DOCTOR) from error
         raise LabError(why) from error

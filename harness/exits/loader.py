@@ -196,8 +196,8 @@ def at(buffer: ctypes.Array[ctypes.c_char]) -> int:
 
 def checked(result: int, what: str) -> int:
     if result < 0:
-        said = log.value.decode(errors="replace").strip()[-500:]
-        print(f"{what}: {os.strerror(ctypes.get_errno())} {said}".strip(), file=sys.stderr)
+        message = log.value.decode(errors="replace").strip()[-500:]
+        print(f"{what}: {os.strerror(ctypes.get_errno())} {message}".strip(), file=sys.stderr)
         sys.exit(REFUSED)
     return result
 

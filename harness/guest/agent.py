@@ -110,8 +110,8 @@ def command_result(host: str, argv: tuple[str, ...], status: dict[str, Any]) -> 
     returncode = -int(status["signal"]) if "signal" in status else int(status.get("exitcode", 0))
     out, err = (base64.b64decode(status.get(key, "")) for key in ("out-data", "err-data"))
     if returncode in (126, 127) and err.startswith(b"setsid: "):
-        said = err.decode(errors="replace").strip().removeprefix("setsid: ")
-        raise NotStarted(f"{host}: cannot start {argv[0]}: {said}")
+        message = err.decode(errors="replace").strip().removeprefix("setsid: ")
+        raise NotStarted(f"{host}: cannot start {argv[0]}: {message}")
     return CommandResult(host, argv, returncode, out, err)
 
 

@@ -224,8 +224,8 @@ def _diagnosis(name: str, process: QemuProcess, qmp: Qmp) -> str:
     parts = ["its QEMU runs" if qmp.alive else "its QEMU has ended"]
     if panic:
         parts.append(f"its kernel said: {panic[0].strip()}")
-    if said := process.message().strip():
-        parts.append(f"QEMU said: {said[-TAIL:]}")
+    if message := process.message().strip():
+        parts.append(f"QEMU said: {message[-TAIL:]}")
     parts.append(f"the serial log of {name} ends with:\n{tail}" if tail else "no serial output")
     return "; ".join(parts)
 
@@ -257,13 +257,13 @@ def _keep_logs(process: QemuProcess, log_dir: Path, name: str) -> None:
         both = process.host.run(("tail", "-v", "-c", "+1", files.serial, files.stderr)).stdout
     except LabError:
         return
-    serial, _, said = both.partition(f"==> {files.stderr} <==\n".encode())
+    serial, _, message = both.partition(f"==> {files.stderr} <==\n".encode())
     _, _, serial = serial.partition(b"<==\n")
     try:
         log_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         (log_dir / f"{name}.serial.log").write_bytes(serial.removesuffix(b"\n"))
-        if said:
-            (log_dir / f"{name}.qemu.log").write_bytes(said)
+        if message:
+            (log_dir / f"{name}.qemu.log").write_bytes(message)
     except OSError as error:
         raise StoreFailed(
             f"{log_dir}: cannot keep the logs of guest {name}: {error.strerror}",

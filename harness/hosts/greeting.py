@@ -34,10 +34,12 @@ def _who(host: SshHost, answer: CommandResult) -> tuple[str, str]:
     """User id and name; ConfigError if the answer is none, or more than one."""
     before, hello, after = answer.text.partition(f"{HELLO}\n")
     if not hello:
-        said = (answer.error.strip() or answer.text.strip() or "nothing").splitlines()[-1]
+        output = (answer.error.strip() or answer.text.strip() or "nothing").splitlines()[-1]
         if host.become:
-            raise ConfigError(f"{host.name}: sudo does not let us be root: {said}", remedy=SUDOERS)
-        raise ConfigError(f"{host.name}: its login runs no command: it said {said!r}")
+            raise ConfigError(
+                f"{host.name}: sudo does not let us be root: {output}", remedy=SUDOERS
+            )
+        raise ConfigError(f"{host.name}: its login runs no command: it said {output!r}")
     if before:
         line = (before.strip() or "an empty line").splitlines()[0]
         raise ConfigError(

@@ -44,12 +44,12 @@ def main(verb: str, *arguments: str) -> int:
 
 def look(end: bool, seconds: float) -> int:
     limit = time.monotonic() + seconds
-    told: set[int] = set()
+    notified: set[int] = set()
     while found := orphans():
         for pid, name in found.items():
-            if pid not in told:
+            if pid not in notified:
                 print(name, flush=True)
-                told.add(pid)
+                notified.add(pid)
             if end:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

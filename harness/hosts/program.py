@@ -27,22 +27,22 @@ NEWER_PYTHON = (
 def require_python(host: Host) -> None:
     """ConfigError if the host's python3 is too old for these programs, or is none."""
     try:
-        told = host.run((PYTHON[0], "--version"), check=False)
-        version = told.text if told.returncode == 0 else ""
+        output = host.run((PYTHON[0], "--version"), check=False)
+        version = output.text if output.returncode == 0 else ""
     except NotStarted:
         version = ""
     if why := too_old(version):
         raise ConfigError(f"{host.name}: {why}", remedy=NEWER_PYTHON)
 
 
-def too_old(told: str) -> str:
+def too_old(message: str) -> str:
     """Why a python3 that says this of itself (`--version`) will not do; "" if it will."""
-    version = re.match(r"Python (\d+)\.(\d+)", told)
+    version = re.match(r"Python (\d+)\.(\d+)", message)
     wanted = ".".join(map(str, OLDEST))
     if version is None:
         return f"there is no python3, {wanted} or newer is wanted"
     if (int(version[1]), int(version[2])) < OLDEST:
-        return f"python3 is {told.split()[1]}, {wanted} or newer is wanted"
+        return f"python3 is {message.split()[1]}, {wanted} or newer is wanted"
     return ""
 
 

@@ -56,11 +56,11 @@ class LoginRefused(HostUnreachable):
     """Nobody is let in: the key, the host's key or its file is not right. To wait helps nothing."""
 
 
-def cannot_connect(name: str, destination: str, said: str) -> HostUnreachable:
+def cannot_connect(name: str, destination: str, message: str) -> HostUnreachable:
     """The error for what ssh said when there was no connection: LoginRefused if that is sure."""
-    said = _FRAME.sub("", said).strip()
+    message = _FRAME.sub("", message).strip()
     for pattern, remedy in KNOWN:
-        if found := pattern.search(said):
-            why = f"{name}: cannot log in: {said}"
+        if found := pattern.search(message):
+            why = f"{name}: cannot log in: {message}"
             return LoginRefused(why, remedy=remedy(found, destination))
-    return HostUnreachable(f"{name}: cannot connect: {said}")
+    return HostUnreachable(f"{name}: cannot connect: {message}")

@@ -238,8 +238,8 @@ class SshHost:
     def write(self, path: str, data: bytes) -> None:
         result = self.run(write_argv(path), stdin=data, check=False).ended()
         if result.returncode != 0:
-            said = result.error.strip().removeprefix("dd: ")
-            raise Refused(f"{self.name}: cannot write {path}: {said}")
+            output = result.error.strip().removeprefix("dd: ")
+            raise Refused(f"{self.name}: cannot write {path}: {output}")
 
     def exists(self, path: str) -> bool:
         result = self.run(("sh", "-c", EXISTS, "sh", path), check=False)
@@ -283,9 +283,9 @@ class SshHost:
         # The client's own words are about its attempt to do without a master: of no help.
         log = (self._directory / LOG).read_text(errors="replace")
         parts = (part.strip() for part in (self._diagnose(), log))
-        said = "; ".join(part for part in parts if part) or "ssh did not say why"
+        message = "; ".join(part for part in parts if part) or "ssh did not say why"
         raise HostUnreachable(
-            f"{self.name}: the connection was lost in: {' '.join(result.argv)}: {said}"
+            f"{self.name}: the connection was lost in: {' '.join(result.argv)}: {message}"
         )
 
     def _end(self, identity: str) -> None:
@@ -329,10 +329,12 @@ class SshHost:
 
 def _raise_if_not_started(result: CommandResult) -> None:
     """As on the local host: a command that cannot be started is an error, whatever `check`."""
-    said = result.error.strip().rpartition("\n")[2]  # a login shell may have said something before
-    if result.returncode in (126, 127) and said.startswith("env: "):
-        said = said.removeprefix("env: ")
-        raise NotStarted(f"{result.host}: cannot start {result.argv[0]}: {said}")
+    output = result.error.strip().rpartition("\n")[
+        2
+    ]  # a login shell may have said something before
+    if result.returncode in (126, 127) and output.startswith("env: "):
+        output = output.removeprefix("env: ")
+        raise NotStarted(f"{result.host}: cannot start {result.argv[0]}: {output}")
 
 
 @contextmanager
@@ -374,8 +376,8 @@ def _master(name: str, target: Target, directory: Path, timeout: float) -> Itera
         try:
             _await_echo(child, Deadline(timeout, f"the connection to {name}"))
         except (DeadlineExpired, OSError) as error:
-            said = log.read_text(errors="replace").strip() or str(error)
-            raise cannot_connect(name, target.destination, said) from error
+            output = log.read_text(errors="replace").strip() or str(error)
+            raise cannot_connect(name, target.destination, output) from error
         yield
     finally:
         for stream in (child.stdin, child.stdout):

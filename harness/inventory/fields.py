@@ -47,10 +47,10 @@ def typed(value: object, kind: type[T]) -> T:
 
 def text(value: object) -> str:
     """Any text that is fit to be printed."""
-    said = typed(value, str)
-    if not said.isprintable():
-        raise ConfigError(f"{said!r} has characters that cannot be printed")
-    return said
+    message = typed(value, str)
+    if not message.isprintable():
+        raise ConfigError(f"{message!r} has characters that cannot be printed")
+    return message
 
 
 def host_name(value: object) -> str:
@@ -93,27 +93,27 @@ def hugepages(value: object) -> int:
 
 
 def path(value: object) -> Path:
-    said = typed(value, str)
-    if not said or said.startswith("-") or UNSAYABLE.search(said):
+    text = typed(value, str)
+    if not text or text.startswith("-") or UNSAYABLE.search(text):
         raise ConfigError(
-            f"{said!r} is no path that ssh would take literally",
+            f"{text!r} is no path that ssh would take literally",
             remedy="without a leading '-', '${' and control characters",
         )
     try:
-        return Path(said).expanduser()
+        return Path(text).expanduser()
     except RuntimeError as error:  # ~somebody, who is not known here
-        raise ConfigError(f"{said!r}: {error}", remedy="write the whole path") from error
+        raise ConfigError(f"{text!r}: {error}", remedy="write the whole path") from error
 
 
 def cpu_list(value: object) -> tuple[int, ...]:
     """CPUs of a list as Linux writes them (Documentation/admin-guide/kernel-parameters.rst, cpu
     lists): "2-7,10", "0-31:2/4". Rising, each once."""
-    said = typed(value, str)
+    text = typed(value, str)
     found: set[int] = set()
-    for part in said.split(","):
+    for part in text.split(","):
         match = CPUS.fullmatch(part.strip())
         if match is None:
-            raise ConfigError(f"{said!r} is no list of CPUs", remedy='write it like "2-7,10"')
+            raise ConfigError(f"{text!r} is no list of CPUs", remedy='write it like "2-7,10"')
         first, last, used, group = (int(number) if number else None for number in match.groups())
         assert first is not None
         last = first if last is None else last
@@ -154,11 +154,11 @@ def bdf(value: object) -> str:
 
 
 def model(value: object) -> str:
-    said = typed(value, str)
+    name = typed(value, str)
     known = [each.model for each in profiles().values() if not each.generic]
-    if said not in known:
-        raise ConfigError(f"no profile of a model {said!r}", remedy=nearest(said, known))
-    return said
+    if name not in known:
+        raise ConfigError(f"no profile of a model {name!r}", remedy=nearest(name, known))
+    return name
 
 
 def partner(value: object) -> PortRef:
@@ -168,17 +168,17 @@ def partner(value: object) -> PortRef:
 
 
 def _matching(value: object, pattern: re.Pattern[str], what: str, remedy: str) -> str:
-    said = typed(value, str)
-    if not pattern.fullmatch(said):
-        raise ConfigError(f"{said!r} is not {what}", remedy=remedy)
-    return said
+    text = typed(value, str)
+    if not pattern.fullmatch(text):
+        raise ConfigError(f"{text!r} is not {what}", remedy=remedy)
+    return text
 
 
 def _one_of(value: object, known: tuple[str, ...]) -> str:
-    said = typed(value, str)
-    if said not in known:
-        raise ConfigError(f"{said!r} is none of {', '.join(known)}", remedy=nearest(said, known))
-    return said
+    word = typed(value, str)
+    if word not in known:
+        raise ConfigError(f"{word!r} is none of {', '.join(known)}", remedy=nearest(word, known))
+    return word
 
 
 def _within(value: object, least: int, most: int, what: str) -> int:

@@ -72,8 +72,8 @@ def parse(text: str, path: Path) -> Inventory:
         if _depth(document) > DEEPEST:
             raise RecursionError
     except tomllib.TOMLDecodeError as error:
-        line, said = syntax_error(error, text)
-        raise InventoryError(path, [Problem(line, "", f"no TOML: {said}")]) from error
+        line, message = syntax_error(error, text)
+        raise InventoryError(path, [Problem(line, "", f"no TOML: {message}")]) from error
     except RecursionError:
         raise ConfigError(f"{path}: it is nested too deeply") from None
     except ValueError as error:  # a number of thousands of digits

@@ -116,7 +116,8 @@ def choose(asked: str, clock: ClockChoice = "auto") -> Choice:
     choice = _choice(asked)
     if clock == "virtual" and isinstance(choice, RealChoice):
         raise ConfigError(
-            f"--clock virtual: only the nested lab can have it, and this run takes {choice.describe()}",
+            f"--clock virtual: only the nested lab can have it, and this run takes "
+            f"{choice.describe()}",
             remedy="--lab nested, or --clock wall",
         )
     return choice

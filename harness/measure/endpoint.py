@@ -167,11 +167,11 @@ class Endpoint:
         ConfigError if the driver has none.
         """
         argv = ("ethtool", "-C", self.interface, "rx-usecs", str(usecs))
-        said = self.host.run(inside(self.attachment.netns, argv), check=False)
-        if said.returncode:
+        output = self.host.run(inside(self.attachment.netns, argv), check=False)
+        if output.returncode:
             raise ConfigError(
                 f"--rx-usecs {usecs}: {self.driver} on {self.attachment.path} refuses it: "
-                f"{said.error.strip()}",
+                f"{output.error.strip()}",
                 remedy="choose paths whose driver has interrupt moderation, such as sriov",
             )
 

@@ -131,8 +131,8 @@ def _mitigations(host: Host) -> str:
         return "unknown"
     lines = _command(host, ("grep", "-H", "", *names)).splitlines()
     pairs = (line.removeprefix(directory).split(":", 1) for line in lines)
-    said = [f"{name}: {state}" for name, state in pairs if state.strip() != "Not affected"]
-    return "; ".join(said) or "none needed"
+    states = [f"{name}: {state}" for name, state in pairs if state.strip() != "Not affected"]
+    return "; ".join(states) or "none needed"
 
 
 def _text(host: Host, path: str) -> str:

@@ -26,8 +26,8 @@ def select(names: tuple[str, ...]) -> tuple[NetworkPath, ...]:
     known = {path.name: path for path in ALL}
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        said = ", ".join(repr(name) for name in unknown) or "nothing"
+        message = ", ".join(repr(name) for name in unknown) or "nothing"
         raise ConfigError(
-            f"--paths: {said} is not a path", remedy=f"choose from {', '.join(known)}"
+            f"--paths: {message} is not a path", remedy=f"choose from {', '.join(known)}"
         )
     return tuple(known[name] for name in dict.fromkeys(names))

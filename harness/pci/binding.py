@@ -157,15 +157,15 @@ udev_settled
 for _ in $(seq 50); do
     for now in $(ls "$1/net"); do
         if [ "$now" != "$2" ]; then
-            said=$(ip link set dev "$now" down 2>&1 && ip link set dev "$now" name "$2" 2>&1) ||
+            message=$(ip link set dev "$now" down 2>&1 && ip link set dev "$now" name "$2" 2>&1) ||
                 continue
         fi
-        [ "$3" = down ] || said=$(ip link set dev "$2" up 2>&1) || continue
+        [ "$3" = down ] || message=$(ip link set dev "$2" up 2>&1) || continue
         exit 0
     done
     sleep 0.1
 done
-echo "${said:-there is no interface}" >&2
+echo "${message:-there is no interface}" >&2
 exit 1
 """
 )

@@ -70,11 +70,11 @@ def judge(found: Usage) -> Verdict:
         refused += _other_namespaces(found, function.interfaces)
         for interface in stack:
             for address in _lasting(interface):
-                said = f"{interface.ifname} has the address {address.local}/{address.prefixlen}"
+                message = f"{interface.ifname} has the address {address.local}/{address.prefixlen}"
                 if address.dynamic:
-                    warned.append(f"{said}, by DHCP or from a router: it comes back by itself")
+                    warned.append(f"{message}, by DHCP or from a router: it comes back by itself")
                 else:
-                    refused.append(f"{said}, which nobody would put back")
+                    refused.append(f"{message}, which nobody would put back")
     return Verdict(tuple(dict.fromkeys(refused)), tuple(dict.fromkeys(warned)))
 
 

@@ -18,12 +18,12 @@ netns=$1 net=$2/net
 ip netns add "$netns" && ip -n "$netns" link set lo up || exit
 for _ in $(seq 100); do
     for interface in $(ls "$net"); do
-        said=$(ip link set dev "$interface" netns "$netns" 2>&1) || continue
+        message=$(ip link set dev "$interface" netns "$netns" 2>&1) || continue
         exec ip netns exec "$netns" ls "$net"
     done
     sleep 0.1
 done
-echo "${said:-there is no interface}" >&2
+echo "${message:-there is no interface}" >&2
 exit 1
 """
 """Make namespace $1, move the interface of the function $2 (in sysfs) there, and tell its name in

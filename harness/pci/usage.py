@@ -174,8 +174,8 @@ def way(host: Host, address: str) -> str:
     if not re.fullmatch(r"[0-9a-f:.]+", address):
         known = host.run(("getent", "ahosts", address), check=False).text.split()
         address = known[0] if known else address
-    told = host.run(("ip", "-j", "route", "get", address), check=False)
-    routes = _decode(told.text, tuple[Route, ...]) if told.returncode == 0 else ()
+    output = host.run(("ip", "-j", "route", "get", address), check=False)
+    routes = _decode(output.text, tuple[Route, ...]) if output.returncode == 0 else ()
     return routes[0].dev if routes else ""
 
 
@@ -250,14 +250,14 @@ def mounts(text: str) -> Iterator[Peer]:
 def _servers(source: str, options: str) -> list[str]:
     """Addresses in the options (nfs(5), mount.cifs(8), mount.ceph(8)) or in the source: those of
     ceph (10.0.0.1:6789,10.0.0.2:6789:/) and 9p, or the name before the colon."""
-    told = re.findall(r"(?:^|,)(?:mount)?addr=([^,]+)", options)
-    told += [
+    servers = re.findall(r"(?:^|,)(?:mount)?addr=([^,]+)", options)
+    servers += [
         each.rpartition(":")[0]
         for monitors in re.findall(r"(?:^|,)mon_addr=([^,]+)", options)
         for each in monitors.split("/")
     ]
     literal = re.findall(r"\[[0-9a-f:]+\]|(?<![\w.])\d+(?:\.\d+){3}(?![\w.])", source)
-    return told or literal or re.findall(r"^(?:[^@:]*@)?([A-Za-z0-9.-]+):", source)
+    return servers or literal or re.findall(r"^(?:[^@:]*@)?([A-Za-z0-9.-]+):", source)
 
 
 def storage(text: str, sessions: str) -> Iterator[Peer]:

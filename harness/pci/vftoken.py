@@ -44,8 +44,8 @@ def functions_by_token(
     journal.permit("sriov")
     require_no_vfs(host, pf)
     with assign_to_vfio(host, pf, journal), _sriov_enabled(host, journal):
-        if said := refusal(host, pf, token):  # to open the PF with a token is to set it
-            raise LabError(f"{host.name}: {pf} cannot be opened to set its VF token: {said}")
+        if message := refusal(host, pf, token):  # to open the PF with a token is to set it
+            raise LabError(f"{host.name}: {pf} cannot be opened to set its VF token: {message}")
         with functions_made(host, pf, count, journal) as vfs:
             yield vfs
 

@@ -100,8 +100,8 @@ def qemu_process(
             ("sh", "-c", script, "sh", *places, *fds, *argv), timeout=timeout, check=False
         )
         if result.returncode != 0:
-            said = _text(host, files.stderr).strip() or result.error.strip() or "it said nothing"
-            raise LabError(f"{host.name}: QEMU refused to start: {said}\n  {' '.join(argv)}")
+            output = _text(host, files.stderr).strip() or result.error.strip() or "it said nothing"
+            raise LabError(f"{host.name}: QEMU refused to start: {output}\n  {' '.join(argv)}")
         yield QemuProcess(host, files, int(result.text))
 
 

@@ -140,9 +140,9 @@ def _untracked(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _leave(pid: int, log: Path | None) -> None:
     goes_on = f"process {pid} goes on putting back what was changed"
-    said = f"nicproof: interrupted; {goes_on}{f': see {log}' if log else ''}"
+    message = f"nicproof: interrupted; {goes_on}{f': see {log}' if log else ''}"
     with suppress(OSError):  # a terminal that is gone
-        print(said, file=sys.stderr, flush=True)
+        print(message, file=sys.stderr, flush=True)
 
 
 def _told(code: int, interrupted: bool) -> int:

@@ -168,9 +168,9 @@ def parse(name: str, text: str, common: Variant) -> Variant:
         given = given_of(parser.parse_args(shlex.split(text)), CONFIGURATION)
         return replace(common, **given).checked()
     except (ConfigError, ValueError) as error:
-        said = error.message if isinstance(error, ConfigError) else str(error)
+        message = error.message if isinstance(error, ConfigError) else str(error)
         raise ConfigError(
-            f"--{name} {text!r}: {said}",
+            f"--{name} {text!r}: {message}",
             remedy="it takes " + ", ".join(each.flag for each in CONFIGURATION),
         ) from error
 

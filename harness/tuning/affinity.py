@@ -103,11 +103,11 @@ def describe(found: Mapping[str, Sequence[Interrupt]], wanted: Sequence[int]) ->
         for bdf, irqs in found.items()
     }
     counts = ", ".join(f"{len(irqs)} of {bdf}" for bdf, irqs in there.items() if irqs) or "none"
-    said = f"{counts} on CPUs {ranges(tuple(wanted))}"
+    message = f"{counts} on CPUs {ranges(tuple(wanted))}"
     elsewhere = [
         f"{each.number} of {bdf} on {each.affinity}"
         for bdf, irqs in found.items()
         for each in irqs
         if each not in there[bdf]
     ]
-    return f"{said}; could not be directed: {', '.join(elsewhere)}" if elsewhere else said
+    return f"{message}; could not be directed: {', '.join(elsewhere)}" if elsewhere else message

@@ -201,8 +201,8 @@ def held_window(
             if agent.poll() is not None:
                 raise LabError(f"{host.name}: the window was closed by somebody else")
             agent.terminate()
-            said = agent.wait(OVERHEAD_S).stdout
-            return _decode(host.name, said.removeprefix(OPEN.encode()), ours=True)
+            output = agent.wait(OVERHEAD_S).stdout
+            return _decode(host.name, output.removeprefix(OPEN.encode()), ours=True)
 
         yield close
 
@@ -242,16 +242,16 @@ def _decode(host: str, text: bytes, *, ours: bool = False) -> WindowResult:
     try:
         answer = msgspec.convert(ast.literal_eval(text.decode()), _Answer)
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
-        said = text[:500].decode(errors="replace")
-        raise LabError(f"{host}: the window program answered {said!r}: {error}") from error
+        output = text[:500].decode(errors="replace")
+        raise LabError(f"{host}: the window program answered {output!r}: {error}") from error
     if answer.errors:
         raise LabError(f"{host}: no window: {'; '.join(answer.errors)}")
     if answer.stopped and not ours:
         raise LabError(f"{host}: no window: stopped by {answer.stopped}")
     if not answer.opened:
-        said = (answer.stderr.strip() or answer.stdout.strip() or "it said nothing")[-500:]
+        output = (answer.stderr.strip() or answer.stdout.strip() or "it said nothing")[-500:]
         how = "hung" if answer.stopped else f"ended with status {answer.rc}"
-        raise LabError(f"{host}: no window: the command {how} before it was ready: {said}")
+        raise LabError(f"{host}: no window: the command {how} before it was ready: {output}")
     started = datetime.fromtimestamp(answer.started_ns / NS_PER_S, UTC)
     return WindowResult(
         before=answer.before,

@@ -47,9 +47,9 @@ def select(names: Sequence[str]) -> tuple[str, ...]:
     """These names, each once, in the order given; ConfigError for one that is no workload."""
     unknown = [name for name in names if name not in NAMES]
     if unknown or not names:
-        said = ", ".join(repr(name) for name in unknown) or "nothing"
+        message = ", ".join(repr(name) for name in unknown) or "nothing"
         raise ConfigError(
-            f"--workloads: {said} is not a workload", remedy=f"choose from {', '.join(NAMES)}"
+            f"--workloads: {message} is not a workload", remedy=f"choose from {', '.join(NAMES)}"
         )
     return tuple(dict.fromkeys(names))
 

@@ -101,6 +101,6 @@ def require_positive(workload: str, **values: float) -> None:
 
 def describe(rc: int | None, stderr: str) -> str:
     """How a command ended, in words."""
-    said = stderr.strip()[-500:]
+    message = stderr.strip()[-500:]
     status = "no exit status (it was killed or never started)" if rc is None else f"status {rc}"
-    return f"{status}: {said}" if said else status
+    return f"{status}: {message}" if message else status

@@ -38,9 +38,9 @@ def require(text: str, where: str) -> Version:
     """The version in what `iperf3 --version` says; ConfigError if it is older than OLDEST."""
     version = parse_version(text)
     if version < OLDEST:
-        said = written(version) if version else f"version {text.strip()[:60]!r}"
+        message = written(version) if version else f"version {text.strip()[:60]!r}"
         raise ConfigError(
-            f"{where}: iperf3 {said} is too old, {written(OLDEST)} or newer is wanted",
+            f"{where}: iperf3 {message} is too old, {written(OLDEST)} or newer is wanted",
             remedy="install a newer one there: Debian 12 and Ubuntu 24.04 have one",
         )
     return version

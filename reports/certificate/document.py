@@ -93,48 +93,48 @@ def headline(certificate: Certificate) -> str:
     subject = certificate.subject
     models = " or ".join(dict.fromkeys(each.model for each in (subject, *subject.others)))
     nic = f"the emulated {models}" if subject.emulated else f"this {models}"
-    said: dict[str, str] = {
+    message: dict[str, str] = {
         "fit": f"{nic} is fit to carry VMs",
         "not fit": f"{nic} is not fit to carry VMs",
         "undecided": f"Whether {nic} is fit to carry VMs is undecided",
     }
-    line = f"{said[certificate.verdict]}: {certificate.because}"
+    line = f"{message[certificate.verdict]}: {certificate.because}"
     return line[0].upper() + line[1:]
 
 
 def lead(certificate: Certificate) -> list[str]:
     """What a reader must know before relying on the verdict."""
     counts, subject = certificate.counts, certificate.subject
-    said = []
+    lines = []
     if subject.others:
         each = (subject, *subject.others)
-        said.append(
+        lines.append(
             f"The cases were made on {len(each)} hosts: "
             f"{', '.join(f'{one.host} ({one.model} {one.bdf})' for one in each)}."
         )
     if counts["skip"]:
-        said.append(f"{_cases(counts['skip'])} skipped for a capability that is absent here.")
+        lines.append(f"{_cases(counts['skip'])} skipped for a capability that is absent here.")
     if subject.emulated:
         passed = [case for case in certificate.cases if case.verdict == "pass"]
         worth = sum(case.silicon.startswith("evidence") for case in passed)
-        said.append(
+        lines.append(
             f"The NIC is an emulated one: of the {len(passed)} cases that passed, {worth} are "
             "evidence for silicon too, since drivers, kernel and QEMU are the real ones; the "
             "others were decided by QEMU's model of the NIC."
         )
     if counts["deviation"]:
-        said.append(
+        lines.append(
             f"{_cases(counts['deviation'])} failed as is known of this emulation and its drivers, "
             "each with its cause below."
         )
     if suspect := sum(bool(case.suspect) for case in certificate.cases):
-        said.append(
+        lines.append(
             f"In {_cases(suspect)} the kernel said of the port under test what may be a fault and "
             "may be none; it stands beside the case and counts for nothing."
         )
     if subject.profile == "generic":
-        said.append("nicproof has no profile of this model: nothing was expected of its figures.")
-    return said
+        lines.append("nicproof has no profile of this model: nothing was expected of its figures.")
+    return lines
 
 
 def _cases(count: int) -> str:

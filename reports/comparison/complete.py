@@ -35,13 +35,13 @@ class Lacks:
         unless `across` allows it. One that base lacks decides nothing, but where both were asked
         in one session: there the comparison itself was what was asked for.
         """
-        told = {change.name: self._doubted(change) for change in judged}
+        by_name = {change.name: self._doubted(change) for change in judged}
         for figure in every(*boots, self.deciding):
-            told.setdefault(figure.name, self._lacked(figure))
-        for figure in self._nothing(told):
+            by_name.setdefault(figure.name, self._lacked(figure))
+        for figure in self._nothing(by_name):
             why = self.new.reason(figure.path, figure.workload)
-            told[figure.name] = figure.lacking("not measured", why)
-        return tuple(sorted(told.values(), key=badness))
+            by_name[figure.name] = figure.lacking("not measured", why)
+        return tuple(sorted(by_name.values(), key=badness))
 
     def left_out(self, changes: Iterable[Change]) -> Iterator[str]:
         """What is missing and decides nothing, in words: what neither side's host can have, and
@@ -81,18 +81,18 @@ class Lacks:
         decides = figure.primary and self.base.asked(*place) and differs not in self.across
         return replace(figure, primary=decides).lacking("not asked for", self.new.reason(*place))
 
-    def _nothing(self, told: dict[str, Change]) -> Iterator[Figure]:
+    def _nothing(self, by_name: dict[str, Change]) -> Iterator[Figure]:
         """What decides and is in neither side: figures that were named, else paths and workloads
         of which new has nothing, as a whole. Not what neither host can have."""
         if self.deciding:
             for name in self.deciding:
-                if name not in told:
+                if name not in by_name:
                     path, workload, metric = name.split("/")
                     yield Figure(path, workload, metric, {}, {}, primary=True)
             return
         known = {
             (each.path, each.workload)
-            for each in told.values()
+            for each in by_name.values()
             if each.primary or not (math.isnan(each.new) or each.verdict == "not measured")
         }
         for path in self.new.info.paths:

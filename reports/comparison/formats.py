@@ -107,8 +107,8 @@ def as_junit(outcome: Outcome) -> str:
         if change.verdict in LOST:
             ElementTree.SubElement(case, "error", message=change.why, type=change.verdict)
         elif change.verdict == "regression":
-            said = f"{change.base:.6g} -> {change.new:.6g} {metric_of(change.metric).unit}"
-            failure = ElementTree.SubElement(case, "failure", message=said)
+            answer = f"{change.base:.6g} -> {change.new:.6g} {metric_of(change.metric).unit}"
+            failure = ElementTree.SubElement(case, "failure", message=answer)
             failure.text = "\n".join(change.exits)
         elif change.verdict in _SKIPPED:
             message = f"{change.verdict}: {change.why}"
@@ -175,8 +175,8 @@ def as_openmetrics(measured: Iterable[Change], outcome: Outcome) -> str:
     return "\n".join([*lines, "# EOF", ""])
 
 
-def _family(name: str, told: str, samples: Iterable[str]) -> list[str]:
+def _family(name: str, message: str, samples: Iterable[str]) -> list[str]:
     """A gauge with its samples, each as its labels and its value."""
     return [
-        f"# TYPE {name} gauge", f"# HELP {name} {told}", *(f"{name}{each}" for each in samples)
+        f"# TYPE {name} gauge", f"# HELP {name} {message}", *(f"{name}{each}" for each in samples)
     ]  # fmt: skip

@@ -92,8 +92,8 @@ def _beside(outcome: Outcome) -> Iterator[str]:
     if count := outcome.count("only in new"):
         yield f"{_figures(count)} {_are(count)} only in new: {_places(outcome, 'only in new')}"
     if worse := others(outcome, "regression"):
-        said = f"{_figures(len(worse), 'other ')} {_are(len(worse))} worse"
-        yield f"{said}{': ' if len(worse) == 1 else '; the worst: '}{sentence(worse[0])}"
+        message = f"{_figures(len(worse), 'other ')} {_are(len(worse))} worse"
+        yield f"{message}{': ' if len(worse) == 1 else '; the worst: '}{sentence(worse[0])}"
     for path, base, new in fallen(*outcome.sides):
         yield (
             f"Fewer trials of {path} are valid: {new.valid} of {new.total}, "

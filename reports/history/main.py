@@ -38,8 +38,8 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
     panels = trend.panels(runs, given.metric, given.path, given.workload)
     if not panels:
         chosen = {"of series": given.name, "on path": given.path, "of workload": given.workload}
-        said = "".join(f" {what} {value}" for what, value in chosen.items() if value)
-        raise ConfigError(f"{history.where}: no run{said} has a figure of {given.metric}")
+        message = "".join(f" {what} {value}" for what, value in chosen.items() if value)
+        raise ConfigError(f"{history.where}: no run{message} has a figure of {given.metric}")
     trendfigure.draw(panels, given.metric, out)
     for line in trend.describe(panels, given.metric):
         print(line)

@@ -176,6 +176,6 @@ def _floor(floor_ns: Sequence[int], stamps: str) -> str:
         return "not measured"
     names, us = {"rtt_p50": "median", "rtt_p99": "p99"}, style.unit("us")
     found = summarise(floor_ns)
-    said = [f"{names[m]} {style.number(found[m])} {us}" for m in names if m in found]
+    message = [f"{names[m]} {style.number(found[m])} {us}" for m in names if m in found]
     count = f"{len(floor_ns):,} round trips over a veth pair"
-    return ", ".join((*said, f"{count} (time stamps: {stamps})" if stamps else count))
+    return ", ".join((*message, f"{count} (time stamps: {stamps})" if stamps else count))

@@ -226,8 +226,8 @@ def gate_table(figures: int, series: int, places: Sequence[tuple[str, int, int]]
         for noise in ("normal", "by 0.5", "heavy tails (t2)", "bimodal", "random walk"):
             for name, runs, since in places:
                 case = Case(noise, runs, figures, since)
-                told = (record(gate, case, series) for gate in (BEFORE, NOW))
-                yield noise, name, *(" / ".join(map(per_cent, shares)) for shares in told)
+                message = (record(gate, case, series) for gate in (BEFORE, NOW))
+                yield noise, name, *(" / ".join(map(per_cent, shares)) for shares in message)
 
     return table(("noise", "series", "before", "now"), rows())
 

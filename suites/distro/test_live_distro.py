@@ -99,9 +99,9 @@ def settled(debian: Debian) -> Iterator[None]:
 
 def succeeded(result: CommandResult) -> str:
     """What it said, all of it."""
-    said = result.text + result.error
-    assert result.returncode == 0, said
-    return said
+    output = result.text + result.error
+    assert result.returncode == 0, output
+    return output
 
 
 def test_an_account_that_may_not_use_sudo_is_told_so_in_a_line(debian: Debian) -> None:
@@ -113,11 +113,11 @@ def test_an_account_that_may_not_use_sudo_is_told_so_in_a_line(debian: Debian) -
 
 
 def test_doctor_finds_all_and_names_who_else_has_a_hand_in(debian: Debian) -> None:
-    said = succeeded(debian.nicproof("doctor", "debian", "--inventory=known.toml"))
+    output = succeeded(debian.nicproof("doctor", "debian", "--inventory=known.toml"))
     for what in ("Passthrough is possible", "SR-IOV is possible", "Exits can be counted"):
-        assert f"{what} on debian." in said, said
+        assert f"{what} on debian." in output, output
     for who, what in HANDS[debian.distro.name].items():
-        assert re.search(rf"^note +{who} +{re.escape(what)}", said, re.M), said
+        assert re.search(rf"^note +{who} +{re.escape(what)}", output, re.M), output
 
 
 @pytest.mark.usefixtures("settled")
@@ -138,9 +138,9 @@ def test_discover_finds_the_cable(debian: Debian) -> None:
 def test_a_quick_bench(debian: Debian) -> None:
     """While others manage the ports."""
     words = ("--quick", "--workloads=tcp-tx,latency", "--no-history", "--run-dir=bench")
-    said = succeeded(debian.nicproof("bench", *words))
-    assert "lab: debian (127.0.0.1)" in said
-    assert "missing" not in said, said
+    output = succeeded(debian.nicproof("bench", *words))
+    assert "lab: debian (127.0.0.1)" in output
+    assert "missing" not in output, output
 
 
 def test_what_doctor_says_keeps_others_off_the_ports(debian: Debian) -> None:
@@ -160,9 +160,9 @@ def test_what_doctor_says_keeps_others_off_the_ports(debian: Debian) -> None:
 @pytest.mark.parametrize("family", ["discovery", "lifecycle", "datapath"])
 def test_a_family_of_cases(family: str, debian: Debian) -> None:
     words = (f"--family={family}", f"--run-dir={family}")
-    said = succeeded(debian.nicproof("qualify", *words))
+    output = succeeded(debian.nicproof("qualify", *words))
     counts = json.loads((debian.home / family / "certificate.json").read_text())["counts"]
-    assert counts["pass"] and not counts.get("fail") and not counts.get("error"), said
+    assert counts["pass"] and not counts.get("fail") and not counts.get("error"), output
 
 
 def test_what_a_killed_bench_has_left_is_put_back(debian: Debian) -> None:
@@ -184,7 +184,7 @@ def test_what_a_killed_bench_has_left_is_put_back(debian: Debian) -> None:
     refused = debian.nicproof("bench", "--quick", "--no-history", "--paths=native")
     assert refused.returncode == 1
     assert "nicproof restore debian" in refused.text + refused.error
-    said = succeeded(debian.nicproof("restore", "debian"))
-    assert "debian: undone: started a guest" in said
+    output = succeeded(debian.nicproof("restore", "debian"))
+    assert "debian: undone: started a guest" in output
     assert differences(before, digest(host)) == ()
     assert debian.nicproof("restore", "debian").text == "debian: nothing to restore\n"

@@ -188,11 +188,11 @@ def _steps(result: CommandResult) -> list[Step]:
 
 def _ended(plan: Plan, result: CommandResult) -> Iterator[str]:
     """How a run ended, if that is not as it should."""
-    killed, said = result.returncode == -signal.SIGKILL, result.error.strip()
+    killed, output = result.returncode == -signal.SIGKILL, result.error.strip()
     if killed != (plan.fault in DEADLY):
-        yield f"the run ended with status {result.returncode}: {said}"
-    elif not killed and (said if result.returncode == 0 else not said.startswith("nicproof: ")):
-        yield f"the run did not say clearly why it ended: {said}"
+        yield f"the run ended with status {result.returncode}: {output}"
+    elif not killed and (output if result.returncode == 0 else not output.startswith("nicproof: ")):
+        yield f"the run did not say clearly why it ended: {output}"
 
 
 def _said(result: CommandResult) -> str:

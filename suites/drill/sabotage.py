@@ -88,8 +88,8 @@ class Saboteur:
 
     def killed(self, argv: Sequence[str], lives: float) -> None:
         """A command was killed."""
-        said = " ".join(" ".join(argv).split())[:100]
-        self.struck = f"“{said}”, {lives:.2f} s after its start"
+        message = " ".join(" ".join(argv).split())[:100]
+        self.struck = f"“{message}”, {lives:.2f} s after its start"
 
 
 @dataclass(frozen=True)

@@ -162,8 +162,8 @@ def test_multicast_group(leg: Leg, evidence: Evidence) -> None:
 
     def answered() -> int:
         argv = ("ping", "-c", "3", "-i", "0.02", "-W", "1", "-I", far.interface, GROUP)
-        said = far.run(argv, check=False).text
-        return said.count(f"from {near.ip}:")
+        output = far.run(argv, check=False).text
+        return output.count(f"from {near.ip}:")
 
     # The namespace, or the guest, forgets the setting when it goes.
     near.run(("sh", "-c", f"echo 0 >{answers_groups}"))

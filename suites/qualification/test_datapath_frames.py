@@ -157,10 +157,10 @@ def test_accounts(ends: Ends, rig: Rig, way: str, evidence: Evidence) -> None:
     arrived = len(marked(heard, MARK))
     tx, rx = (now - then for then, now in zip(before, after, strict=True))
     dropped = sum(each[name] for each in (tx, rx) for name in DROPS)
-    said = f"{COUNT} sent, {arrived} arrived; sender counts {tx}, receiver {rx}"
-    assert tx["tx_packets"] + tx["tx_dropped"] >= COUNT, said
-    assert rx["rx_packets"] >= arrived, said
-    assert arrived + dropped == COUNT, said
+    message = f"{COUNT} sent, {arrived} arrived; sender counts {tx}, receiver {rx}"
+    assert tx["tx_packets"] + tx["tx_dropped"] >= COUNT, message
+    assert rx["rx_packets"] >= arrived, message
+    assert arrived + dropped == COUNT, message
     evidence(f"{COUNT} sent = {arrived} received + {dropped} dropped")
 
 

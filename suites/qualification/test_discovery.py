@@ -134,8 +134,8 @@ def test_iommu_groups(rig: Rig, evidence: Evidence) -> None:
 def test_interrupt_remapping(rig: Rig, evidence: Evidence) -> None:
     """Interrupts are remapped, so that a guest's device can raise none but its own."""
     with under_test("looking up the PF's interrupts"):
-        told = interrupts(rig.host)
-        chips = {told[number].chip for number in vectors(rig.host, rig.port.bdf)}
+        message = interrupts(rig.host)
+        chips = {message[number].chip for number in vectors(rig.host, rig.port.bdf)}
     if not any(chip.startswith("IR-") or "MSI" in chip for chip in chips):
         raise MissingCapability("message-signalled interrupts", f"the PF uses {chips or 'none'}")
     if any("ITS" in chip for chip in chips):

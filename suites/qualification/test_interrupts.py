@@ -169,5 +169,5 @@ def assert_raised(rig: Rig, node: Node, kind: str) -> str:
 
 def counts(guest: Host, numbers: Iterable[int]) -> list[int]:
     """Of these interrupts together, how many each CPU has had."""
-    told = interrupts(guest)
-    return [sum(each) for each in zip(*(told[number].counts for number in numbers), strict=True)]
+    message = interrupts(guest)
+    return [sum(each) for each in zip(*(message[number].counts for number in numbers), strict=True)]

@@ -90,17 +90,19 @@ def test_checksums_received(link: Link, state: str, evidence: Evidence) -> None:
     wanted = {"rx-checksumming": state == "on", "generic-receive-offload": False}
     with under_test(f"receiving with checksums {state}"), features(link.rig, vf, wanted):
         heard = exchange(link.rig.host, sent, [vf.place, wire.place], gap_ms=20)
-    said = {port_of(frame.data): frame.checksum for frame in is_from(heard[vf.place], wire.mac)}
+    message = {port_of(frame.data): frame.checksum for frame in is_from(heard[vf.place], wire.mac)}
     answered = {answers_to(frame.data) for frame in is_from(heard[wire.place], vf.mac)}
     for port, what in enumerate(PROBES, PORT):
         name = " ".join(what)
         right = what[2] == "right"
         assert (port in answered) == right, f"{name}: answered by the kernel: {port in answered}"
         if right and state == "on":
-            assert said.get(port) == "valid", f"{name}: the NIC says {said.get(port)}"
+            assert message.get(port) == "valid", f"{name}: the NIC says {message.get(port)}"
         else:
-            assert said.get(port) != "valid", f"{name}: the NIC says it is valid"
-    evidence(", ".join(f"{' '.join(what)}: {said.get(p)}" for p, what in enumerate(PROBES, PORT)))
+            assert message.get(port) != "valid", f"{name}: the NIC says it is valid"
+    evidence(
+        ", ".join(f"{' '.join(what)}: {message.get(p)}" for p, what in enumerate(PROBES, PORT))
+    )
 
 
 @STATE

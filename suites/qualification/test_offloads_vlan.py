@@ -122,8 +122,8 @@ def test_vlan_stripping(
     mine = marked(heard, MARK)
     assert len(mine) == COPIES, f"{len(mine)} of {COPIES} tagged frames arrived"
     assert all(frame.data == untagged for frame in mine), "frames arrived altered"
-    told = {frame.tag for frame in mine}
-    assert all(tag is not None and tag & 0xFFF == VLAN for tag in told), f"tags told: {told}"
+    message = {frame.tag for frame in mine}
+    assert all(tag is not None and tag & 0xFFF == VLAN for tag in message), f"tags told: {message}"
     packets, size = (now - then for then, now in zip(before, after, strict=True))
     # A few frames of others, about as long, do not hide 4 bytes more or less of each.
     expected = SIZE - 4 if state == "on" else SIZE
@@ -131,7 +131,7 @@ def test_vlan_stripping(
     assert abs(average - expected) < 2, (
         f"frames of {SIZE} bytes with their tags have {average:.1f} in memory, {expected} expected"
     )
-    kept = "kept" if told == {PRIORITY << 13 | VLAN} else "lost by the driver"
+    kept = "kept" if message == {PRIORITY << 13 | VLAN} else "lost by the driver"
     evidence(f"frames of {SIZE} bytes with tag: {average:.1f} bytes in memory; priority {kept}")
 
 

@@ -122,9 +122,9 @@ def test_hardware_stamps(rig: Rig, clock: Clock, way: str, evidence: Evidence) -
 def test_vf_has_no_clock(rig: Rig, evidence: Evidence) -> None:
     """A VF has no clock and stamps no frames, so that no guest can touch the host's time."""
     with vfs(rig, 1) as (vf,), on_host(rig, vf) as node, under_test("asking a VF for a clock"):
-        told = node.run(("ethtool", "-T", node.interface)).text
+        output = node.run(("ethtool", "-T", node.interface)).text
         assert clock_of(rig.host, vf.bdf) is None, f"{vf.bdf} has a clock of its own"
-        assert "hardware-" not in told, f"ethtool -T: {' '.join(told.split())}"
+        assert "hardware-" not in output, f"ethtool -T: {' '.join(output.split())}"
         refusal = stamping_refused(node)
         assert refusal, "the VF lets itself be told to stamp frames"
     evidence(refusal)

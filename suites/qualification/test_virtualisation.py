@@ -211,10 +211,10 @@ def test_vf_stays(rig: Rig, passed: Passed, evidence: Evidence) -> None:
     """A guest with a VF is refused migration, is told why, and goes on as if nothing had been."""
     qmp = passed.guest.qmp
     with alone(passed.nodes[MAPPED]) as node, under_test("refusing to migrate"):
-        said = refusal(qmp)
-        evidence(f"QEMU: {said}")
+        message = refusal(qmp)
+        evidence(f"QEMU: {message}")
         reasons = qmp.command("query-migrate").get("blocked-reasons", [])
-        assert said in reasons, f"of these reasons: {reasons}"
+        assert message in reasons, f"of these reasons: {reasons}"
         for vf in passed.vfs:
             assert any(vf.bdf in reason for reason in reasons), f"{vf.bdf} is none of {reasons}"
         assert qmp.command("query-status")["running"], "the guest does not run any more"

@@ -132,9 +132,9 @@ def _follow(process: LocalProcess, root: Path, log: Path, steps: Steps, deadline
 
     result = watched(process, look, 0.2, deadline, log)
     if result.returncode != 0:
-        said = last_lines(log) if log.exists() else result.error
+        output = last_lines(log) if log.exists() else result.error
         raise LabError(
-            f"mmdebstrap ended with status {result.returncode}; the end of {log}:\n{said}",
+            f"mmdebstrap ended with status {result.returncode}; the end of {log}:\n{output}",
             remedy=f"if it is the network: set {MIRROR_VARIABLE} to a mirror that answers",
         )
 

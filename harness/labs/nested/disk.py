@@ -30,9 +30,9 @@ def make_disk(root: Path, disk: Path) -> None:
     if os.geteuid() != 0:
         orders = "".join(_to_root(file.relative_to(root)) for file in files)
         argv = (debugfs, "-w", "-f", "/dev/stdin", str(disk))
-        said = LocalHost().run(argv, stdin=orders.encode(), timeout=300).error.splitlines()
-        if said[1:]:  # the first line is its version; its status is 0 whatever fails
-            raise LabError(f"debugfs cannot give {root} to root: {said[1]}")
+        outputs = LocalHost().run(argv, stdin=orders.encode(), timeout=300).error.splitlines()
+        if outputs[1:]:  # the first line is its version; its status is 0 whatever fails
+            raise LabError(f"debugfs cannot give {root} to root: {outputs[1]}")
 
 
 def _options(files: tuple[Path, ...], root: Path) -> tuple[str, ...]:

@@ -277,9 +277,9 @@ def use_source(image: LabImage, *, progress: bool = True) -> None:
     source = qemusource.source_of(image.packages, SUITE, debian.mirror())
     with shown(qemusource.SHARES, progress) as steps:
         built = qemusource.ensure_build(source, steps)
-    said = Toolchain(image.root, built).qemu_version()
-    if said != image.qemu_version:
-        raise LabError(f"{built} is QEMU {said}, but the lab's image has {image.qemu_version}")
+    message = Toolchain(image.root, built).qemu_version()
+    if message != image.qemu_version:
+        raise LabError(f"{built} is QEMU {message}, but the lab's image has {image.qemu_version}")
     image.choice.write_text(source.key)
 
 

@@ -131,8 +131,8 @@ def _started(home: Path) -> LabState:
     deadline = Deadline(START_LIMIT, "the lab")
     while (state := current()) is None:
         if os.waitpid(child, os.WNOHANG)[0] == child:
-            said = (home / LOG).read_text(errors="replace").strip()
-            raise LabError(f"the lab did not start: {said[-2000:]}")
+            output = (home / LOG).read_text(errors="replace").strip()
+            raise LabError(f"the lab did not start: {output[-2000:]}")
         deadline.check(f"see {home}")
         time.sleep(0.02)
     return state

@@ -53,10 +53,10 @@ def describe_end(process: LocalProcess, serial: Path) -> str:
     """Whether QEMU runs, how it ended if not, and the last lines of L1's serial log."""
     status = process.poll()
     state = "its QEMU still runs" if status is None else f"its QEMU ended with status {status}"
-    said = "" if status is None else tail(process.result().error)
+    output = "" if status is None else tail(process.result().error)
     log = tail(serial.read_text(errors="replace")) if serial.exists() else ""
     ends = f"; {serial} ends with:\n{log}" if log else ""
-    return state + (f" and said:\n{said}" if said else "") + ends
+    return state + (f" and said:\n{output}" if output else "") + ends
 
 
 def tail(text: str) -> str:

@@ -220,8 +220,8 @@ def _check_entering() -> None:
         raise _no_entry(tried.error)
 
 
-def _no_entry(said: str) -> LabError:
-    return LabError(f"no tree can be entered to build QEMU in: {said.strip()}", remedy=ENTERING)
+def _no_entry(message: str) -> LabError:
+    return LabError(f"no tree can be entered to build QEMU in: {message.strip()}", remedy=ENTERING)
 
 
 def _compile(tree: Path, log: Path, steps: Steps) -> None:
@@ -240,8 +240,8 @@ def _compile(tree: Path, log: Path, steps: Steps) -> None:
     with closing(PipedProcess("localhost", guarded(compile_argv(tree, log)))) as process:
         result = debian.watched(process, look, 1.0, deadline, log)
     if result.returncode != 0:
-        if said := result.error.strip():  # what runs in the tree speaks to the log
-            raise _no_entry(said)
+        if output := result.error.strip():  # what runs in the tree speaks to the log
+            raise _no_entry(output)
         raise LabError(
             f"QEMU's source does not build; the end of {log}:\n{debian.last_lines(log)}",
             remedy=f"if the source has changed, mend {Path(__file__).name} and its patches",

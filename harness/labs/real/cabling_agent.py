@@ -53,8 +53,8 @@ def main(token: str, rounds: str, interval_ms: str, *interfaces: str) -> None:
             for made in select.select(list(sockets), [], [], left)[0]:
                 with contextlib.suppress(OSError):
                     data, source = made.recvfrom(LARGEST)
-                    said, _, sender = data[14:].partition(b"\n")[0].partition(b" ")
-                    if said == mark and source[2] != PACKET_OUTGOING:
+                    word, _, sender = data[14:].partition(b"\n")[0].partition(b" ")
+                    if word == mark and source[2] != PACKET_OUTGOING:
                         heard.add((sockets[made], sender.decode()))
     for pair in sorted(heard):
         print(*pair)

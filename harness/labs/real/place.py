@@ -64,10 +64,10 @@ def _acquired(host: str, place: Place) -> bool:
         # The client would take any place whose name has this one in it.
         raise ConfigError(f"{host}: there is no {place}", remedy=nearest(place.name, names))
     result = known if known.returncode else _client(place, "acquire")
-    said = _said(result)
-    if result.returncode and said != OURS.format(name=place.name):
+    message = _said(result)
+    if result.returncode and message != OURS.format(name=place.name):
         raise ConfigError(
-            f"{host}: labgrid's {place} cannot be acquired: {said}",
+            f"{host}: labgrid's {place} cannot be acquired: {message}",
             remedy=f"labgrid-client -x {place.coordinator} who, to see who has what",
         )
     return result.returncode == 0

@@ -50,20 +50,20 @@ class Monitor:
         line = self.lines.readline()
         if not line:
             raise ConnectionError("QEMU has ended")
-        message: dict = json.loads(line)  # type: ignore[type-arg]
-        if message.get("event") == "MIGRATION":
-            self.statuses.append(message["data"]["status"])
-        return message
+        answer: dict = json.loads(line)  # type: ignore[type-arg]
+        if answer.get("event") == "MIGRATION":
+            self.statuses.append(answer["data"]["status"])
+        return answer
 
     def command(self, name: str, **arguments: object) -> dict:  # type: ignore[type-arg]
         request = {"execute": name, "arguments": arguments}
         self.wire.sendall(json.dumps(request).encode() + b"\n")
         while True:
-            message = self.read()
-            if "error" in message:
-                raise Refused(message["error"]["desc"])
-            if "return" in message:
-                return dict(message["return"])
+            answer = self.read()
+            if "error" in answer:
+                raise Refused(answer["error"]["desc"])
+            if "return" in answer:
+                return dict(answer["return"])
 
     def until(self, *wanted: str) -> str:
         """The first migration status of `wanted`, told already or still to come."""
@@ -97,8 +97,8 @@ def main(spec: dict) -> dict:  # type: ignore[type-arg]
         time.sleep(spec["after"])
     finally:
         beside.send_signal(signal.SIGINT)
-        said, _ = beside.communicate(timeout=10)
-    return {"migration": migration, "beside": said}
+        message, _ = beside.communicate(timeout=10)
+    return {"migration": migration, "beside": message}
 
 
 if __name__ == "__main__":

@@ -179,19 +179,19 @@ def migrate(
         last = last_words(result)
         raise LabError(f"{rig.host.name}: the guest could not be migrated: {last}")
     found = json.loads(result.stdout)
-    told, echoes = found["migration"], parse_echoes(found["beside"], PING_S)
+    answer, echoes = found["migration"], parse_echoes(found["beside"], PING_S)
     # The source only knows that the other end has gone away.
-    there = "" if told["status"] == "completed" else destination.process.message()
-    return _migration(told, there, echoes)
+    there = "" if answer["status"] == "completed" else destination.process.message()
+    return _migration(answer, there, echoes)
 
 
-def _migration(told: dict[str, Any], there: str, echoes: Echoes) -> Migration:
+def _migration(answer: dict[str, Any], there: str, echoes: Echoes) -> Migration:
     return Migration(
-        status=told["status"],
-        error="; ".join(filter(None, (told.get("error-desc", ""), there.strip()))),
-        downtime_ms=told.get("downtime", 0),
-        total_ms=told.get("total-time", 0),
-        sent_bytes=told.get("ram", {}).get("transferred", 0),
+        status=answer["status"],
+        error="; ".join(filter(None, (answer.get("error-desc", ""), there.strip()))),
+        downtime_ms=answer.get("downtime", 0),
+        total_ms=answer.get("total-time", 0),
+        sent_bytes=answer.get("ram", {}).get("transferred", 0),
         echoes=echoes,
     )
 

@@ -126,8 +126,8 @@ def stamped(node: Node, clock: Clock, frame: bytes, sender: Node | None = None) 
     arrived. Only within `stamping`, in the machine's own namespace."""
     source = str(sender.place) if sender else ""
     result = _stamps(node, device=clock.device, frame=frame.hex(), source=source)
-    told = json.loads(result.checked().text)
-    return Stamped(told["before"], told["stamp"], told["after"])
+    answer = json.loads(result.checked().text)
+    return Stamped(answer["before"], answer["stamp"], answer["after"])
 
 
 def stamping_refused(node: Node) -> str:

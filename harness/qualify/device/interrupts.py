@@ -35,7 +35,7 @@ def interrupts(host: Host) -> dict[int, Line]:
 def vectors(host: Host, bdf: str) -> dict[int, Kind]:
     """The function's interrupts that are in use, by IRQ number, and their type."""
     in_use = interrupts(host)
-    told = host.run(("sh", "-c", TELL, "sh", f"{ROOT}/{bdf}")).text
-    pairs = (line.split() for line in told.splitlines())
+    output = host.run(("sh", "-c", TELL, "sh", f"{ROOT}/{bdf}")).text
+    pairs = (line.split() for line in output.splitlines())
     kinds = {int(number): KINDS[kind] for number, kind in pairs if int(number) in in_use}
     return {number: kind for number, kind in kinds.items() if kind != "INTx"} or kinds

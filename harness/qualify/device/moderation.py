@@ -49,5 +49,5 @@ def burst(sender: Node, frame: bytes, seconds: float, irqs: Sequence[int]) -> Bu
     machine, the one that was raised most."""
     spec = {"interface": sender.interface, "frame": frame.hex(), "seconds": seconds}
     argv = (*agent("burst"), json.dumps({**spec, "irqs": list(irqs)}))
-    told = json.loads(sender.run(argv, timeout=120).text)
-    return Burst(told["sent"], told["ns"] / 1e9, max(told["interrupts"].values()))
+    answer = json.loads(sender.run(argv, timeout=120).text)
+    return Burst(answer["sent"], answer["ns"] / 1e9, max(answer["interrupts"].values()))

@@ -132,10 +132,10 @@ def judge(log: Sequence[str], watched: Watched, allowed: str = "") -> Found:
         line, blames = _blame(incident, watched)
         if blames != "nobody" and not (allowed and re.search(allowed, line.text)):
             times.setdefault((blames, line.text), []).append(line.description)
-    said: dict[Blames, list[str]] = {"product": [], "rig": [], "suspect": []}
-    for (blames, _), told in times.items():
-        said[blames].append(f"{told[0]} ({len(told)} times)" if len(told) > 1 else told[0])
-    return Found(**{blames: tuple(lines) for blames, lines in said.items()})
+    judged: dict[Blames, list[str]] = {"product": [], "rig": [], "suspect": []}
+    for (blames, _), texts in times.items():
+        judged[blames].append(f"{texts[0]} ({len(texts)} times)" if len(texts) > 1 else texts[0])
+    return Found(**{blames: tuple(lines) for blames, lines in judged.items()})
 
 
 def _incidents(lines: Sequence[Line]) -> list[tuple[Line, ...]]:
@@ -186,11 +186,11 @@ def _blame_of_trace(trace: tuple[Line, ...], saying: Saying, watched: Watched) -
     suspect: what broke there may have been broken by ours."""
     code = (line.text for line in trace if not line.text.startswith("Modules linked in"))
     modules = {found["module"] for text in code for found in _CODE.finditer(text)}
-    told = [_whose(line, found[1], watched) for line in trace if (found := _known(line))]
+    whose = [_whose(line, found[1], watched) for line in trace if (found := _known(line))]
     ours = any(name in watched.modules or OF_PATHS.fullmatch(name) for name in modules)
-    if ours or "ours" in told:
+    if ours or "ours" in whose:
         return "product"
-    return "suspect" if modules or "others" in told or "perhaps" in told else saying.blames
+    return "suspect" if modules or "others" in whose or "perhaps" in whose else saying.blames
 
 
 def _known(line: Line) -> tuple[Saying, re.Match[str]] | None:
@@ -203,16 +203,16 @@ def _known(line: Line) -> tuple[Saying, re.Match[str]] | None:
 def _whose(line: Line, match: re.Match[str] | None, watched: Watched) -> Whose:
     """Functions that are named in the text say more than the one in front of it, which may be the
     port that tells of another."""
-    told = match.groupdict() if match is not None else {}
+    fields = match.groupdict() if match is not None else {}
     functions = set(_functions(line.body))
     if line.function is not None and not functions:
         functions = {line.function}
     if functions:
         return "ours" if functions & watched.functions else "others"
-    if source := int(told.get("source") or "0", 16):
+    if source := int(fields.get("source") or "0", 16):
         ours = source in {function.routing_id for function in watched.functions}
         return "ours" if ours else "perhaps"
-    interface, driver = told.get("interface"), told.get("driver")
+    interface, driver = fields.get("interface"), fields.get("driver")
     if interface in watched.interfaces:
         return "ours"
     if interface or driver:

@@ -108,8 +108,8 @@ def beside(node: Node, address: str, disturbance: Sequence[str], *, seconds: int
 def _until(
     wanted: str, node: Node, address: str, disturbance: Sequence[str], limit_s: int
 ) -> float | None:
-    said = _run(UNTIL, node, address, limit_s, (wanted, *disturbance)).strip()
-    return None if said == "never" else int(said) / 100
+    message = _run(UNTIL, node, address, limit_s, (wanted, *disturbance)).strip()
+    return None if message == "never" else int(message) / 100
 
 
 def _run(script: str, node: Node, address: str, limit: int, more: Sequence[str]) -> str:

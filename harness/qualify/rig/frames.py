@@ -104,8 +104,8 @@ def watched(
         [each.kind, str(each.sender), str(each.receiver), each.address, each.size]
         for each in streams
     ]
-    heard, told = _heard(host, listen, (), {"streams": flows, "own": True, "limit_ms": limit_ms})
-    return heard, tuple(told["intact"])
+    heard, answer = _heard(host, listen, (), {"streams": flows, "own": True, "limit_ms": limit_ms})
+    return heard, tuple(answer["intact"])
 
 
 def heard_during(
@@ -115,8 +115,8 @@ def heard_during(
 
     LabError if it fails; what it printed last to its error stream is told.
     """
-    heard, told = _heard(host, (), promiscuous, {"run": list(argv)})
-    return str(told["printed"]), heard
+    heard, answer = _heard(host, (), promiscuous, {"run": list(argv)})
+    return str(answer["printed"]), heard
 
 
 NOTHING: dict[str, Any] = {

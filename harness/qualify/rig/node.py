@@ -145,5 +145,5 @@ def iperf3(source: Node, address: str, *options: str, timeout: float = 120.0) ->
     try:
         return read_document(result.text).end
     except Unusable as error:
-        said = str(error) if result.text.strip() else (result.error or result.text).strip()
-        raise LabError(f"{source.host.name}: {' '.join(argv)}: {said}") from error
+        output = str(error) if result.text.strip() else (result.error or result.text).strip()
+        raise LabError(f"{source.host.name}: {' '.join(argv)}: {output}") from error

@@ -177,8 +177,10 @@ def supported(host: Host, argv: tuple[str, ...], capability: str) -> CommandResu
     try:
         return host.run(argv)
     except CommandFailed as error:
-        said = (error.stderr + error.stdout).lower()
-        if any(each in said for each in ("not supported", "could not change any device features")):
-            said = (error.stderr or error.stdout).strip().splitlines()[-1]
-            raise MissingCapability(capability, f"{' '.join(argv)}: {said}") from error
+        output = (error.stderr + error.stdout).lower()
+        if any(
+            each in output for each in ("not supported", "could not change any device features")
+        ):
+            output = (error.stderr or error.stdout).strip().splitlines()[-1]
+            raise MissingCapability(capability, f"{' '.join(argv)}: {output}") from error
         raise

@@ -266,8 +266,8 @@ def telling(place: Place) -> Iterator[None]:
     except (sa.exc.DBAPIError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         kind, what, remedy = _TOLD.get(_code(cause), _REFUSED)
-        said = " ".join(str(cause).split())
-        raise kind(f"{place}: {what}: {said}", remedy=remedy) from error
+        message = " ".join(str(cause).split())
+        raise kind(f"{place}: {what}: {message}", remedy=remedy) from error
 
 
 def _code(error: Any) -> str:

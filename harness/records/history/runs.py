@@ -230,8 +230,8 @@ def check_usable(where: str | None) -> None:
 def digest_of(info: RunInfo, trials: Sequence[TrialRecord]) -> str:
     """sha256, in hexadecimal, of what a run says: canonical JSON without what tools printed and
     without fields at their defaults, so that a field which a later version adds changes none."""
-    said = {"info": _said(info), "trials": [_said(_lean(trial)) for trial in trials]}
-    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()
+    content = {"info": _said(info), "trials": [_said(_lean(trial)) for trial in trials]}
+    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
 
 
 def _said(value: object) -> object:

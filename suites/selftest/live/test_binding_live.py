@@ -29,8 +29,8 @@ def test_an_id_is_told_for_one_vf_and_not_left_behind(lab: Lab) -> None:
         with assign_to_vfio(lab.host, vf, journal):
             assert Device(lab.host, vf).driver == "vfio-pci"
             assert Device(lab.host, sibling).driver == ""
-            told = lab.host.run(("sh", "-c", TAKE, "sh", sibling), check=False)
-            assert told.returncode != 0, "vfio-pci still knows the ID"
+            output = lab.host.run(("sh", "-c", TAKE, "sh", sibling), check=False)
+            assert output.returncode != 0, "vfio-pci still knows the ID"
         assert Device(lab.host, vf).driver == ""
     journal.close()
 

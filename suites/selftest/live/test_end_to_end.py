@@ -22,9 +22,9 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of one short run of the slowest and the fastest way into a guest."""
     run_dir = tmp_path_factory.mktemp("bench") / "run"
-    said = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-bidir,latency")
-    assert f"report: {run_dir}/report.html" in said
-    assert "warning" not in said.lower()
+    message = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-bidir,latency")
+    assert f"report: {run_dir}/report.html" in message
+    assert "warning" not in message.lower()
     return run_dir
 
 
@@ -103,9 +103,9 @@ def test_two_configurations_are_interleaved_and_told_apart_by_their_exits(tmp_pa
     """Without the BAR's mapping a VF costs MMIO exits. A block shows them, and decides nothing."""
     run_dir = tmp_path / "run"
     options = ("--ablate=x-no-mmap", "--workloads=tcp-tx", "--max-blocks=1")
-    said = nicproof("ab", run_dir, *options)
-    assert "block 1: undecided: sriov tcp-tx mmio_exits_per_packet" in said
-    assert "x-no-mmap: 0 of 1 figures did what was expected" in said
+    output = nicproof("ab", run_dir, *options)
+    assert "block 1: undecided: sriov tcp-tx mmio_exits_per_packet" in output
+    assert "x-no-mmap: 0 of 1 figures did what was expected" in output
     run = frames.load(run_dir)
     assert run.info.finished and run.info.variants == {"a": {}, "b": {"vfio": "x-no-mmap=on"}}
     mapped, trapped = (frames.of_variant(run, name) for name in ("a", "b"))
@@ -132,9 +132,9 @@ def test_a_full_disk_is_one_clear_error_and_the_records_are_kept(tmp_path: Path)
     result = LocalHost(env={"PYTHONPATH": str(ROOT), "CI": "true"}).run(
         ("unshare", "--mount", "--map-root-user", "sh", "-c", script), timeout=300, check=False
     )
-    said = result.text + result.error
-    assert result.returncode == 1, said
-    assert said.count("database or disk is full") == 1
-    assert "what was stored before is intact" in said
-    assert "Traceback" not in said
+    output = result.text + result.error
+    assert result.returncode == 1, output
+    assert output.count("database or disk is full") == 1
+    assert "what was stored before is intact" in output
+    assert "Traceback" not in output
     assert frames.load(copy).counted

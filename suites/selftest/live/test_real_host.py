@@ -85,10 +85,10 @@ def test_a_bench_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> No
     more = f'cpus = "0-1"\nnuma = 0\nhugepages = {PAGES}'
     lab_toml = inventory(lab, tmp_path, TUNED, more)
     result = bench(lab_toml, "run", "--paths=native,sriov")
-    said = result.text + result.error
-    assert result.returncode == 0, said
+    output = result.text + result.error
+    assert result.returncode == 0, output
     assert (
-        f"lab: l1 (127.0.0.1), {lab.ports.dut} against {lab.ports.partner}: as --lab says" in said
+        f"lab: l1 (127.0.0.1), {lab.ports.dut} against {lab.ports.partner}: as --lab says" in output
     )
     run = frames.load(tmp_path / "run")
     assert run.info.finished and not run.info.missing
@@ -127,11 +127,11 @@ def test_a_qualification_on_hosts_of_an_inventory(lab: NestedLab, tmp_path: Path
     lab_toml.write_text(lab_toml.read_text() + host_table(lab, "again", "localhost"))
     chosen = (f"--lab={lab_toml}", "--family=discovery", "-n2")
     result = nicproof("qualify", *chosen, f"--run-dir={tmp_path}/run")
-    said = result.text + result.error
-    assert result.returncode == 0, said
+    output = result.text + result.error
+    assert result.returncode == 0, output
     assert f"certificate: {tmp_path}/run/certificate.html" in result.text
     refused = r"gw[01]: no host is to be had: .*the host is in use by run \S+gw[01] of "
-    assert re.search(refused, said), said
+    assert re.search(refused, output), output
     certificate = json.loads((tmp_path / "run" / "certificate.json").read_text())
     (host,) = {case["host"] for case in certificate["cases"]}
     assert certificate["subject"]["host"] == host and host in ("l1", "again")
@@ -219,9 +219,9 @@ def test_all_threads_of_a_guest_are_on_its_cpus(lab: NestedLab, tmp_path: Path) 
         boot(lab.host, config, (attachment,), log_dir=tmp_path, journal=journal) as guest,
     ):
         assert free_pages(lab) == 0
-        said = lab.host.run(("sh", "-c", THREADS, "sh", str(guest.qemu_pid))).text.splitlines()
+        output = lab.host.run(("sh", "-c", THREADS, "sh", str(guest.qemu_pid))).text.splitlines()
     journal.close()
-    values = [line.partition("\t")[2] for line in said]
+    values = [line.partition("\t")[2] for line in output]
     on = dict(zip(values[::2], values[1::2], strict=True))
     assert f"vhost-{guest.qemu_pid}" in on
     assert on.pop("CPU 0/KVM") == "1"
@@ -278,9 +278,9 @@ def test_a_bench_with_its_partner_on_another_host(
 ) -> None:
     before = digest(beta)
     result = bench(two_hosts, "run", "--paths=native,sriov", "--workloads=tcp-tx")
-    said = result.text + result.error
-    assert result.returncode == 0, said
-    assert f"{lab.ports.dut} against {lab.ports.partner} of beta (127.0.0.1): as" in said
+    output = result.text + result.error
+    assert result.returncode == 0, output
+    assert f"{lab.ports.dut} against {lab.ports.partner} of beta (127.0.0.1): as" in output
     assert not differences(before, digest(beta))
     run = frames.load(two_hosts.with_name("run"))
     assert (run.info.host, run.info.partner_host, run.info.finished) == ("alpha", "beta", True)

@@ -66,8 +66,8 @@ def provoke(
 
 
 def monitor(lab: NestedLab, command: str) -> None:
-    said = lab.vm.qmp.command("human-monitor-command", **{"command-line": command})
-    assert said.strip() == "", said
+    message = lab.vm.qmp.command("human-monitor-command", **{"command-line": command})
+    assert message.strip() == "", message
 
 
 def seen(log: Path) -> Deliveries:

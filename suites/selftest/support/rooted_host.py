@@ -22,16 +22,16 @@ PLAIN = ("head", "readlink", "grep", "mkdir", "rm", "rmdir")
 
 
 class RootedHost(LocalHost):
-    """`said` maps a command line to what it prints; every other one fails."""
+    """`answers` maps a command line to what it prints; every other one fails."""
 
     plain: tuple[str, ...] = PLAIN
 
     def __init__(
-        self, root: Path, said: Mapping[str, str] | None = None, name: str = "alpha"
+        self, root: Path, answers: Mapping[str, str] | None = None, name: str = "alpha"
     ) -> None:
         super().__init__(name)
         self.root = root
-        self.said = said or {}
+        self.answers = answers or {}
 
     def put(self, path: str, content: str | bytes = "") -> None:
         """A file of the host."""
@@ -57,13 +57,13 @@ class RootedHost(LocalHost):
         check: bool = True,
     ) -> CommandResult:
         line = " ".join(argv)
-        if argv[0] in self.plain and line not in self.said:
+        if argv[0] in self.plain and line not in self.answers:
             inside = tuple(map(self._inside, argv))
             found = super().run(inside, timeout=timeout, stdin=stdin, check=False)
             out = found.stdout.replace(os.fsencode(self.root), b"")
             result = CommandResult(self.name, tuple(argv), found.returncode, out, found.stderr)
         else:
-            text = self.said.get(line)
+            text = self.answers.get(line)
             status = 1 if text is None else 0
             result = CommandResult(self.name, tuple(argv), status, (text or "").encode(), b"no")
         return result.checked() if check else result

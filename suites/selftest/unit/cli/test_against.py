@@ -125,8 +125,8 @@ def test_the_commands_tell_the_same_level(tmp_path: Path) -> None:
     out = tmp_path / "new" / "against-main"
     assert since in (out / "regression.html").read_text()
     assert since in (out / "regression.md").read_text()
-    told = json.loads((out / "regression.json").read_text())
-    assert any(since in change["baseline"] for change in told["changes"])
+    answer = json.loads((out / "regression.json").read_text())
+    assert any(since in change["baseline"] for change in answer["changes"])
     plotted = command(
         "harness.cli", "history", f"--history={where}", "plot", "throughput", "--name=main",
         "--path=sriov", f"--out={tmp_path / 'a.png'}",

@@ -110,8 +110,10 @@ def test_a_path_that_new_lost_is_not_measured(rob: Callable[[Run], Run], why: st
     assert of(outcome, "not measured") == LOST
     assert {change.why for change in outcome.primary if change.name in LOST} == {why}
     assert outcome.failed
-    told = words.headline(outcome)
-    assert told.startswith(f"8 of 16 figures are not measured: sriov ({why.partition(': ')[0]}). ")
+    message = words.headline(outcome)
+    assert message.startswith(
+        f"8 of 16 figures are not measured: sriov ({why.partition(': ')[0]}). "
+    )
     assert outcome.primary[0].verdict == "not measured"
     back = compare(rob(made(2)), made(1))
     assert of(back, "only in new") == LOST and not back.failed, "that is no regression"
@@ -131,10 +133,12 @@ def test_a_workload_and_a_metric_are_missed_like_a_path() -> None:
         f"virtio/{load}/exits_per_packet" for load in WORKLOADS
     }
     assert outcome.failed
-    told = words.headline(outcome)
-    assert "sriov udp (new has no valid trial of 6 (6 failed))" in told
-    assert "; virtio latency Exits per packet (HLT apart), virtio tcp-tx Exits per packet" in told
-    assert "(new has it in none of its 6 valid trials)" in told
+    message = words.headline(outcome)
+    assert "sriov udp (new has no valid trial of 6 (6 failed))" in message
+    assert (
+        "; virtio latency Exits per packet (HLT apart), virtio tcp-tx Exits per packet" in message
+    )
+    assert "(new has it in none of its 6 valid trials)" in message
 
 
 def test_what_lost_every_figure_is_judged_and_what_never_had_one_is_not() -> None:
@@ -429,8 +433,8 @@ def test_an_ab_with_a_dead_path_boots_it_no_more_and_fails(tmp_path: Path) -> No
     assert result.returncode == 1, result.text + result.error
     assert "all figures are decided" not in result.text
     assert "nothing more can be learnt; not measured: sriov latency" in result.text
-    told = "3 of 6 figures are not measured: sriov (new has no valid trial of 3 (3 failed)). "
-    assert told + "No change in any of 3 other figures" in result.text
+    message = "3 of 6 figures are not measured: sriov (new has no valid trial of 3 (3 failed)). "
+    assert message + "No change in any of 3 other figures" in result.text
     run = load(tmp_path / "run")
     assert run.info.finished, "it came to its end, though not to its last boot"
     blocks = {path: {t.block for t in run.trials if t.path == path} for path in PATHS}
@@ -574,9 +578,9 @@ def test_tails_that_grew_are_counted_though_they_do_not_decide() -> None:
     assert not outcome.failed
     found = words.others(outcome, "regression")
     assert {change.metric for change in found} == tails
-    told = words.headline(outcome)
-    assert "2 other figures are worse; the worst: virtio, latency: RTT, " in told
-    size = re.search(r"x ([\d.]+)", told)
+    message = words.headline(outcome)
+    assert "2 other figures are worse; the worst: virtio, latency: RTT, " in message
+    size = re.search(r"x ([\d.]+)", message)
     assert size and 8 < float(size[1]) < 13
     lines = words.describe(outcome)
     assert lines.count("worse, but not deciding:") == 1
@@ -587,6 +591,6 @@ def test_with_too_few_boots_the_size_is_told() -> None:
         made(2, 2), lambda t: {"throughput": t.metrics["throughput"] / 2}
         if (t.path, t.workload) == ("sriov", "tcp-tx") else {},
     )  # fmt: skip
-    told = words.headline(compare(made(1, 2), slow))
-    found = re.search(r"sriov, tcp-tx: Throughput -(\d+)\.\d %, undecided: 2 boots", told)
-    assert found and 40 < int(found[1]) < 60, told
+    message = words.headline(compare(made(1, 2), slow))
+    found = re.search(r"sriov, tcp-tx: Throughput -(\d+)\.\d %, undecided: 2 boots", message)
+    assert found and 40 < int(found[1]) < 60, message

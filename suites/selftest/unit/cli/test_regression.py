@@ -93,9 +93,9 @@ def test_a_figure_that_never_varies_hides_no_other() -> None:
     """The mean of equal numbers is off by their last bits; scaled up, those were a rival of every
     other figure in every labelling, and all p were 1: a UDP stream at a fixed rate was enough."""
     random = np.random.default_rng(13)
-    told = [*random.normal(0, 0.01, 10), *random.normal(1, 0.01, 10)]
+    message = [*random.normal(0, 0.01, 10), *random.normal(1, 0.01, 10)]
     for fixed in (50.0, 100.0, 1 / 3):
-        p = permutation_test.step_down(np.array([told, [math.log(fixed)] * 20]), 10)
+        p = permutation_test.step_down(np.array([message, [math.log(fixed)] * 20]), 10)
         assert p[0] < 0.001 and p[1] == 1.0
 
 
@@ -271,8 +271,8 @@ def benchstat_input(directory: Path) -> str:
 def test_a_run_converts_to_what_benchstat_reads(tmp_path: Path) -> None:
     """By the format's own rules: a key, a unit, or a name, a count and pairs of value and unit."""
     base = run(tmp_path / "a", 1)
-    said = benchstat_input(base)
-    head, _, body = said.partition("\n\n")
+    message = benchstat_input(base)
+    head, _, body = message.partition("\n\n")
     assert "Unit throughput better=higher" in head and "Unit rtt_p50 better=lower" in head
     lines = [line.split() for line in body.splitlines()]
     assert len(lines) == 6 * len(PATHS) * len(WORKLOADS), "a line a boot and workload"
@@ -294,12 +294,12 @@ def configuration(text: str) -> dict[str, str]:
 
 def another(directory: Path, **info: str) -> Path:
     """A run as another day and another machine of the same kind would give it."""
-    said = {"run": "20270101-000000", "created": "2027-01-01T00:00:00Z", "host": "beta", **info}
-    said.setdefault("nic", "82576 0000:81:00.1")
+    message = {"run": "20270101-000000", "created": "2027-01-01T00:00:00Z", "host": "beta", **info}
+    message.setdefault("nic", "82576 0000:81:00.1")
     return changed(
         directory,
-        lambda known: msgspec.structs.replace(known, **said, options={"virtio": "packed=on"}),
-        **{key: value for key, value in said.items() if key == "fidelity"},
+        lambda known: msgspec.structs.replace(known, **message, options={"virtio": "packed=on"}),
+        **{key: value for key, value in message.items() if key == "fidelity"},
     )
 
 
@@ -321,9 +321,9 @@ def test_benchstat_itself_compares_two_runs_as_they_are(tmp_path: Path) -> None:
     for name, made in (("a", run(tmp_path / "a", 1)), ("b", another(tmp_path / "b"))):
         (tmp_path / f"{name}.txt").write_text(benchstat_input(made))
     argv = ("benchstat", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))
-    said = LocalHost().run(argv, timeout=60)
-    assert not said.error and said.text.count("fidelity:") == 1, "one group of tables"
-    row = next(line for line in said.text.splitlines() if "Sriov/workload=tcp-tx" in line)
+    output = LocalHost().run(argv, timeout=60)
+    assert not output.error and output.text.count("fidelity:") == 1, "one group of tables"
+    row = next(line for line in output.text.splitlines() if "Sriov/workload=tcp-tx" in line)
     assert "(p=" in row and "n=6)" in row
 
 

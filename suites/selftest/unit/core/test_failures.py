@@ -57,11 +57,11 @@ def nicproof(*argv: str, **env: str) -> CommandResult:
     return command.nicproof(*argv, **{"CI": "", **env})
 
 
-def assert_message(result: CommandResult, *said: str) -> None:
+def assert_message(result: CommandResult, *message: str) -> None:
     """One clear error, of the user's to mend."""
     assert result.returncode == Status.USAGE, result.text + result.error
     assert "Traceback" not in result.error and "remedy: " in result.error
-    for each in said:
+    for each in message:
         assert each in result.error, result.error
 
 
@@ -170,12 +170,12 @@ def test_a_damaged_trial_of_a_history_is_told(tmp_path: Path, whole: Path) -> No
     filled(str(where))
     rewritten(where, "trial", '"index"', DAMAGES["negative"])
     history = f"--history={where}"
-    said = (f"{where}: r", f", trial {VICTIM}", "nicproof history forget ")
-    assert_message(nicproof("compare", "main", str(whole), history), *said)
-    assert_message(nicproof("history", "plot", "throughput", history), *said)
-    assert_message(nicproof("history", history, "export", str(tmp_path / "out.jsonl")), *said)
+    message = (f"{where}: r", f", trial {VICTIM}", "nicproof history forget ")
+    assert_message(nicproof("compare", "main", str(whole), history), *message)
+    assert_message(nicproof("history", "plot", "throughput", history), *message)
+    assert_message(nicproof("history", history, "export", str(tmp_path / "out.jsonl")), *message)
     assert_message(
-        command.program("reports.comparison", str(whole), "--against=main", history), *said
+        command.program("reports.comparison", str(whole), "--against=main", history), *message
     )
 
 
@@ -278,9 +278,11 @@ def broken(tmp_path: Path) -> Path:
 
 def crashed(result: CommandResult, cache: Path) -> None:
     """A status of its own, one line, and the traceback kept where the line says."""
-    said = [line for line in (result.text + result.error).splitlines() if "nicproof's own" in line]
+    output = [
+        line for line in (result.text + result.error).splitlines() if "nicproof's own" in line
+    ]
     assert result.returncode == Status.CRASHED, result.text + result.error
-    (line,) = said
+    (line,) = output
     assert "RuntimeError: half an upgrade; at reports/" in line
     file = Path(line.rpartition(" is in ")[2])
     assert file.is_relative_to(cache) and "in <module>" in file.read_text()
@@ -433,12 +435,12 @@ def test_a_bench_of_nothing_but_missing_paths_is_no_success(tmp_path: Path) -> N
     (tmp_path / "bare.py").write_text(BARE)
     options = ("--no-history", "--paths=sriov,passthrough", "--boots=2", "--workloads=udp")
     result = bench(tmp_path, *options, plugins=("-pbare",))
-    said = result.text + result.error
-    assert result.returncode == Status.FAILED, said
-    assert "nothing was measured: lab has none of the paths that were asked for\n" in said
-    assert said.count("  sriov: permission sriov: the inventory does not have it\n") == 1
-    assert said.count('  remedy: add "sriov" to `may` of the host\n') == 1
-    assert said.count("  remedy: nicproof persist HOST prints what switches it on") == 1
+    output = result.text + result.error
+    assert result.returncode == Status.FAILED, output
+    assert "nothing was measured: lab has none of the paths that were asked for\n" in output
+    assert output.count("  sriov: permission sriov: the inventory does not have it\n") == 1
+    assert output.count('  remedy: add "sriov" to `may` of the host\n') == 1
+    assert output.count("  remedy: nicproof persist HOST prints what switches it on") == 1
 
 
 def test_nobody_who_reads_is_no_regression(whole: Path) -> None:
@@ -450,8 +452,8 @@ def test_nobody_who_reads_is_no_regression(whole: Path) -> None:
 
 
 def test_the_statuses_are_in_help_and_in_the_docs() -> None:
-    said = nicproof("--help").text
+    output = nicproof("--help").text
     table = (ROOT / "docs" / "ci.md").read_text()
     for status in Status:
-        assert re.search(rf"^  {status.value} +{re.escape(status.meaning)}$", said, re.MULTILINE)
+        assert re.search(rf"^  {status.value} +{re.escape(status.meaning)}$", output, re.MULTILINE)
         assert f"| {status.value} |" in table, f"docs/ci.md does not explain {status!r}"

@@ -91,9 +91,9 @@ def test_what_is_shown_of_a_run_that_goes_on_is_plain(capsys: pytest.CaptureFixt
     shown.trial(msgspec.structs.replace(trial, valid=False))
     shown.line(HOSTILE.replace("[", "\\["))
     shown.case(hostile_case())
-    said = capsys.readouterr().out
-    powerless(said)
-    assert "owned" in said
+    output = capsys.readouterr().out
+    powerless(output)
+    assert "owned" in output
 
 
 def hostile_run() -> tuple[RunInfo, tuple[TrialRecord, ...]]:

@@ -36,9 +36,9 @@ DATA = CAPTURED / "doctor"
 PROC = CAPTURED / "proc"
 
 
-def machine(name: str, said: dict[str, str] | None = None) -> RootedHost:
+def machine(name: str, answers: dict[str, str] | None = None) -> RootedHost:
     """One of data/doctor, to be read only."""
-    return RootedHost(DATA / name, said)
+    return RootedHost(DATA / name, answers)
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def lets_count_exits(host: RootedHost) -> None:
     """KVM's trace events, a bpffs, and a kernel that takes the programs."""
     host.put("/proc/cpuinfo", "flags\t\t: vmx\n")
     host.put(FORMAT, (DATA.parent / "exits" / "kvm_exit.format").read_bytes())
-    host.said = {
-        **host.said,
+    host.answers = {
+        **host.answers,
         f"ls -d {' '.join(NEEDED)}": "\n".join(NEEDED),
         f"stat -f -c %t {BPFFS}": f"{BPF_FS_MAGIC}\n",
         "python3 -I -S -": "",
@@ -96,13 +96,13 @@ def test_nested_virtualisation_is_a_parameter(host: RootedHost, value: str, stat
 DEBIAN = "6.12.117+deb13-amd64"
 
 
-def debian(host: RootedHost, cpu: str = "xeon-e5", **said: str) -> RootedHost:
-    """Debian's kernel on some CPU; `said` names modules and their files."""
+def debian(host: RootedHost, cpu: str = "xeon-e5", **files: str) -> RootedHost:
+    """Debian's kernel on some CPU; `files` are those of modules."""
     for name in ("debian-13", cpu):
         shutil.copytree(DATA / name, host.root, dirs_exist_ok=True)
-    host.said = {
+    host.answers = {
         "uname -r": f"{DEBIAN}\n",
-        **{f"modinfo -n {module.replace('_', '-')}": file for module, file in said.items()},
+        **{f"modinfo -n {module.replace('_', '-')}": file for module, file in files.items()},
     }
     return host
 
@@ -341,7 +341,7 @@ def test_the_memlock_limit_binds_all_but_root(uid: str, limit: str, state: str) 
 
 def test_a_user_whose_name_has_a_blank_is_asked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """As winbind gives them."""
-    monkeypatch.setattr(memory, "said", lambda *_: "1000\nEXAMPLE\\john smith\n8192\n")
+    monkeypatch.setattr(memory, "output_of", lambda *_: "1000\nEXAMPLE\\john smith\n8192\n")
     found = memory._memlock(LocalHost())
     assert found.state == "no" and found.detail.startswith("EXAMPLE\\john smith: 8192 KiB")
 
@@ -367,19 +367,19 @@ def test_the_memlock_limit_is_asked_of_the_user_that_we_are() -> None:
 
 
 def test_qemu_and_its_vfio_pci(host: RootedHost) -> None:
-    told = (DATA / "qemu" / "vfio-pci-help.txt").read_text()
+    output = (DATA / "qemu" / "vfio-pci-help.txt").read_text()
     assert [each.state for each in qemu(host)] == ["no"]
-    host.said = {
+    host.answers = {
         "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13 (Debian 1:10.0.13)\n",
-        "qemu-system-x86_64 -device vfio-pci,help": told,
+        "qemu-system-x86_64 -device vfio-pci,help": output,
     }
     version, vfio = qemu(host)
     assert (version.state, version.detail) == ("yes", "10.0.13")
     assert (vfio.state, vfio.detail) == ("yes", "50 properties")
-    old = judge_vfio("".join(line for line in told.splitlines(True) if "vf-token" not in line))
+    old = judge_vfio("".join(line for line in output.splitlines(True) if "vf-token" not in line))
     assert old.state == "note" and "not vf-token (a VF whose PF" in old.detail
     assert judge_vfio("").state == "no"
-    host.said["qemu-system-x86_64 --version"] = "no version\n"
+    host.answers["qemu-system-x86_64 --version"] = "no version\n"
     assert qemu(host)[0].state == "note"
 
 
@@ -387,13 +387,13 @@ def test_kvm_is_tried_not_believed(host: RootedHost) -> None:
     assert kvm(host).detail == "no /dev/kvm"
     host.put("/dev/kvm")
     line = " ".join(program("harness.doctor", "kvm"))
-    host.said = {line: "works\n"}
+    host.answers = {line: "works\n"}
     assert kvm(host).state == "yes"
     assert kvm(host, boots=True).state == "yes"
     assert kvm(host, boots=False).detail == "three instructions, but no kernel"
-    host.said = {line: "/dev/kvm: Permission denied\n"}
+    host.answers = {line: "/dev/kvm: Permission denied\n"}
     assert (kvm(host).state, kvm(host).detail) == ("no", "/dev/kvm: Permission denied")
-    host.said = {}
+    host.answers = {}
     assert kvm(host).detail == "no", "the last words of a program that failed"
 
 
@@ -425,7 +425,7 @@ def test_a_machine_at_a_steady_pace(host: RootedHost) -> None:
     host.put(f"{CPU}/intel_pstate/no_turbo", "1\n")
     host.put(f"{CPU}/smt/control", "off\n")
     host.put("/proc/cmdline", "quiet isolcpus=managed_irq,2-7 iommu=pt\n")
-    host.said = {" ".join(COMMS): "systemd\nirqbalanced\n"}
+    host.answers = {" ".join(COMMS): "systemd\nirqbalanced\n"}
     host.put("/sys/devices/system/clocksource/clocksource0/current_clocksource", "tsc\n")
     found = pace(host, (2, 3, 4))
     assert {each.state for each in found} == {"yes"}
@@ -440,7 +440,7 @@ def test_a_machine_at_any_pace(host: RootedHost) -> None:
     host.put(f"{CPU}/smt/control", "on\n")
     host.put(f"{CPU}/cpu0/topology/thread_siblings_list", "0,2\n")
     host.put(f"{CPU}/isolated", "\n")
-    host.said = {" ".join(COMMS): "systemd\nirqbalance\n"}
+    host.answers = {" ".join(COMMS): "systemd\nirqbalance\n"}
     host.put("/sys/devices/system/clocksource/clocksource0/current_clocksource", "hpet\n")
     found = by_name(pace(host, (2, 3, 4)))
     assert found["CPUs of a run"].detail == "CPUs 2-4: 4 not online"
@@ -490,7 +490,7 @@ def test_sshd_has_room_for_what_a_run_does_at_once(settings: str, state: str, wo
 
 
 @pytest.mark.parametrize(
-    ("told", "why"),
+    ("message", "why"),
     [
         ("Python 3.9.18\n", ""),
         ("Python 3.13.0rc2\n", ""),
@@ -500,13 +500,13 @@ def test_sshd_has_room_for_what_a_run_does_at_once(settings: str, state: str, wo
     ],
 )
 def test_a_python_that_is_too_old_is_told_before_anything_is_done(
-    host: RootedHost, told: str, why: str
+    host: RootedHost, message: str, why: str
 ) -> None:
-    if told:
-        host.said = {"python3 --version": told}
+    if message:
+        host.answers = {"python3 --version": message}
     found = python(host)
     if not why:
-        assert found.state == "yes" and found.detail == told.strip()
+        assert found.state == "yes" and found.detail == message.strip()
         require_python(host)
         return
     assert (found.state, found.detail, found.needed) == ("no", why, GUESTS)
@@ -531,14 +531,14 @@ def test_a_kernel_that_is_locked_down_is_told(modes: str, state: str, words: str
 def test_whether_exits_can_be_counted_is_tried(host: RootedHost) -> None:
     lets_count_exits(host)
     assert exits(host).state == "yes"
-    del host.said["python3 -I -S -"]
+    del host.answers["python3 -I -S -"]
     refused = exits(host)
     assert refused.state == "no" and refused.needed == ("exit counts",)
     assert "does not let exits be counted: no" in refused.detail
-    host.said.pop(f"stat -f -c %t {BPFFS}")
-    host.said[f"stat -f -c %t {BPFFS}"] = "62656572\n"  # sysfs's own
+    host.answers.pop(f"stat -f -c %t {BPFFS}")
+    host.answers[f"stat -f -c %t {BPFFS}"] = "62656572\n"  # sysfs's own
     assert "mount -t bpf" in exits(host).remedy
-    del host.said[f"ls -d {' '.join(NEEDED)}"]
+    del host.answers[f"ls -d {' '.join(NEEDED)}"]
     assert "tracefs" in exits(host).remedy
 
 

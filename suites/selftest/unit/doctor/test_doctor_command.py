@@ -57,8 +57,11 @@ def test_a_port_that_does_not_answer_says_nothing_of_the_others(server: RootedHo
     assert found[f"NIC {one}"].state == "yes" and found["a port to test"].detail == one
     both = discover.ports(server)
     assert [isinstance(each, discover.Port) for each in both] == [True, False]
-    said = discover.render(HostSpec(name="alpha", address="a.lab"), both, ())
-    assert f'bdf = "{one}"' in said and f"# left out: {other}: configuration space reads ff" in said
+    message = discover.render(HostSpec(name="alpha", address="a.lab"), both, ())
+    assert (
+        f'bdf = "{one}"' in message
+        and f"# left out: {other}: configuration space reads ff" in message
+    )
     assert [type(each).__name__ for each in live(server, None)] == ["Survey", "Silent"]
 
 
@@ -158,8 +161,8 @@ def test_what_cannot_be_asked_is_a_finding_not_the_end(
 def unloaded(tmp_path: Path) -> RootedHost:
     """Debian on a Xeon, with modules that are not loaded."""
     host = debian(RootedHost(tmp_path / "alpha"), vfio_pci="/lib/b.ko\n")
-    host.said = {
-        **host.said,
+    host.answers = {
+        **host.answers,
         "modinfo -n kvm_intel": "/lib/a.ko\n",
         "modprobe kvm_intel": "",
         "modprobe vfio-pci": "",
@@ -182,19 +185,19 @@ def test_fix_loads_modules_and_restore_takes_them_back(unloaded: RootedHost) -> 
 
 
 def test_fix_does_what_the_inventory_allows(unloaded: RootedHost) -> None:
-    said = "not loaded, since the inventory does not allow it: kvm_intel, vfio-pci"
-    assert fix(unloaded, frozenset({"bind", "sriov"})) == (said,)
+    message = "not loaded, since the inventory does not allow it: kvm_intel, vfio-pci"
+    assert fix(unloaded, frozenset({"bind", "sriov"})) == (message,)
     assert not unloaded.glob(f"{DIRECTORY}*/*")
     assert fix(unloaded, MODULES)[0].startswith("loaded kvm_intel")
 
 
 def test_fix_tells_what_it_could_not_load(unloaded: RootedHost) -> None:
-    del unloaded.said["modprobe vfio-pci"]
+    del unloaded.answers["modprobe vfio-pci"]
     assert fix(unloaded, MODULES)[1] == "vfio-pci cannot be loaded: no"
 
 
 def test_fix_leaves_alone_what_is_built_in_or_has_no_file(unloaded: RootedHost) -> None:
-    unloaded.said = {"modinfo -n vfio-pci": "(builtin)\n"}
+    unloaded.answers = {"modinfo -n vfio-pci": "(builtin)\n"}
     assert fix(unloaded, MODULES) == ("nothing to load",)
 
 
@@ -209,8 +212,8 @@ def ready(server: RootedHost, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     server.put("/proc/interrupts", (DATA / "interrupts" / "igb-remapped.txt").read_bytes())
     for module in ("vfio", "vfio_iommu_type1", "vfio_pci", "kvm_intel"):
         server.put(f"/sys/module/{module}/refcnt", "0\n")
-    server.said = {
-        **server.said,
+    server.answers = {
+        **server.answers,
         "uname -r": "6.12.117+deb13-amd64\n",
         " ".join(program("harness.doctor", "kvm")): "works\n",
         "python3 --version": "Python 3.13.5\n",
@@ -232,11 +235,11 @@ def ready(server: RootedHost, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
 @pytest.mark.usefixtures("ready")
 def test_a_host_that_is_ready(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["doctor", "alpha.lab"]) == 0
-    said = capsys.readouterr().out
-    assert "Passthrough is possible on alpha.lab." in said
-    assert "SR-IOV is possible on alpha.lab." in said
-    assert "Exits can be counted on alpha.lab." in said
-    assert "Figures can be steady on alpha.lab." in said
+    output = capsys.readouterr().out
+    assert "Passthrough is possible on alpha.lab." in output
+    assert "SR-IOV is possible on alpha.lab." in output
+    assert "Exits can be counted on alpha.lab." in output
+    assert "Figures can be steady on alpha.lab." in output
 
 
 def test_a_host_that_is_not(
@@ -246,19 +249,19 @@ def test_a_host_that_is_not(
     ready.put("/proc/interrupts", (DATA / "interrupts" / "i7-870-not-remapped.txt").read_bytes())
     ready.put("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "powersave\n")
     assert cli.main(["doctor", "alpha.lab"]) == 1
-    said = capsys.readouterr().out
-    assert "SR-IOV is not possible on alpha.lab yet: interrupt remapping." in said
-    assert "Figures will not be steady on alpha.lab: governor." in said
-    assert "-> cpupower frequency-set -g performance" in said
+    output = capsys.readouterr().out
+    assert "SR-IOV is not possible on alpha.lab yet: interrupt remapping." in output
+    assert "Figures will not be steady on alpha.lab: governor." in output
+    assert "-> cpupower frequency-set -g performance" in output
 
 
 def test_exits_that_cannot_be_counted_are_told_and_no_failure(
     ready: RootedHost, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    del ready.said["python3 -I -S -"]
+    del ready.answers["python3 -I -S -"]
     assert cli.main(["doctor", "alpha.lab"]) == 0
-    said = capsys.readouterr().out
-    assert "Exits cannot be counted on alpha.lab: exit accounting." in said
+    output = capsys.readouterr().out
+    assert "Exits cannot be counted on alpha.lab: exit accounting." in output
 
 
 def test_a_host_of_an_inventory_is_asked_what_that_promises(
@@ -331,9 +334,9 @@ def test_the_table_shows_what_devices_say_as_it_is(capsys: pytest.CaptureFixture
             Finding("b", "yes", "fine", "nothing to mend"),
         )
     )
-    said = capsys.readouterr().out
-    assert "[bold]x[/]" in said and "-> mend [it]" in said and "SR-IOV" in said
-    assert "nothing to mend" not in said
+    output = capsys.readouterr().out
+    assert "[bold]x[/]" in output and "-> mend [it]" in output and "SR-IOV" in output
+    assert "nothing to mend" not in output
 
 
 def test_a_command_is_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:

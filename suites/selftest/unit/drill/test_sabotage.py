@@ -21,10 +21,10 @@ def endangered(commands: int) -> EndangeredHost:
 def test_one_command_is_killed_with_its_children_and_the_others_live() -> None:
     host = endangered(2)
     assert host.run(("echo", "one")).text == "one\n"
-    with pytest.raises(CommandFailed) as told:
+    with pytest.raises(CommandFailed) as message:
         host.run(("sh", "-c", "sleep 63.25 & wait"))
-    assert told.value.returncode == sabotage.KILLED
-    assert told.value.argv[0] == "sh" and "sleep 63.25" in host.saboteur.struck
+    assert message.value.returncode == sabotage.KILLED
+    assert message.value.argv[0] == "sh" and "sleep 63.25" in host.saboteur.struck
     assert LocalHost().run(("pgrep", "-fx", "sleep 63.25"), check=False).returncode == 1
     assert host.run(("echo", "three")).text == "three\n"
 

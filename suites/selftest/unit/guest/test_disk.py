@@ -34,8 +34,8 @@ def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setattr(os, "geteuid", lambda: 1234)
     refused = tmp_path / "bin/unshare"
     refused.parent.mkdir()
-    said = "unshare: unshare failed: Operation not permitted"
-    refused.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    message = "unshare: unshare failed: Operation not permitted"
+    refused.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 1\n")
     refused.chmod(0o755)
     monkeypatch.setenv("PATH", f"{refused.parent}:{os.environ['PATH']}")
     return root
@@ -98,7 +98,7 @@ def test_a_build_of_qemu_that_cannot_be_entered_is_told_before_anything_is_downl
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(debian, "bootstrap", downloaded)
     source = qemusource.Source("trixie", debian.MIRROR, "1:10.0.13+ds-0+deb13u1")
-    with image.shown(qemusource.SHARES, False) as steps, pytest.raises(LabError) as told:
+    with image.shown(qemusource.SHARES, False) as steps, pytest.raises(LabError) as message:
         qemusource.ensure_build(source, steps)
-    assert "Operation not permitted" in told.value.message
-    assert "unprivileged_userns" in told.value.remedy
+    assert "Operation not permitted" in message.value.message
+    assert "unprivileged_userns" in message.value.remedy

@@ -59,9 +59,9 @@ def test_a_part_of_a_disk_is_refused_with_the_way_to_the_whole(
 ) -> None:
     part, data = tmp_path / "part.qcow2", tmp_path / "other file"
     qemu_img("create", "-f", "qcow2", "-b", raw, "-F", "raw", part)
-    said = message_of(part)
-    assert said.startswith(f"it is a part: the rest is in its backing file, {raw}\n")
-    assert f"remedy: qemu-img convert -O qcow2 {part} part.whole.qcow2" in said
+    message = message_of(part)
+    assert message.startswith(f"it is a part: the rest is in its backing file, {raw}\n")
+    assert f"remedy: qemu-img convert -O qcow2 {part} part.whole.qcow2" in message
     qemu_img("create", "-f", "qcow2", "-o", f"data_file={data}", part, "1M")
     assert message_of(part).startswith("it is a part: its data are in another file")
 
@@ -94,7 +94,7 @@ def test_what_is_no_disk_is_refused(raw: Path, qemu_img: QemuImg, tmp_path: Path
     image = tmp_path / "image"
     qemu_img("convert", "-O", "qcow2", raw, tmp_path / "whole.qcow2")
     whole = (tmp_path / "whole.qcow2").read_bytes()
-    for content, said in (
+    for content, message in (
         (b"", "it is not qcow2, and as a raw disk it does not boot"),
         (b"FROM debian:13\n" * 100, "it is not qcow2, and as a raw disk it does not boot"),
         (gzip.compress(raw.read_bytes()), "it is packed by gzip\n  remedy: unpack it"),
@@ -102,4 +102,4 @@ def test_what_is_no_disk_is_refused(raw: Path, qemu_img: QemuImg, tmp_path: Path
         (whole[:70_000], "it is cut short"),
     ):
         image.write_bytes(content)
-        assert message_of(image).startswith(said)
+        assert message_of(image).startswith(message)

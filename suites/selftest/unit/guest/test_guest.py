@@ -202,7 +202,7 @@ def test_a_guest_without_an_agent_runs_into_the_deadline(
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "said"),
+    ("words", "error", "message"),
     [
         ("debian login: ", RunOver, r"(?s)booted, to a login, but no qemu-guest-agent.*remedy"),
         ("(initramfs) ", LabError, r"hung while it booted: its QEMU runs"),
@@ -211,7 +211,7 @@ def test_a_guest_without_an_agent_runs_into_the_deadline(
 def test_a_boot_without_an_agent_is_told_by_its_own_signs(
     words: str,
     error: type[LabError],
-    said: str,
+    message: str,
     config: GuestConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -224,7 +224,7 @@ def test_a_boot_without_an_agent_is_told_by_its_own_signs(
     image = dataclasses.replace(config.image, append=f"{config.image.append} {init}")
     config = dataclasses.replace(config, name="agentless", image=image)
     with (
-        pytest.raises(error, match=said) as caught,
+        pytest.raises(error, match=message) as caught,
         boot(LocalHost(), config, (), log_dir=tmp_path, run_directory=str(tmp_path)),
     ):
         pass

@@ -164,8 +164,8 @@ def test_a_packed_tree_runs_and_lists(debian_root: Path, tmp_path: Path) -> None
     loader = tmp_path / "usr/lib64/ld-linux-x86-64.so.2"
     libraries = tmp_path / "usr/lib/x86_64-linux-gnu"
     run = (str(loader), "--inhibit-cache", "--library-path", str(libraries))
-    said = LocalHost().run((*run, str(tmp_path / "usr/sbin/ethtool"), "--version")).text
-    assert said.startswith("ethtool version")
+    output = LocalHost().run((*run, str(tmp_path / "usr/sbin/ethtool"), "--version")).text
+    assert output.startswith("ethtool version")
     dep = (tmp_path / "usr/lib/modules" / kernel.release / "modules.dep").read_text()
     assert "virtio_net.ko: net_failover.ko failover.ko\n" in dep
     module = (tmp_path / "usr/lib/modules" / kernel.release / "igbvf.ko").read_bytes()

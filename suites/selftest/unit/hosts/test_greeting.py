@@ -74,10 +74,10 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize("said", SAID.values(), ids=SAID)
-def test_a_sudo_that_will_not_is_told(said: str, tmp_path: Path) -> None:
-    stand_in(tmp_path, "sudo", f'echo "{said}" >&2; exit 1')
-    with pytest.raises(ConfigError, match=rf"sudo does not let us be root: {said}\n.*NOPASSWD"):
+@pytest.mark.parametrize("message", SAID.values(), ids=SAID)
+def test_a_sudo_that_will_not_is_told(message: str, tmp_path: Path) -> None:
+    stand_in(tmp_path, "sudo", f'echo "{message}" >&2; exit 1')
+    with pytest.raises(ConfigError, match=rf"sudo does not let us be root: {message}\n.*NOPASSWD"):
         greet(LoginHost(tmp_path, become="sudo"))
 
 

@@ -128,8 +128,8 @@ def test_a_login_that_is_refused_is_told_at_once_with_its_remedy(
 ) -> None:
     """By one attempt: however long the lab may take to boot, to wait would help nothing. (By an ssh
     that only says so: L1's sshd shuts out for a while whoever was refused.)"""
-    said, remedy = REFUSED[how]
-    (tmp_path / "said").write_text(said)
+    message, remedy = REFUSED[how]
+    (tmp_path / "said").write_text(message)
     log, ssh = tmp_path / "log", tmp_path / "ssh"
     ssh.write_text(f"#!/bin/sh\necho attempt >>{log}\ncat {tmp_path}/said >&2\nexit 255\n")
     ssh.chmod(0o755)

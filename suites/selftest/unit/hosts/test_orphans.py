@@ -116,7 +116,9 @@ def test_a_starter_lives_as_long_as_it_is_no_zombie_and_no_other() -> None:
 
 
 def test_one_that_cannot_be_ended_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    host, said = LocalHost(), b"dd (77) cannot be ended\n"
-    monkeypatch.setattr(host, "run", lambda argv, **_: CommandResult("a", argv, 1, b"dd\n", said))
+    host, message = LocalHost(), b"dd (77) cannot be ended\n"
+    monkeypatch.setattr(
+        host, "run", lambda argv, **_: CommandResult("a", argv, 1, b"dd\n", message)
+    )
     with pytest.raises(LabError, match=r"dd \(77\) cannot be ended"):
         end_orphans(host)

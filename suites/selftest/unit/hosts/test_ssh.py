@@ -88,8 +88,10 @@ def test_a_host_too_busy_to_end_a_command_hides_not_which_that_was(
     monkeypatch.setattr(ssh, "ANSWER", 0.2)
     monkeypatch.setattr(ssh, "ENDING", 0.1)
     monkeypatch.setattr(ssh, "program", lambda *_: ("sh", "-c", "sleep 60", "sh"))
-    said = r"shell: sleep 61 did not end within 0\.1 s, and may run on: shell: ending what has .*"
-    with pytest.raises(DeadlineExpired, match=said):
+    message = (
+        r"shell: sleep 61 did not end within 0\.1 s, and may run on: shell: ending what has .*"
+    )
+    with pytest.raises(DeadlineExpired, match=message):
         ShellHost(tmp_path).run(("sleep", "61"), timeout=0.1)
 
 
@@ -98,8 +100,8 @@ def test_a_command_that_cannot_be_started_is_told(check: bool, tmp_path: Path) -
     host = ShellHost(tmp_path)
     with pytest.raises(LabError, match=r"shell: cannot start np-none: .*No such file"):
         host.run(("np-none",), check=check)
-    said = host.run(("sh", "-c", "echo env: >&2; exit 3"), check=False)
-    assert (said.returncode, said.error) == (3, "env:\n")
+    output = host.run(("sh", "-c", "echo env: >&2; exit 3"), check=False)
+    assert (output.returncode, output.error) == (3, "env:\n")
 
 
 def test_a_file_is_read_or_is_not_there(tmp_path: Path) -> None:
@@ -159,8 +161,8 @@ print("alive")
 
 def test_a_keeper_that_was_orphaned_does_not_end_who_adopts_it() -> None:
     """On most hosts that is init."""
-    said = LocalHost().run((sys.executable, "-c", ORPHANED, KEEPER.removeprefix("exec ")))
-    assert said.text == "alive\n"
+    output = LocalHost().run((sys.executable, "-c", ORPHANED, KEEPER.removeprefix("exec ")))
+    assert output.text == "alive\n"
 
 
 NAMES = ("a", "b c", "$(touch pwned)", "*", "x;y", "q'", "[z]", "back\\slash", ".hidden")
@@ -191,8 +193,10 @@ def test_a_write_is_one_write_and_replaces(tmp_path: Path) -> None:
     target.write_bytes(b"x" * 100_000)
     LocalHost().run(write_argv(str(target)), stdin=b"new\0value")
     assert target.read_bytes() == b"new\0value"
-    said = LocalHost().run((*write_argv(str(target)), "status=noxfer"), stdin=b"v" * 300_000).error
-    assert "0+1 records out" in said
+    output = (
+        LocalHost().run((*write_argv(str(target)), "status=noxfer"), stdin=b"v" * 300_000).error
+    )
+    assert "0+1 records out" in output
     assert target.stat().st_size == 300_000
 
 
@@ -268,7 +272,7 @@ def test_options_stand_before_the_destination() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "remedy"),
+    ("message", "remedy"),
     [
         ("Host key verification failed.", "accept its key once, by: ssh root@alpha"),
         (
@@ -282,10 +286,10 @@ def test_options_stand_before_the_destination() -> None:
     ],
 )
 def test_how_to_get_in_is_told_where_that_is_known(
-    said: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    message: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ssh = tmp_path / "ssh"
-    ssh.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 255\n")
+    ssh.write_text(f"#!/bin/sh\necho '{message}' >&2\nexit 255\n")
     ssh.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with (
@@ -293,7 +297,7 @@ def test_how_to_get_in_is_told_where_that_is_known(
         connect("root@alpha"),
     ):
         pass
-    assert said in lost.value.message
+    assert message in lost.value.message
     assert remedy in lost.value.remedy and bool(remedy) == bool(lost.value.remedy)
 
 

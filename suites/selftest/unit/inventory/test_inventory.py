@@ -164,10 +164,10 @@ def test_what_binds_is_named_as_the_kernel_has_it(line: str, remedy: str) -> Non
 def test_the_text_of_an_error_says_file_line_key_and_remedy() -> None:
     with pytest.raises(ConfigError) as caught:
         parse(WRONG, HERE)
-    said = str(caught.value).splitlines()
-    assert said[0] == "/srv/lab/lab.toml: 13 errors"
-    line = said.index("  /srv/lab/lab.toml:3: host.alpha.adress: there is no such key")
-    assert said[line + 1] == "    did you mean 'address'?"
+    messages = str(caught.value).splitlines()
+    assert messages[0] == "/srv/lab/lab.toml: 13 errors"
+    line = messages.index("  /srv/lab/lab.toml:3: host.alpha.adress: there is no such key")
+    assert messages[line + 1] == "    did you mean 'address'?"
 
 
 def test_a_port_number_beside_address_is_told_its_place() -> None:
@@ -194,8 +194,8 @@ def test_a_syntax_error_keeps_its_line() -> None:
     ],
 )
 def test_files_that_say_too_little_or_too_much(text: str, key: str, what: str) -> None:
-    ((_, where, said),) = problems(text)
-    assert where == key and what in said
+    ((_, where, message),) = problems(text)
+    assert where == key and what in message
 
 
 def rack(*ports: str) -> str:
@@ -228,8 +228,8 @@ def rack(*ports: str) -> str:
     ],
 )
 def test_contradictions_are_told(ports: tuple[str, ...], key: str, what: str) -> None:
-    ((_, where, said),) = problems(rack(*ports))
-    assert where == key and what in said
+    ((_, where, message),) = problems(rack(*ports))
+    assert where == key and what in message
 
 
 @pytest.mark.parametrize(
@@ -404,10 +404,10 @@ def test_the_command_shows_what_was_understood(
     path = tmp_path / "lab.toml"
     path.write_text(RACK)
     assert cli.main(["inventory", "check", str(path)]) == 0
-    said = capsys.readouterr().out
-    assert "rack 12" in said and "2-4,7" in said and "bind, sriov" in said
-    assert "lab@alpha.lab, port 2200, by bastion," in said and "this machine" in said
-    assert "alpha/0000:01:00.0" in said and "beta/0000:02:00.0" in said
+    output = capsys.readouterr().out
+    assert "rack 12" in output and "2-4,7" in output and "bind, sriov" in output
+    assert "lab@alpha.lab, port 2200, by bastion," in output and "this machine" in output
+    assert "alpha/0000:01:00.0" in output and "beta/0000:02:00.0" in output
     path.write_text("[host.a]\nx = 1\n")
     assert cli.main(["inventory", "check", str(path)]) == 2
     assert f"{path}:2: host.a.x: there is no such key" in capsys.readouterr().err

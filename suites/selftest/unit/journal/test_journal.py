@@ -117,9 +117,9 @@ print(os.listdir(f"{disk}/journal"))
 
 def test_nothing_is_changed_that_there_is_no_room_to_write_down(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
-    said = on_small_disk(NO_ROOM, disk, 16).splitlines()
+    messages = on_small_disk(NO_ROOM, disk, 16).splitlines()
     refused = f"localhost: cannot write {disk}/journal/run-1/000000.json: No space left on device"
-    assert said == [refused, "[]", "[]"]
+    assert messages == [refused, "[]", "[]"]
 
 
 def test_runs_that_are_alive_see_to_their_own(tmp_path: Path) -> None:
@@ -146,10 +146,10 @@ def test_what_is_to_stay_is_no_left_over_and_is_undone_last(
     assert left_over(LocalHost(), (), root) == ()
     crash(journal, 1, [Run(("true",))])
     assert left_over(LocalHost(), (), root) == ("run-1",)
-    told: list[str] = []
-    assert restore(LocalHost(), root, alive=("other",), tell=told.append) == ("change 1",)
-    assert restore(LocalHost(), root, tell=told.append) == ("loaded a module",)
-    assert told == ["undone: change 1", "undone: loaded a module"]
+    messages: list[str] = []
+    assert restore(LocalHost(), root, alive=("other",), tell=messages.append) == ("change 1",)
+    assert restore(LocalHost(), root, tell=messages.append) == ("loaded a module",)
+    assert messages == ["undone: change 1", "undone: loaded a module"]
 
 
 def test_what_is_to_stay_is_undone_after_what_was_made_with_it(
@@ -178,9 +178,9 @@ def test_what_belongs_to_an_earlier_boot_is_dropped_and_told(
         undo = Run(("sh", "-c", note, "sh", str(number), str(log)))
         crash(journal, number, [undo], boot=boot)
     assert left_over(LocalHost(), (), root) == ("run-1",)
-    told: list[str] = []
-    assert restore(LocalHost(), root, tell=told.append) == ("change 3", "change 2")
-    assert told == ["undone: change 3", "undone: change 2", "a boot has undone it: change 1"]
+    messages: list[str] = []
+    assert restore(LocalHost(), root, tell=messages.append) == ("change 3", "change 2")
+    assert messages == ["undone: change 3", "undone: change 2", "a boot has undone it: change 1"]
     assert log.read_text() == "3\n2\n"
     assert entries(journal) == []
 
@@ -211,11 +211,11 @@ def test_nothing_is_done_to_a_function_that_somebody_has_by_now(
         asked.append(bdf)
         return ("it carries the default route",) if bdf == pf else ()
 
-    told: list[str] = []
+    messages: list[str] = []
     with pytest.raises(LabError, match="left “change 1” alone: it carries the default route"):
-        restore(LocalHost(), root, guard=guard, tell=told.append)
+        restore(LocalHost(), root, guard=guard, tell=messages.append)
     assert asked == [vf, pf]
-    assert told == ["undone: change 3", "undone: change 2"]
+    assert messages == ["undone: change 3", "undone: change 2"]
     assert knob.read_text() == "as somebody wants it"
     assert [path.name for path in entries(journal)] == ["000001.json"]
 

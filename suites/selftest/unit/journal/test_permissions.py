@@ -29,7 +29,11 @@ def server(tmp_path: Path) -> RootedHost:
     host = with_82599(tmp_path / "alpha")
     host.put("/dev/kvm")
     for module in ("vfio-pci", "ixgbevf", "macvtap", "vhost-net"):
-        host.said = {**host.said, f"modprobe --dry-run {module}": "", f"modprobe {module}": ""}
+        host.answers = {
+            **host.answers,
+            f"modprobe --dry-run {module}": "",
+            f"modprobe {module}": "",
+        }
     return host
 
 
@@ -59,8 +63,8 @@ def test_paths_that_are_not_allowed_are_missing_by_name(
     found = {path.name: path.missing(server, without(pair, permission)) for path in paths.ALL}
     assert {name for name, lack in found.items() if lack} == barred
     for lack in filter(None, found.values()):
-        said = f'the inventory does not have "{permission}" in `may` of alpha'
-        assert lack[0] == f"permission {permission}" and lack[1].endswith(said)
+        message = f'the inventory does not have "{permission}" in `may` of alpha'
+        assert lack[0] == f"permission {permission}" and lack[1].endswith(message)
 
 
 def test_a_module_that_the_kernel_has_not_is_missing_whatever_is_allowed(
@@ -104,7 +108,7 @@ def test_a_module_is_loaded_if_that_is_allowed_and_restore_unloads_it(server: Ro
     load(server, *VFIO, journal)
     journal.close()
     server.put("/sys/module/vfio_pci/refcnt", "0\n")
-    server.said = {**server.said, "modprobe -r vfio-pci": ""}
+    server.answers = {**server.answers, "modprobe -r vfio-pci": ""}
     assert restore(server) == ("loaded module vfio-pci",)
 
 

@@ -20,8 +20,8 @@ from suites.selftest.support.rooted_host import RootedHost
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     """The host that every HOST means; nobody is at work there."""
-    said = {"sh -c one": "", "sh -c two": "", "python3 --version": "Python 3.11.2\n"}
-    host = RootedHost(tmp_path / "alpha", said)
+    message = {"sh -c one": "", "sh -c two": "", "python3 --version": "Python 3.11.2\n"}
+    host = RootedHost(tmp_path / "alpha", message)
 
     @contextmanager
     def reached(spec: HostSpec) -> Iterator[RootedHost]:
@@ -59,7 +59,7 @@ def test_a_host_whose_python_is_too_old_is_told_and_left_alone(
 ) -> None:
     """Without our own programs there nobody knows what still runs of a run that was killed."""
     crashed(host, "run-1", "one")
-    host.said["python3 --version"] = "Python 3.6.8\n"
+    host.answers["python3 --version"] = "Python 3.6.8\n"
     assert cli.main(["restore"]) == 2
     assert "localhost: python3 is 3.6.8, 3.9 or newer is wanted" in capsys.readouterr().err
     assert host.glob(f"{DIRECTORY}/run-1/*")
@@ -79,9 +79,9 @@ def test_what_cannot_be_undone_is_the_exit_status(
 ) -> None:
     crashed(host, "run-1", "fails", "two")
     assert cli.main(["restore"]) == 1
-    said = capsys.readouterr()
-    assert "undone: change two" in said.out
-    assert "could not undo “change fails”" in said.err
+    output = capsys.readouterr()
+    assert "undone: change two" in output.out
+    assert "could not undo “change fails”" in output.err
 
 
 def test_a_run_that_is_at_work_is_left_alone(
@@ -113,10 +113,10 @@ def test_a_port_that_somebody_uses_by_now_is_left_alone(
 
     monkeypatch.setattr(restore, "taken", taken)
     assert cli.main(["restore"]) == 1
-    said = capsys.readouterr()
+    output = capsys.readouterr()
     assert asked == [(host, bdf)]
-    assert "left “made VFs” alone: eth0 carries the default route" in said.err
-    assert f"remove {DIRECTORY}/run-1/000000.json" in said.err
+    assert "left “made VFs” alone: eth0 carries the default route" in output.err
+    assert f"remove {DIRECTORY}/run-1/000000.json" in output.err
 
 
 def test_what_a_boot_has_undone_is_told_and_not_done_again(
@@ -140,10 +140,10 @@ def test_what_still_runs_is_ended_before_anything_else(
 
     crashed(host, "run-1", "one")
     monkeypatch.setattr(restore, "end_orphans", end)
-    told = "localhost: ended what a run that was killed had under way: ip, timeout\n"
+    message = "localhost: ended what a run that was killed had under way: ip, timeout\n"
     for undone in ("localhost: undone: change one\n", ""):
         assert cli.main(["restore"]) == 0
-        assert capsys.readouterr().out == told + undone
+        assert capsys.readouterr().out == message + undone
 
 
 @pytest.mark.usefixtures("host")

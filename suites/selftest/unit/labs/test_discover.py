@@ -81,9 +81,9 @@ def test_cables_that_were_found_are_written_down(server: RootedHost) -> None:
 @given(st.text(max_size=30))
 def test_whatever_a_device_says_stays_a_comment(firmware: str) -> None:
     (device, *_) = parse_dump(DUMP.read_text())
-    said = Verdict((f"it says {firmware}",), (firmware,))
+    message = Verdict((f"it says {firmware}",), (firmware,))
     (found,) = from_dump((device,), str(device.address))
-    text = render(HostSpec("a", "a"), (Port(found, said, "0"),), ())
+    text = render(HostSpec("a", "a"), (Port(found, message, "0"),), ())
     assert parse(text, HERE).host("a").ports == ()
 
 
@@ -173,7 +173,7 @@ def test_a_host_of_the_inventory_is_looked_at_by_its_login(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["local", "--jump", "bastion"], "--jump: it is for ssh"),
         (["alpha", "--ssh-port", "0"], "0 is not a TCP port"),
@@ -183,10 +183,10 @@ def test_a_host_of_the_inventory_is_looked_at_by_its_login(
 )
 @pytest.mark.usefixtures("nowhere")
 def test_options_that_contradict_the_host_are_refused(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["inventory", "discover", *arguments]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.fixture

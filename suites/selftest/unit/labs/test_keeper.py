@@ -55,9 +55,9 @@ def test_a_lab_that_is_started_and_stopped_by_several_is_one(tmp_path: Path) -> 
 
     try:
         for _ in range(3):
-            told = all_say("up")
-            assert len(set(told)) == 1 and told[0].isdecimal(), told
-            assert (Path("/proc") / told[0]).exists()
+            messages = all_say("up")
+            assert len(set(messages)) == 1 and messages[0].isdecimal(), messages
+            assert (Path("/proc") / messages[0]).exists()
             assert sorted(all_say("down")) == ["False", "False", "True"]
         assert not (tmp_path / "nicproof" / "lab" / "state.json").exists()
     finally:

@@ -28,8 +28,8 @@ def nicproof(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         for name, value in env.items():
             monkeypatch.setenv(name, value)
         status = cli.main([*argv])
-        said = capsys.readouterr()
-        return status, said.out, said.err
+        output = capsys.readouterr()
+        return status, output.out, output.err
 
     return run
 
@@ -71,14 +71,14 @@ def test_an_entry_that_has_lost_something_is_made_anew_and_that_is_told(
     how: str, tmp_path: Path
 ) -> None:
     spoil, found = DAMAGES[how]
-    entry, said = tmp_path / "images/0123", list[str]()
-    cache.ensure(entry, "the image", build, said.append)
-    assert (cache.damage(entry), said) == ("", [])
+    entry, messages = tmp_path / "images/0123", list[str]()
+    cache.ensure(entry, "the image", build, messages.append)
+    assert (cache.damage(entry), messages) == ("", [])
     spoil(entry)
     assert found in cache.damage(entry)
-    cache.ensure(entry, "the image", build, said.append)
+    cache.ensure(entry, "the image", build, messages.append)
     assert cache.damage(entry) == ""
-    (line,) = said
+    (line,) = messages
     assert line.startswith("the image is damaged, and made anew: ") and found in line
     assert {path.name for path in entry.parent.iterdir()} == {".lock", "0123"}
 
@@ -149,7 +149,7 @@ UNUSABLE = {
 def test_a_cache_that_cannot_be_used_is_one_error(
     how: str, command: str, tmp_path: Path, nicproof: Command
 ) -> None:
-    name, value, said = UNUSABLE[how]
+    name, value, message = UNUSABLE[how]
     (tmp_path / "file").touch()
     env = {
         "XDG_CACHE_HOME": "",
@@ -157,11 +157,11 @@ def test_a_cache_that_cannot_be_used_is_one_error(
         name: value.format(file=tmp_path / "file"),
     }
     status, text, error = nicproof(*command.split(), **env)
-    if command == "cache prune" and "home directory" not in said:
+    if command == "cache prune" and "home directory" not in message:
         assert (status, text) == (0, "nothing to remove\n")
         return
     assert status == 2, text + error
-    assert said in error
+    assert message in error
     assert "remedy: set" in error
     assert len(error.splitlines()) == 2, error
 

@@ -292,19 +292,19 @@ with locked(Path(sys.argv[1]), print):
 
 
 def test_two_builders_wait_for_one_another_and_say_so(tmp_path: Path) -> None:
-    said: list[str] = []
+    messages: list[str] = []
     entered = threading.Event()
 
     def second() -> None:
-        with cache.locked(tmp_path, said.append):
+        with cache.locked(tmp_path, messages.append):
             entered.set()
 
     with LocalHost().spawn((sys.executable, "-c", HOLDER, str(tmp_path))) as holder:
         until((tmp_path / "held").exists)
         thread = threading.Thread(target=second)
         thread.start()
-        until(lambda: bool(said))
-        assert "another process is building" in said[0]
+        until(lambda: bool(messages))
+        assert "another process is building" in messages[0]
         assert not entered.wait(0.3)
         os.kill(holder.pid, signal.SIGKILL)  # the lock does not outlive its holder
         assert entered.wait(5)

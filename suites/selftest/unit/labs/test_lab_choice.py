@@ -111,8 +111,8 @@ def test_the_port_to_qualify_may_be_any_that_is_cabled_on_the_host() -> None:
     assert choice.testing(FOUR).ports.dut == FOUR
     assert choice.testing(FOUR).ports.partner == THREE
     assert choice.testing(ONE) == choice
-    said = f"no port {ONE} of alpha has its partner on the same host"
-    with pytest.raises(ConfigError, match=said):
+    message = f"no port {ONE} of alpha has its partner on the same host"
+    with pytest.raises(ConfigError, match=message):
         rack("alpha").testing(ONE)
     with pytest.raises(ConfigError, match="of alpha, beta has its partner on the same host"):
         rack().testing("0000:09:00.0")
@@ -238,7 +238,7 @@ def test_commands_tell_a_lab_that_cannot_be_before_anything_starts(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--lab=rack.toml", "-n3"), "there are 2: alpha, beta"),
         (("--lab=rack.toml", "--", "-n", "3"), "there are 2: alpha, beta"),
@@ -247,11 +247,11 @@ def test_commands_tell_a_lab_that_cannot_be_before_anything_starts(
     ],
 )
 def test_more_workers_than_hosts_are_told_before_anything_starts(
-    options: tuple[str, ...], said: str, here: Path, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], message: str, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (here / "rack.toml").write_text(RACK)
     assert cli.main(["qualify", *options]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert [path.name for path in here.iterdir()] == ["rack.toml"]
 
 

@@ -134,5 +134,5 @@ def test_the_patches_lie_where_upstream_looks_for_them() -> None:
 @pytest.mark.skipif(shutil.which("git") is None, reason="git")
 @pytest.mark.parametrize("patch", qemusource.PATCHES, ids=lambda patch: patch.name[:4])
 def test_a_patch_is_whole(patch: Path) -> None:
-    said = LocalHost().run(("git", "apply", "--numstat", str(patch))).text
-    assert [tuple(line.split()) for line in said.splitlines()] == LINES[patch.name[:4]]
+    output = LocalHost().run(("git", "apply", "--numstat", str(patch))).text
+    assert [tuple(line.split()) for line in output.splitlines()] == LINES[patch.name[:4]]

@@ -70,10 +70,10 @@ def test_all_programs_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
     iperf3 = {"iperf3 --version": "iperf 3.12 (cJSON 1.7.15)\n"}
     host = RootedHost(tmp_path, {line: "", **PYTHON, **iperf3})
     require_programs(host)
-    host.said = {line: "", **iperf3, "python3 --version": "Python 3.6.8\n"}
+    host.answers = {line: "", **iperf3, "python3 --version": "Python 3.6.8\n"}
     with pytest.raises(ConfigError, match=r"alpha: python3 is 3\.6\.8, 3\.9 or newer is wanted"):
         require_programs(host)
-    host.said = {line: "iperf3\nip\nss\n"}
+    host.answers = {line: "iperf3\nip\nss\n"}
     with pytest.raises(ConfigError) as refused:
         require_programs(host)
     assert refused.value.message == "alpha has no iperf3, ip, ss"
@@ -81,15 +81,15 @@ def test_all_programs_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "version"),
+    ("message", "version"),
     [("iperf 3.9 (cJSON 1.7.13)\n", "3.9"), ("iperf 3.10.1 (cJSON 1.7.13)\n", "3.10.1")],
 )
 def test_an_iperf3_whose_documents_are_read_wrong_is_refused_first(
-    tmp_path: Path, said: str, version: str
+    tmp_path: Path, message: str, version: str
 ) -> None:
     """Ubuntu 22.04 has 3.9: no sums of UDP, and both directions of --bidir under the same keys."""
     line = " ".join(("sh", "-c", LOOK, "sh", *PACKAGES))
-    host = RootedHost(tmp_path, {line: "", **PYTHON, "iperf3 --version": said})
+    host = RootedHost(tmp_path, {line: "", **PYTHON, "iperf3 --version": message})
     with pytest.raises(ConfigError, match=r"3\.11 or newer is wanted") as refused:
         require_programs(host)
     assert refused.value.message.startswith(f"alpha: iperf3 {version} is too old")
@@ -105,7 +105,7 @@ def server(root: Path, name: str, *programs: str) -> RootedHost:
     host.name = name
     looked = " ".join(("sh", "-c", LOOK, "sh", *programs))
     iperf3 = {"iperf3 --version": "iperf 3.18 (cJSON 1.7.15)\n"}
-    host.said = {**host.said, **PYTHON, **iperf3, looked: ""}
+    host.answers = {**host.answers, **PYTHON, **iperf3, looked: ""}
     return host
 
 
@@ -119,7 +119,10 @@ def beta(tmp_path: Path) -> RootedHost:
 def host(tmp_path: Path, beta: RootedHost, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
     """The host that is reached, as beta is: a server that has everything; all ports are free."""
     host = server(tmp_path, "alpha", *PACKAGES)
-    host.said = {**host.said, "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13\n"}
+    host.answers = {
+        **host.answers,
+        "qemu-system-x86_64 --version": "QEMU emulator version 10.0.13\n",
+    }
     image = tmp_path / "image"
     image.mkdir()
     (image / "guest").write_text("cafe")

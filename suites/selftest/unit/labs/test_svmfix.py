@@ -70,8 +70,8 @@ def test_the_labs_own_qemu_is_mended_and_starts(debian_root: Path, tmp_path: Pat
         original = original.replace(known, put)
     assert original == fixed
     toolchain = Toolchain(debian_root, copy)
-    said = LocalHost().run((*toolchain.qemu, "--version")).text
-    assert parse_version(said) == Toolchain(debian_root).qemu_version()
+    output = LocalHost().run((*toolchain.qemu, "--version")).text
+    assert parse_version(output) == Toolchain(debian_root).qemu_version()
 
 
 def test_an_interrupt_where_none_is_taken_is_found_in_qemus_log() -> None:

@@ -53,7 +53,7 @@ def test_a_last_rule_that_rejects_is_as_good_as_a_policy() -> None:
 def server(tmp_path: Path) -> RootedHost:
     """A server with two ports, eth0 and eth1, that has neither firewall nor manager."""
     host = with_82599(tmp_path / "alpha")
-    host.said = {**host.said, LIST: ""}
+    host.answers = {**host.answers, LIST: ""}
     return host
 
 
@@ -73,13 +73,13 @@ class WithoutNft(RootedHost):
 
 
 def test_without_nft_nothing_is_said_of_rules(server: RootedHost) -> None:
-    bare = WithoutNft(server.root, {**server.said})
+    bare = WithoutNft(server.root, {**server.answers})
     found = findings(bare)["input policy"]
     assert (found.state, found.remedy) == ("note", "sudo apt-get install nftables")
 
 
 def test_doctor_tells_of_a_firewall_and_how_to_let_ports_in(server: RootedHost) -> None:
-    server.said = {**server.said, LIST: (DATA / "eth1-accepted.txt").read_text()}
+    server.answers = {**server.answers, LIST: (DATA / "eth1-accepted.txt").read_text()}
     found = findings(server)["input policy"]
     assert found.state == "note" and "by eth0 (inet filter input, ip filter INPUT)" in found.detail
     assert found.remedy == (
@@ -90,7 +90,7 @@ def test_doctor_tells_of_a_firewall_and_how_to_let_ports_in(server: RootedHost) 
 
 def test_cases_do_not_lay_a_firewall_at_the_nics_door(server: RootedHost) -> None:
     """What is sent to the port's own address would be lost, and it would be the NIC's failure."""
-    server.said = {**server.said, LIST: (DATA / "dropping.txt").read_text()}
+    server.answers = {**server.answers, LIST: (DATA / "dropping.txt").read_text()}
     port = SimpleNamespace(interface="eth0")
     rig = cast(Rig, SimpleNamespace(host=server, port=port))
     with (
@@ -124,7 +124,7 @@ lo:connected (externally)
 
 
 def test_managers_are_told_with_the_lines_that_keep_them_off(server: RootedHost) -> None:
-    server.said = {**server.said, "nmcli -t -f DEVICE,STATE device": MANAGED}
+    server.answers = {**server.answers, "nmcli -t -f DEVICE,STATE device": MANAGED}
     found = findings(server)["NetworkManager"]
     assert found.state == "note" and "manages eth0:" in found.detail
     assert "unmanaged-devices=interface-name:eth0;interface-name:eth0v*" in found.remedy
@@ -142,7 +142,7 @@ def test_cases_do_not_lay_a_manager_at_the_nics_door(
 ) -> None:
     """It takes the port's address away amid a transfer: seen with NetworkManager 1.52, when DHCP
     had no answer for 45 s."""
-    server.said = {**server.said, ask: MANAGED if "nmcli" in ask else NETWORKD}
+    server.answers = {**server.answers, ask: MANAGED if "nmcli" in ask else NETWORKD}
     rig = cast(Rig, SimpleNamespace(host=server, port=SimpleNamespace(interface="eth0")))
     with (
         pytest.raises(MissingCapability, match=f"traffic to the PF: {manager} manages eth0,") as it,
@@ -160,7 +160,7 @@ NETWORKD = """\
 
 
 def test_networkd_is_another_manager(server: RootedHost) -> None:
-    server.said = {**server.said, "networkctl --no-legend --no-pager list": NETWORKD}
+    server.answers = {**server.answers, "networkctl --no-legend --no-pager list": NETWORKD}
     assert "[Match]\\nName=eth0 eth0v*\\n[Link]\\nUnmanaged=yes" in (
         findings(server)["systemd-networkd"].remedy
     )

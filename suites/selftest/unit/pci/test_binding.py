@@ -73,9 +73,9 @@ def test_an_id_is_told_for_a_moment_only(
     if listed:
         without_driver(server, two)
         server.put(f"{VFIO}/{two}")
-    said = f"{one} should be bound to vfio-pci and is bound to none"
+    message = f"{one} should be bound to vfio-pci and is bound to none"
     with (
-        pytest.raises(LabError, match=said),
+        pytest.raises(LabError, match=message),
         bound(server, one, "vfio-pci", by_new_id(server, one, *([two] if listed else []))),
     ):
         pass

@@ -81,8 +81,8 @@ def test_an_address_for_a_time_is_a_warning() -> None:
 
 
 def test_an_ssh_session_counts_by_its_local_address_and_by_its_way() -> None:
-    said = "p6 carries an ssh session, with 10.6.0.1"
-    assert said in verdict(busy(), "p6").refusals
+    message = "p6 carries an ssh session, with 10.6.0.1"
+    assert message in verdict(busy(), "p6").refusals
     elsewhere = replace(busy(), peers=(Peer("an ssh session", "10.9.0.1"),))
     assert not [each for each in verdict(elsewhere, "p6").refusals if "session" in each]
     routed = replace(elsewhere, ways={"10.9.0.1": "p6"})

@@ -76,11 +76,11 @@ def test_a_qemu_reads_that_file(
     nowhere, journal = "ffff:00:1f.7", Journal(LocalHost(), "run", root=str(tmp_path / "journal"))
     with qemu_device(LocalHost(), nowhere, VfToken(), journal) as device:
         machine = ("-nodefaults", "-display", "none", "-machine", "q35", "-S")
-        said = subprocess.run(
+        output = subprocess.run(
             (*qemu_argv, *machine, *device), capture_output=True, text=True, timeout=60
         )
-    assert said.returncode != 0
-    assert f"{nowhere}: no such host device" in said.stderr, said.stderr
+    assert output.returncode != 0
+    assert f"{nowhere}: no such host device" in output.stderr, output.stderr
 
 
 def test_a_pf_that_has_vfs_is_left_alone(tmp_path: Path) -> None:
@@ -103,6 +103,6 @@ def test_a_pf_that_has_vfs_is_left_alone(tmp_path: Path) -> None:
 def test_a_qemu_without_the_property_is_told(tmp_path: Path) -> None:
     host = RootedHost(tmp_path, {"qemu -device vfio-pci,help": "  vf-token=<str>\n"})
     vftoken.require_qemu(host, ("qemu",))
-    host.said = {"qemu -device vfio-pci,help": "  host=<str>\n"}
+    host.answers = {"qemu -device vfio-pci,help": "  host=<str>\n"}
     with pytest.raises(MissingCapability, match="QEMU has no property vf-token"):
         vftoken.require_qemu(host, ("qemu",))

@@ -118,9 +118,11 @@ def configured(request: pytest.FixtureRequest, directory: Path, found: dict[str,
     """What modprobe understood of these files, a line each."""
     put(directory, found)
     modprobe = tool(request, "usr/sbin/modprobe", "--version")
-    said = checked((*modprobe, "-C", str(directory / "etc/modprobe.d"), "--showconfig"))
-    assert said.returncode == 0 and not said.error, said.error
-    return {line for line in said.text.splitlines() if line.startswith(("options vfio", "softdep"))}
+    message = checked((*modprobe, "-C", str(directory / "etc/modprobe.d"), "--showconfig"))
+    assert message.returncode == 0 and not message.error, message.error
+    return {
+        line for line in message.text.splitlines() if line.startswith(("options vfio", "softdep"))
+    }
 
 
 def test_modprobe_understands_what_goes_to_vfio(
@@ -138,12 +140,12 @@ def test_modprobe_understands_what_goes_to_vfio(
 def test_max_vfs_is_told_for_the_drivers_that_have_it_and_not_used() -> None:
     generic = PortFacts("0000:05:00.0", ("15b3", "1017"), "mlx5_core", "", 8)
     found = made(found=replace(FACTS, ports=(ONE, TWO, generic)), wishes=Wishes(vfs=2))
-    told = {
+    message = {
         path.rpartition("vfs-")[2]: re.findall(r"options \w+ max_vfs=\d", text)
         for path, text in found.items()
         if path.endswith(".service") and "max_vfs" not in "".join(ours(text))
     }
-    assert told == {
+    assert message == {
         "0000-01-00.0.service": ["options ixgbe max_vfs=2"],
         "0000-03-00.0.service": ["options igb max_vfs=2"],
         "0000-05-00.0.service": [],
@@ -167,8 +169,8 @@ def test_udev_finds_no_fault_with_the_rules(
     put(tmp_path, made(wishes=wishes))
     rules = tmp_path / "etc/udev/rules.d/70-nicproof.rules"
     udevadm = tool(request, "usr/bin/udevadm", "verify", "--help")
-    said = checked((*udevadm, "verify", "--no-style", str(rules)))
-    assert said.returncode == 0, said.text + said.error
+    message = checked((*udevadm, "verify", "--no-style", str(rules)))
+    assert message.returncode == 0, message.text + message.error
     broken = tmp_path / "broken.rules"
     broken.write_text(rules.read_text().replace("KERNEL", "KERNAL"))
     assert checked((*udevadm, "verify", str(broken))).returncode != 0
@@ -183,8 +185,8 @@ def test_systemd_finds_no_fault_with_the_units(
     assert [unit.name for unit in units] == [
         f"nicproof-vfs-{name}.service" for name in ("0000-01-00.0", "0000-03-00.0")
     ]
-    said = checked((*analyze, "verify", "--man=no", *map(str, units)))
-    assert said.returncode == 0 and not said.error, said.error
+    message = checked((*analyze, "verify", "--man=no", *map(str, units)))
+    assert message.returncode == 0 and not message.error, message.error
     units[0].write_text(units[0].read_text().replace("oneshot", "onceshot"))
     assert "onceshot" in checked((*analyze, "verify", "--man=no", str(units[0]))).error
 
@@ -245,7 +247,7 @@ bdf = "0000:01:00.0"
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ((), "which host?"),
         (("nowhere",), "no inventory lists ports of nowhere"),
@@ -255,12 +257,12 @@ bdf = "0000:01:00.0"
     ],
 )
 def test_what_cannot_be_meant_is_refused_before_the_host_is_asked(
-    options: tuple[str, ...], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    options: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab_toml = tmp_path / "lab.toml"
     lab_toml.write_text(LAB)
     assert cli.main(["persist", f"--inventory={lab_toml}", *options]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 class _Vf(msgspec.Struct):

@@ -87,7 +87,7 @@ def test_workers_of_vhost_are_found_and_pinned_where_they_are_the_kernels(tmp_pa
     process = QemuProcess(host, GuestFiles.of("guest"), 7)
     assert process.vhost_threads() == (41, 42)
     config = GuestConfig(MICRO, vcpus=2, cpus=(2, 3), vcpu_cpus=(4, 5))
-    host.said = {**host.said, f"sh -c {PIN} sh 2,3 41 2,3 42 4 51 5 52": ""}
+    host.answers = {**host.answers, f"sh -c {PIN} sh 2,3 41 2,3 42 4 51 5 52": ""}
     pin(process, config, (51, 52))
     with pytest.raises(CommandFailed, match="53"):
         pin(process, config, (51, 53))

@@ -47,11 +47,13 @@ REMEDY = "see dmesg"
     ids=lambda error: type(error).__name__,
 )
 def test_what_fails_in_an_act_is_the_products_failure(error: LabError) -> None:
-    with pytest.raises(ProductFailure) as told, under_test("making VFs"):
+    with pytest.raises(ProductFailure) as message, under_test("making VFs"):
         raise error
-    assert told.value.message == f"making VFs failed: {error.message}"
-    assert told.value.remedy == error.remedy
-    assert not isinstance(told.value, LabError), "whoever handles a rig's failure must not get it"
+    assert message.value.message == f"making VFs failed: {error.message}"
+    assert message.value.remedy == error.remedy
+    assert not isinstance(message.value, LabError), (
+        "whoever handles a rig's failure must not get it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -75,9 +77,9 @@ def test_what_fails_in_an_act_is_the_products_failure(error: LabError) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_what_is_never_the_products_passes_through_an_act(error: BaseException) -> None:
-    with pytest.raises(type(error)) as told, under_test("making VFs"):
+    with pytest.raises(type(error)) as message, under_test("making VFs"):
         raise error
-    assert told.value is error
+    assert message.value is error
 
 
 def test_what_an_act_sets_up_for_itself_is_not_under_test() -> None:
@@ -93,13 +95,13 @@ def test_a_program_that_is_not_there_blames_nobody() -> None:
     host = LocalHost()
     for argv in (("no-such-tool",), ("sh", "-c", "no-such-tool; exit 3"), ("sh", "no-such-file")):
         expected = LabError if argv[-1] != "no-such-file" else ProductFailure
-        with pytest.raises(expected) as told, under_test("a test"):
+        with pytest.raises(expected) as message, under_test("a test"):
             host.run(argv)
-        assert isinstance(told.value, NotStarted) == (expected is LabError)
+        assert isinstance(message.value, NotStarted) == (expected is LabError)
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "message"),
     [
         (1, 'exec of "nonesuch" failed: No such file or directory\n'),  # iproute2 6.15's netns exec
         (127, "sh: 1: nonesuch: not found\n"),  # dash 0.5.12
@@ -107,8 +109,8 @@ def test_a_program_that_is_not_there_blames_nobody() -> None:
         (127, "sh: line 1: nonesuch: command not found\n"),  # bash 5.2
     ],
 )
-def test_how_shells_and_namespaces_tell_of_no_program(status: int, said: str) -> None:
-    result = CommandResult("l1", ("ip",), status, b"", said.encode())
+def test_how_shells_and_namespaces_tell_of_no_program(status: int, message: str) -> None:
+    result = CommandResult("l1", ("ip",), status, b"", message.encode())
     with pytest.raises(NotStarted, match="l1: cannot start nonesuch"):
         result.checked()
     with pytest.raises(NotStarted):
@@ -116,9 +118,9 @@ def test_how_shells_and_namespaces_tell_of_no_program(status: int, said: str) ->
 
 
 def test_a_refusal_of_sriov_numvfs_is_no_program_that_is_not_there() -> None:
-    said = b"dd: error writing 'sriov_numvfs': No such file or directory\n"
+    message = b"dd: error writing 'sriov_numvfs': No such file or directory\n"
     with pytest.raises(CommandFailed):
-        CommandResult("l1", ("dd",), 1, b"", said).checked()
+        CommandResult("l1", ("dd",), 1, b"", message).checked()
 
 
 def test_a_command_that_was_killed_blames_nobody() -> None:

@@ -62,8 +62,8 @@ CHANGES = {
 @pytest.mark.parametrize("name", CHANGES)
 def test_each_change_is_told(name: str) -> None:
     before, after = CHANGES[name]
-    told = differences(captured("clean"), captured("changed"))
-    assert f"{name}: {before} -> {after}" in told
+    message = differences(captured("clean"), captured("changed"))
+    assert f"{name}: {before} -> {after}" in message
 
 
 def test_settings_of_a_vf_are_told() -> None:
@@ -94,20 +94,20 @@ def test_a_change_on_a_host_is_noticed_and_so_is_its_undoing(lab: Lab) -> None:
     lab.host.run(("ethtool", "-C", port.interface, "rx-usecs", "50"))
     lab.host.write(affinity, b"0")
     try:
-        told = differences(before, digest(lab.host))
+        message = differences(before, digest(lab.host))
     finally:
         lab.host.run(("ip", "link", "set", port.interface, "mtu", "1500"))
         lab.host.run(("ethtool", "-C", port.interface, "rx-usecs", "3"))
         lab.host.write(affinity, prior)
-    assert set(told) > {
+    assert set(message) > {
         f"{port.interface} mtu: 1500 -> 1400",
         f"{port.interface} -c rx-usecs: 3 -> 50",
     }
-    assert [line for line in told if line.startswith(f"{port.bdf} affinity: ")]
+    assert [line for line in message if line.startswith(f"{port.bdf} affinity: ")]
     lab.host.run(("ip", "link", "add", "link", port.interface, "np5", "type", "vlan", "id", "5"))
     try:
-        told = differences(before, digest(lab.host))
-        assert any(line.startswith("np5 link: absent -> vlan 802.1Q 5 ") for line in told)
+        message = differences(before, digest(lab.host))
+        assert any(line.startswith("np5 link: absent -> vlan 802.1Q 5 ") for line in message)
     finally:
         lab.host.run(("ip", "link", "del", "np5"))
     assert differences(before, digest(lab.host)) == ()
@@ -116,8 +116,8 @@ def test_a_change_on_a_host_is_noticed_and_so_is_its_undoing(lab: Lab) -> None:
 def test_what_somebody_elses_harness_has_under_way_is_told() -> None:
     host, before = LocalHost(), digest(LocalHost())
     with subprocess.Popen(("tail", "-f", "/dev/null"), env={**os.environ, MARK: "1"}) as other:
-        told = differences(before, digest(host))
+        message = differences(before, digest(host))
         other.kill()
-    assert "process tail: absent -> 1" in told
+    assert "process tail: absent -> 1" in message
     with host.spawn(("tail", "-f", "/dev/null")):
         assert not [line for line in differences(before, digest(host)) if "process tail" in line]

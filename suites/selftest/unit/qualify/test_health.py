@@ -34,8 +34,8 @@ def test_counters_of_a_port() -> None:
 def inject(lab: NestedLab, port: str, before: Health) -> None:
     """A frame that came damaged over the link of one of L1's root ports, by QEMU's name for it."""
     line = f"pcie_aer_inject_error {port} BAD_TLP"
-    said = lab.vm.qmp.command("human-monitor-command", **{"command-line": line})
-    assert said.startswith("OK"), said
+    message = lab.vm.qmp.command("human-monitor-command", **{"command-line": line})
+    assert message.startswith("OK"), message
 
     def told() -> bool:
         log = lab.host.run(("dmesg",)).text.rpartition(before.mark)[2]

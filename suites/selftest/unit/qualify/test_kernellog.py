@@ -103,8 +103,8 @@ def test_what_may_be_a_fault_is_suspect(line: str) -> None:
 
 def test_unknown_words_of_ours_are_suspect_if_the_kernel_calls_them_an_error() -> None:
     words = "igb 0000:01:00.0: I have never felt like this"
-    told, warning = f"<3>[ 7.1] {words}", f"<4>[ 7.2] {words}"
-    assert judged(told, warning, "<3>[ 7.3] tg3 0000:05:00.0: x") == Found(
+    message, warning = f"<3>[ 7.1] {words}", f"<4>[ 7.2] {words}"
+    assert judged(message, warning, "<3>[ 7.3] tg3 0000:05:00.0: x") == Found(
         suspect=(f"[ 7.1] {words}",)
     )
 
@@ -188,10 +188,10 @@ def test_a_trace_is_one_complaint_of_whose_code_it_goes_through(
     between = "<6>[ 1.0] igb 0000:01:00.0 eth0: igb: eth0 NIC Link is Down"
     lines = trace.splitlines()
     found = judged(*lines[:3], between, *lines[3:], "<6>[ 2.0] igb 0000:01:00.0: fine")
-    said = {"product": found.product, "suspect": found.suspect}
-    assert [blame for blame, lines in said.items() if lines] == [blames]
-    (told,) = said[blames]
-    assert first in told
+    message = {"product": found.product, "suspect": found.suspect}
+    assert [blame for blame, lines in message.items() if lines] == [blames]
+    (output,) = message[blames]
+    assert first in output
 
 
 def test_a_trace_without_an_end_hides_nothing() -> None:
@@ -243,13 +243,13 @@ def test_every_speaker_can_be_read() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[[says]]\npattern = '('\nblames = 'rig'\nsource = 's'", "missing \\), unterminated"),
         ("[[says]]\npattern = 'x'\nblames = 'me'\nsource = 's'", "Invalid enum value 'me'"),
         ("[[says]]\npattern = 'x'\nblames = 'rig'", "`source`"),
     ],
 )
-def test_a_bad_file_says_which_and_why(text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=f"x.toml: .*{said}"):
+def test_a_bad_file_says_which_and_why(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"x.toml: .*{message}"):
         parse_sayings(text, "x.toml")

@@ -36,7 +36,7 @@ def test_deviations_are_of_cases_that_there_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (("--soak", "soon"), "write it as 90s, 10m or 2h"),
         (("--family", "livelihood"), "choose from discovery"),
@@ -44,10 +44,12 @@ def test_deviations_are_of_cases_that_there_are() -> None:
         (("--nic", "0000:07:00.0"), "no port of this lab"),
     ],
 )
-def test_wrong_options_are_told_before_anything_starts(options: tuple[str, ...], said: str) -> None:
+def test_wrong_options_are_told_before_anything_starts(
+    options: tuple[str, ...], message: str
+) -> None:
     result = qualify(*options)
     assert result.returncode == 2
-    assert said in result.error and "Traceback" not in result.error
+    assert message in result.error and "Traceback" not in result.error
 
 
 def test_a_rig_that_never_stood_is_told_once_and_has_no_certificate(tmp_path: Path) -> None:
@@ -57,10 +59,10 @@ def test_a_rig_that_never_stood_is_told_once_and_has_no_certificate(tmp_path: Pa
     host = '[host.a]\naddress = "127.0.0.1"\nssh_port = 9\n'
     lab.write_text(host + port.format(0, 1) + port.format(1, 0))
     result = qualify(f"--lab={lab}", f"--run-dir={tmp_path}/run", "--family=discovery")
-    said = result.text + result.error
-    assert result.returncode == 1, said
-    assert "no lab: a: cannot connect" in said
-    assert "subject.json" not in said and "certificate" not in said
+    output = result.text + result.error
+    assert result.returncode == 1, output
+    assert "no lab: a: cannot connect" in output
+    assert "subject.json" not in output and "certificate" not in output
 
 
 @pytest.mark.lab

@@ -49,9 +49,9 @@ def test_the_longest_silence_of_either_direction_counts(report: Document) -> Non
 
 
 def test_a_transfer_that_broke_off_is_the_rigs_failure() -> None:
-    said = (DATA / "iperf3" / "killed_server.json").read_bytes()
+    output = (DATA / "iperf3" / "killed_server.json").read_bytes()
     with pytest.raises(LabError, match="iperf3"):
-        document(CommandResult("lab", ("iperf3",), 0, said, b""))
+        document(CommandResult("lab", ("iperf3",), 0, output, b""))
 
 
 def test_what_a_host_holds_is_read_from_one_text() -> None:

@@ -147,10 +147,13 @@ def test_kill_9_loses_no_acknowledged_run(where: str) -> None:
 def test_two_writers_lose_nothing_from_the_very_first_moment(where: str) -> None:
     """The history is not there when they start: one of them makes it."""
     pair = [writers.start(WRITER, where, str(n), str(n + 100)) for n in (0, 100)]
-    said = [writer.communicate(timeout=60)[0].split() for writer in pair]
+    messages = [writer.communicate(timeout=60)[0].split() for writer in pair]
     assert [writer.returncode for writer in pair] == [0, 0]
     with open_history(where) as history:
-        assert {entry.digest.encode() for entry in history.entries()} == {*said[0], *said[1]}
+        assert {entry.digest.encode() for entry in history.entries()} == {
+            *messages[0],
+            *messages[1],
+        }
         assert len(history.entries()) == 200
 
 
@@ -179,10 +182,10 @@ print(len(kept), "kept")
 
 
 def test_a_full_disk_is_told_and_once_there_is_room_the_next_write_works(tmp_path: Path) -> None:
-    said = writers.on_small_disk(FILLER, tmp_path / "disk", 600)
-    assert f"{tmp_path}/disk/history.db: its disk is full" in said
-    assert "remedy: free space there; what was stored before is intact" in said
-    assert int(said.split()[-2]) > 10
+    message = writers.on_small_disk(FILLER, tmp_path / "disk", 600)
+    assert f"{tmp_path}/disk/history.db: its disk is full" in message
+    assert "remedy: free space there; what was stored before is intact" in message
+    assert int(message.split()[-2]) > 10
 
 
 def test_a_disk_too_small_for_a_history_is_told(tmp_path: Path) -> None:
@@ -197,9 +200,9 @@ except StoreFailed as error:
     print(error)
 print(os.listdir(sys.argv[1]))
 """
-    said = writers.on_small_disk(program, tmp_path / "disk", 12)
-    assert said.startswith(f"{tmp_path}/disk/history.db: its disk fails, or is full: ")
-    assert said.endswith("\n[]\n"), "nothing of it is left"
+    message = writers.on_small_disk(program, tmp_path / "disk", 12)
+    assert message.startswith(f"{tmp_path}/disk/history.db: its disk fails, or is full: ")
+    assert message.endswith("\n[]\n"), "nothing of it is left"
 
 
 CHECKER = """
@@ -218,10 +221,10 @@ def test_a_read_only_disk_is_told(tmp_path: Path, there: bool) -> None:
     if there:
         with open_history(str(tmp_path / "history.db")) as history:
             history.add(*small_run(1))
-    said = writers.on_read_only_disk(CHECKER, tmp_path)
-    assert said.startswith(f"{tmp_path}/history.db: ")
-    assert "by --history" in said
-    assert ("cannot be opened" in said or "may not be written" in said) == there
+    message = writers.on_read_only_disk(CHECKER, tmp_path)
+    assert message.startswith(f"{tmp_path}/history.db: ")
+    assert "by --history" in message
+    assert ("cannot be opened" in message or "may not be written" in message) == there
 
 
 def test_it_is_for_its_owner_only(tmp_path: Path) -> None:

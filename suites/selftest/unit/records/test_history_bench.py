@@ -65,9 +65,9 @@ def test_a_run_that_cannot_be_added_is_told_with_the_command_that_does_it(tmp_pa
     where = tmp_path / "history.db"
     result = bench(tmp_path, f"--history={where}", "--name=main", SPOIL=str(where))
     assert result.returncode == 1, result.text + result.error
-    (told,) = [line for line in result.text.splitlines() if "not in the history" in line]
-    assert told.startswith(f"not in the history: {where}: this is not a history")
-    assert told.endswith(f"`nicproof history import {tmp_path}/run --name main` adds it later")
+    (output,) = [line for line in result.text.splitlines() if "not in the history" in line]
+    assert output.startswith(f"not in the history: {where}: this is not a history")
+    assert output.endswith(f"`nicproof history import {tmp_path}/run --name main` adds it later")
     assert (tmp_path / "run" / "report.html").exists()
 
 

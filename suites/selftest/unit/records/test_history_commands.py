@@ -136,9 +136,9 @@ def test_what_is_no_run_does_not_keep_the_others_out(
     (tmp_path / "results" / "c" / CASES_FILE).touch()
     paths = map(str, sorted((tmp_path / "results").iterdir()))
     assert cli.main(["history", "import", *paths]) == 2
-    said = capsys.readouterr()
-    assert f"nicproof: {tmp_path}/results/a/{store.FILENAME}: not a store" in said.err
-    assert [line.split()[0] for line in said.out.splitlines()] == ["new", "left"]
+    output = capsys.readouterr()
+    assert f"nicproof: {tmp_path}/results/a/{store.FILENAME}: not a store" in output.err
+    assert [line.split()[0] for line in output.out.splitlines()] == ["new", "left"]
     with open_history(where) as history:
         assert len(history.entries()) == 4
 
@@ -161,7 +161,7 @@ def test_what_cannot_be_imported_is_told(
     assert cli.main(["history", "export", str(file), "run-1"]) == 0
     text = file.read_text()
     file.write_text(text + text.replace('"rx', '"tx').replace("npf", "nqf"))
-    assert "line 2: not a run" in (said := refused(file)) and "its digest is another" in said
+    assert "line 2: not a run" in (message := refused(file)) and "its digest is another" in message
     file.write_text(text.replace('"schema":1', '"schema":999', 1))
     assert "schema version 999, this nicproof reads 1" in refused(file)
     file.write_bytes(gzip.compress(text.encode())[:-20])

@@ -17,7 +17,7 @@ SECRET = "hunter2"
 
 
 @pytest.mark.parametrize(
-    ("where", "said"),
+    ("where", "message"),
     [
         (f"postgresql://me:{SECRET}@127.0.0.1:1/runs", "the server cannot be reached"),
         (f"postgresql://me@127.0.0.1:1/runs?password={SECRET}", "the server cannot be reached"),
@@ -27,8 +27,8 @@ SECRET = "hunter2"
         ("sqlite://", r"of this kind \(sqlite\)"),
     ],
 )
-def test_what_cannot_be_reached_is_told_without_its_password(where: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=said) as caught, open_history(where):
+def test_what_cannot_be_reached_is_told_without_its_password(where: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught, open_history(where):
         pass
     assert SECRET not in str(caught.value)
 

@@ -146,7 +146,7 @@ print(index + 1, "kept")
 
 
 def test_once_a_full_disk_has_room_again_the_next_write_works(tmp_path: Path) -> None:
-    said = writers.on_small_disk(FILLER, tmp_path / "disk", 400)
-    assert said.count("database or disk is full") == 1
-    assert "remedy: free space on that disk; what was stored before is intact" in said
-    assert int(said.split()[-2]) > 10
+    message = writers.on_small_disk(FILLER, tmp_path / "disk", 400)
+    assert message.count("database or disk is full") == 1
+    assert "remedy: free space on that disk; what was stored before is intact" in message
+    assert int(message.split()[-2]) > 10

@@ -117,8 +117,8 @@ def test_a_paths_time_is_explained_part_by_part(
         [msgspec.structs.replace(t, clock="virtual") for t in made],
     )
     assert guarded(lambda: main([str(tmp_path / "run"), "--explain=sriov"])) == 0
-    said = capsys.readouterr().out
-    rows = {line[:20].strip(): line for line in said.splitlines()}
+    output = capsys.readouterr().out
+    rows = {line[:20].strip(): line for line in output.splitlines()}
     assert {"guest", "exits", "vhost", "QEMU", "rest", "msr exits", "hlt exits"} <= rows.keys()
     shares = [
         sum(int(re.findall(r"(\d+)%", rows[part])[column]) for part in explain.PARTS.values())

@@ -74,14 +74,14 @@ def test_a_metric_is_drawn_and_its_changes_are_told(runs: list[Run], tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("througput",), "'througput' is no metric\n  remedy: choose from throughput"),
         (("throughput", "--out=a.pdf"), "--out a.pdf: neither .png nor .svg"),
         (("throughput", "--name=none"), "no run of series none has a figure of throughput"),
     ],
 )
-def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_wrong_usage(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     result = plot(tmp_path / "history.db", *arguments)
     assert result.returncode == 2
-    assert said in result.error
+    assert message in result.error

@@ -174,12 +174,12 @@ def arrived(tmp_path: Path, row: Row, *argv: str) -> None:
     """What pytest has, and what is kept beside the records to be, is what was said."""
     result = run(tmp_path, *argv)
     assert result.returncode == 0, result.text + result.error
-    told = dict(line.split(" ", 1) for line in result.text.splitlines() if " " in line)
-    has, kept = json.loads(told["HAS"]), json.loads(told["KEPT"])
+    answer = dict(line.split(" ", 1) for line in result.text.splitlines() if " " in line)
+    has, kept = json.loads(answer["HAS"]), json.loads(answer["KEPT"])
     assert has == kept
     values = {k: v for part in has.values() if isinstance(part, dict) for k, v in part.items()}
     assert {name: values[name] for name in row.means} == row.means
-    run_dir = Path(told["IN"])
+    run_dir = Path(answer["IN"])
     if "run_dir" in row.means:
         assert run_dir == tmp_path / str(row.means["run_dir"])
     else:
@@ -239,10 +239,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def refused(capsys: pytest.CaptureFixture[str], *words: str) -> str:
     """What the command says of them: one error of the user's, and nothing else happened."""
     assert cli.main([*words]) == 2, words
-    said = capsys.readouterr().err
-    assert said.startswith("nicproof: ") and said.count("nicproof: ") == 1
+    output = capsys.readouterr().err
+    assert output.startswith("nicproof: ") and output.count("nicproof: ") == 1
     assert not list(Path().iterdir()), "something was made"
-    return said
+    return output
 
 
 @pytest.mark.parametrize(
@@ -255,13 +255,13 @@ def test_what_is_beyond_is_one_error_at_the_command(
     command: str, option: Option, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--b=--vhost=on"] if command == "ab" and option.name not in ("ablate", "b") else []
-    said = refused(capsys, command, *more, f"{option.flag}={text}")
-    assert option.flag in said, said
-    assert len(said) < 5000, "what was said is repeated in part"
+    message = refused(capsys, command, *more, f"{option.flag}={text}")
+    assert option.flag in message, message
+    assert len(message) < 5000, "what was said is repeated in part"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("bench", "--", "--boots=3"), "--boots: it is not pytest's"),
         (("bench", "--", "--options-file=x"), "--options-file: it is not pytest's"),
@@ -281,13 +281,13 @@ def test_what_is_beyond_is_one_error_at_the_command(
 )
 def test_what_cannot_be_is_told_at_the_command(
     words: tuple[str, ...],
-    said: str,
+    message: str,
     here: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(here.parent / "history.db"))
-    assert said in refused(capsys, *words)
+    assert message in refused(capsys, *words)
 
 
 def test_what_is_given_beside_the_document_is_refused(
@@ -326,8 +326,8 @@ def test_workers_have_the_run_of_their_controller(door: str, tmp_path: Path) -> 
     argv = ("-q", "-n2", "--dist=loadfile", "-pfixtures.options", *given, ".")
     result = run(tmp_path, "pytest", *argv)
     assert result.returncode == 0, result.text + result.error
-    told = {path.read_text() for path in tmp_path.glob("gw?")}
-    (run_dir,) = map(Path, told)
+    output = {path.read_text() for path in tmp_path.glob("gw?")}
+    (run_dir,) = map(Path, output)
     assert run_dir.parent == (tmp_path / "results" if door == "pytest" else tmp_path)
 
 

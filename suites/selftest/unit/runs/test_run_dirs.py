@@ -82,9 +82,9 @@ def test_a_directory_that_cannot_be_had_is_one_error(
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for name in ("file", "file/below", "loop", "loop/below", "x" * 300):
         assert cli.main(["bench", "--lab=nested", f"--run-dir={tmp_path / name}"]) == Status.USAGE
-        said = capsys.readouterr().err
-        assert said.startswith(f"nicproof: --run-dir {tmp_path / name}: cannot be made: ")
-        assert said.count("\n") == 2 and "remedy: " in said
+        output = capsys.readouterr().err
+        assert output.startswith(f"nicproof: --run-dir {tmp_path / name}: cannot be made: ")
+        assert output.count("\n") == 2 and "remedy: " in output
 
 
 def test_a_link_leads_to_where_it_leads(tmp_path: Path) -> None:

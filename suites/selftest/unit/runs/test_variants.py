@@ -53,7 +53,7 @@ def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("--a=", "--b="), "both are the same configuration"),
         (("--b=--vfoi x",), "unrecognized arguments: --vfoi x"),
@@ -67,8 +67,8 @@ def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
         (("--b=--vhost off", "--decide=latency"), "no figure of this run"),
     ],
 )
-def test_what_cannot_be_is_told(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_what_cannot_be_is_told(tmp_path: Path, words: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         asked(tmp_path, *words)
 
 

@@ -98,8 +98,8 @@ def at(host: Server, *numbers: int) -> list[str]:
 def test_the_governor_is_performance_and_then_what_it_was(host: Server, journal: Journal) -> None:
     governor(host, 1, "schedutil", "power")
     before = state(host)
-    with performance(host, (1, 2), journal) as told:
-        assert told == "performance (before: powersave, schedutil)"
+    with performance(host, (1, 2), journal) as message:
+        assert message == "performance (before: powersave, schedutil)"
         changed = {path: value for path, value in state(host).items() if before[path] != value}
         assert set(changed.values()) == {"performance"}
         assert [path.split("/")[-3] for path in changed] == ["cpu1", "cpu2"]
@@ -109,16 +109,16 @@ def test_the_governor_is_performance_and_then_what_it_was(host: Server, journal:
 
 
 def test_a_host_without_cpufreq_is_left_as_it_is(host: Server, journal: Journal) -> None:
-    with performance(host, (7,), journal) as told:
-        assert told == NONE
+    with performance(host, (7,), journal) as message:
+        assert message == NONE
         assert not host.glob(f"{DIRECTORY}/*/*")
 
 
 def test_a_governor_that_there_is_not_is_told() -> None:
     before, after = {"a": "powersave", "b": "powersave"}, {"a": "performance", "b": "powersave"}
     refused = "sh: 4: cannot create b: Invalid argument"
-    told = describe_governor(before, after, refused)
-    assert told == f"powersave, not everywhere performance (before: powersave): {refused}"
+    message = describe_governor(before, after, refused)
+    assert message == f"powersave, not everywhere performance (before: powersave): {refused}"
 
 
 def test_interrupts_are_directed_and_put_back_each_where_it_was(
@@ -151,8 +151,8 @@ def test_vfs_interrupts_are_directed_as_they_appear(host: Server, journal: Journ
 
 def test_an_interrupt_that_stays_where_it_is_is_told() -> None:
     found = affinity.parse(f"{PF} 40 2\n{PF} 41 0-7\n")
-    told = affinity.describe(found, (2, 3))
-    assert told == f"1 of {PF} on CPUs 2-3; could not be directed: 41 of {PF} on 0-7"
+    message = affinity.describe(found, (2, 3))
+    assert message == f"1 of {PF} on CPUs 2-3; could not be directed: 41 of {PF} on 0-7"
     assert affinity.describe({}, (2,)) == "none on CPUs 2"
 
 
@@ -180,8 +180,8 @@ def test_irqbalance_stands_still_meanwhile(
     balancer: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     journal = Journal(LocalHost(), "run", str(tmp_path / "journal"))
-    with irqbalance.paused(LocalHost(), journal) as told:
-        assert told == "paused"
+    with irqbalance.paused(LocalHost(), journal) as message:
+        assert message == "paused"
         await_paused(balancer, True)
     await_paused(balancer, False)
 
@@ -192,8 +192,8 @@ def test_an_irqbalance_that_somebody_else_has_paused_stays_so(
     balancer.send_signal(signal.SIGSTOP)
     await_paused(balancer, True)
     journal = Journal(LocalHost(), "run", str(tmp_path / "journal"))
-    with irqbalance.paused(LocalHost(), journal) as told:
-        assert told == "not running"
+    with irqbalance.paused(LocalHost(), journal) as message:
+        assert message == "not running"
     await_paused(balancer, True)
 
 
@@ -233,13 +233,16 @@ def test_a_tool_that_fails_is_not_a_driver_that_has_nothing(tmp_path: Path) -> N
     tool = tmp_path / "ethtool"
     host = LocalHost(env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
     for ask in (rings, coalescing):
-        for said, status in (("Operation not supported", None), ("No such device", CommandFailed)):
-            tool.write_text(f"#!/bin/sh\necho netlink error: {said} >&2\nexit 1\n")
+        for message, status in (
+            ("Operation not supported", None),
+            ("No such device", CommandFailed),
+        ):
+            tool.write_text(f"#!/bin/sh\necho netlink error: {message} >&2\nexit 1\n")
             tool.chmod(0o755)
             if status is None:
                 assert ask(host, "eth0") in (None, Coalescing())
             else:
-                with pytest.raises(status, match=said):
+                with pytest.raises(status, match=message):
                     ask(host, "eth0")
 
 
@@ -256,7 +259,7 @@ def test_moderation_is_put_back_before_it_is_adaptive_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prior", "fixed", "said"),
+    ("prior", "fixed", "message"),
     [
         (Coalescing(3), Coalescing(20), "rx-usecs 3"),
         (Coalescing(3, 3), Coalescing(20, 20), "rx-usecs 3, tx-usecs 3"),
@@ -269,9 +272,9 @@ def test_moderation_is_put_back_before_it_is_adaptive_again() -> None:
     ],
 )
 def test_moderation_is_fixed_in_each_direction_that_has_its_own(
-    prior: Coalescing, fixed: Coalescing, said: str
+    prior: Coalescing, fixed: Coalescing, message: str
 ) -> None:
-    assert (prior.fixed(20), str(prior)) == (fixed, said)
+    assert (prior.fixed(20), str(prior)) == (fixed, message)
 
 
 def test_what_cannot_be_tuned_is_said_and_the_rest_is_put_back(

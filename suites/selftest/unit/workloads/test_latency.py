@@ -22,7 +22,7 @@ TARGET = Target("10.9.0.2", "52:54:00:00:02:01", "10.9.0.1", "52:54:00:00:01:02"
 
 
 def answer(**changes: object) -> str:
-    said = {
+    message = {
         "rtt_ns": [3000, 1000, 2000],
         "user_ns": [9000, 8000, 7000],
         "sent": 4,
@@ -33,7 +33,7 @@ def answer(**changes: object) -> str:
         "behind": 1,
         "source": "kernel-software",
     }
-    return json.dumps({**said, **changes})
+    return json.dumps({**message, **changes})
 
 
 def test_the_frame_goes_from_the_partner_to_the_guest() -> None:

@@ -67,8 +67,8 @@ def stamps(count: int) -> dict[int, int]:
 
 
 def test_stamps_are_matched_by_number_and_warm_up_is_left_out() -> None:
-    said = prober.summary(1, probed(55, 60, 0, 70, 80), stamps(5))
-    assert said == {
+    message = prober.summary(1, probed(55, 60, 0, 70, 80), stamps(5))
+    assert message == {
         "rtt_ns": [50, 60, 70],
         "user_ns": [60, 70, 80],
         "sent": 4,
@@ -82,30 +82,35 @@ def test_stamps_are_matched_by_number_and_warm_up_is_left_out() -> None:
 
 
 def test_without_stamps_the_users_clock_is_used_and_named() -> None:
-    said = prober.summary(0, probed(60, 70), {})
-    assert (said["rtt_ns"], said["source"], said["unstamped"]) == ([60, 70], "user", 2)
+    answer = prober.summary(0, probed(60, 70), {})
+    assert (answer["rtt_ns"], answer["source"], answer["unstamped"]) == ([60, 70], "user", 2)
 
 
 def test_a_probe_that_lacks_a_stamp_counts_by_the_users_clock_which_flatters_nobody() -> None:
     known = stamps(200)
     del known[7]
-    said = prober.summary(0, probed(*[60] * 200), known)
-    assert said["rtt_ns"] == [50] * 7 + [60] + [50] * 192
-    assert (said["source"], said["unstamped"]) == ("kernel-software", 1)
+    answer = prober.summary(0, probed(*[60] * 200), known)
+    assert answer["rtt_ns"] == [50] * 7 + [60] + [50] * 192
+    assert (answer["source"], answer["unstamped"]) == ("kernel-software", 1)
 
 
 def test_a_clock_that_was_set_between_two_stamps_says_nothing() -> None:
     known = {**stamps(200), 3: 5_000_000, 4: 0}  # a round trip below 0, and one of a millisecond
-    said = prober.summary(0, probed(*[60] * 200), known)
-    assert said["rtt_ns"][2:6] == [50, 60, 60, 50] and said["unstamped"] == 2
+    answer = prober.summary(0, probed(*[60] * 200), known)
+    assert answer["rtt_ns"][2:6] == [50, 60, 60, 50] and answer["unstamped"] == 2
 
 
 def test_an_answer_after_the_timeout_is_late_and_lost_and_a_second_one_is_none() -> None:
     probes = probed(60, 101, 0, 99)
     probes.answer(0, 10_000, None)  # a duplicate
     probes.answer(9, 10_000, None)  # to no probe of ours
-    said = prober.summary(0, probes, stamps(4))
-    assert (said["user_ns"], said["lost"], said["late"], said["missed"]) == ([60, 99], 2, 1, 2)
+    answer = prober.summary(0, probes, stamps(4))
+    assert (answer["user_ns"], answer["lost"], answer["late"], answer["missed"]) == (
+        [60, 99],
+        2,
+        1,
+        2,
+    )
 
 
 def test_sequence_numbers_that_came_round_are_of_the_latest_probe() -> None:
@@ -145,12 +150,12 @@ def test_real_round_trips_are_all_stamped_and_the_wire_saw_just_those() -> None:
         result = run_window(host, spec, netns=FLOOR_NETNS)
     outcome = latency.parse(result.stdout, result.stderr, result.returncode)
     assert outcome.error is None
-    said = json.loads(outcome.raw["prober"])
-    assert (said["sent"], said["lost"], said["unstamped"]) == (200, 0, 0)
-    assert said["source"] == "kernel-software"
-    assert len(outcome.rtt_ns) == len(said["user_ns"]) == 200
+    answer = json.loads(outcome.raw["prober"])
+    assert (answer["sent"], answer["lost"], answer["unstamped"]) == (200, 0, 0)
+    assert answer["source"] == "kernel-software"
+    assert len(outcome.rtt_ns) == len(answer["user_ns"]) == 200
     # The kernel's stamps lie inside the user's: it sends before the first and wakes after the last.
-    assert all(k < u for k, u in zip(outcome.rtt_ns, said["user_ns"], strict=True))
+    assert all(k < u for k, u in zip(outcome.rtt_ns, answer["user_ns"], strict=True))
     counters = probe_partner.parse(result).counters
     # The far end may add a router solicitation or two (IPv6) to the 205 answers.
     assert 205 <= counters["partner.tx_packets"] <= 210
