@@ -85,7 +85,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     that wrote it read them by commands, before the window and after it."""
     valid: bool
     reasons: tuple[str, ...] = ()  # why it is not valid, in words
-    metrics: dict[str, float] = {}  # by names of harness.core.units.METRICS, in their units
+    metrics: dict[str, float] = {}  # by names of harness.core.metrics.METRICS, in their units
     exits: tuple[ExitCount, ...] | None = None  # None: no guest, or none were counted
     counters: dict[str, int] = {}
     """Differences over the window. Keys used by the reports:

@@ -16,7 +16,8 @@ from msgspec.structs import replace
 from harness import __version__, paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.flags import LINE_MAX, PATH_MAX, names, options_of, read, says
-from harness.core.units import METRICS, ClockChoice
+from harness.core.metrics import METRICS
+from harness.core.units import ClockChoice
 from harness.labs.choice import AUTO, NESTED, Choice, choose
 from harness.qualify.options import Qualification
 from harness.records import ablation, series

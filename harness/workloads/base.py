@@ -34,7 +34,7 @@ class Outcome:
     """What a command's output says. With `error` set nothing else but `raw` is to be used."""
 
     metrics: dict[str, float] = field(default_factory=dict)
-    """By the names of harness.core.units.METRICS, in their units."""
+    """By the names of harness.core.metrics.METRICS, in their units."""
     rtt_ns: tuple[int, ...] = ()
     lost: int = 0
     sent_bytes: int | None = None

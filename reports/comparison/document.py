@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from harness.core.errors import LabError
+from harness.core.metrics import METRICS
 from reports.comparison import baseline, formats
 from reports.comparison.outcome import PREDICTED, Outcome, compare_variants
-from reports.comparison.verdict import MARGINS, RANK, Change, Verdict
+from reports.comparison.verdict import RANK, Change, Verdict
 from reports.comparison.words import RARE, headline, percent, percent_of
 from reports.run import frames, style
 from reports.run.document import templates, write_whole
@@ -169,8 +170,9 @@ def write(outcome: Outcome, directory: Path) -> Path:
         },
         "kinds": KIND,
         "margins": {
-            metric_of(name).label: margin.describe(metric_of(name).unit)
-            for name, margin in MARGINS.items()
+            metric.label: metric.margin.describe(metric.unit)
+            for metric in METRICS.values()
+            if metric.primary
         },
     }
     texts = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.core.units import MMIO_REASONS
+from harness.core.metrics import MMIO_REASONS
 from reports.run.frames import exits_per_boot
 
 LEAST = 0.01

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 import pandas as pd
 
+from harness.core.metrics import Margin
 from harness.records.trial import IDLE
 from harness.stats.permutation_test import Shift
 from reports.run.frames import metric_of
@@ -33,73 +34,6 @@ LOST: tuple[Verdict, ...] = ("not measured", "not asked for")
 WHOLE = "every figure"
 """In the place of a metric: nothing is there of a path and workload, on neither side."""
 
-
-@dataclass(frozen=True)
-class Margin:
-    """The change of a metric that is still none. One counts if it is beyond both."""
-
-    relative: float
-    absolute: float = 0.0  # in the metric's unit
-
-    def ratio(self, total: float) -> float:
-        """The change that is still none as a log ratio, of two values whose sum is `total`.
-
-        Values whose ratio is r differ by total (r - 1) / (r + 1) = total tanh(log(r) / 2), so the
-        absolute margin is a log ratio, too: one that also holds if one value is zero. Infinite
-        where the values are so small that no change is beyond the absolute margin.
-        """
-        relative = math.log1p(self.relative)
-        if self.absolute <= 0:
-            return relative
-        return (
-            max(relative, 2 * math.atanh(self.absolute / total))
-            if total > self.absolute
-            else math.inf
-        )
-
-    def describe(self, unit: str) -> str:
-        """ "10 % and 0.001 exits/packet"."""
-        least = f" and {self.absolute:g} {'points' if unit == '%' else unit}"
-        return f"{100 * self.relative:.0f} %{least if self.absolute else ''}"
-
-
-_EXITS = Margin(0.10, 0.001)
-"""A full frame takes 1.23 us at 10 Gbit/s (1,538 bytes with preamble and gap, IEEE 802.3). A
-thousandth of an exit is 1 to 3 ns of that where an exit takes 1 to 3 us, and 27 ns for the dearest
-mean that we know published (MSR_WRITE, 26.8 us, `perf kvm stat` on the KVM list): 2 %, less than
-the margin of the throughput that it would cost. A feature is worth more (docs/ablations.md).
-"""
-
-_TIME = Margin(0.10, 0.010)
-"""10 ns a packet: less than 1 % of that frame's time."""
-
-MARGINS = {
-    "throughput": Margin(0.03),
-    "rtt_p50": Margin(0.03),
-    "exits_per_packet": _EXITS,
-    "loss": Margin(0.10, 0.1),
-}
-"""The primary metrics. Fewer than these are compared fairly: each further one costs power.
-
-Loss is in per cent, most often 0, and no ratio can be taken of that. 0.1 points are less than one
-datagram or probe of a usual trial (345 and 500 are sent), so no trial that lost anything hides
-below, and a mean over boots does only if most of them lost none.
-"""
-
-OTHER_MARGINS = {
-    "mmio_exits_per_packet": _EXITS,
-    "irqs_per_packet": _EXITS,  # each costs an exit or two
-    "exits_per_mib": Margin(0.10, 0.7),  # _EXITS, at 690 full frames a MiB
-    "exit_time_per_packet": _TIME,
-    "guest_time_per_packet": _TIME,
-    "vhost_time_per_packet": _TIME,
-    "qemu_time_per_packet": _TIME,
-    "exit_time_share": Margin(0.10, 0.1),
-    "retransmits": Margin(0.10, 1.0),  # of a whole trial: one segment more is none
-}
-"""Of metrics that decide nothing, where a relative margin alone would call a trifle a change."""
-
-_USUAL = Margin(0.10)
 
 MOST_BOOTS = 100
 """More than so many boots are no advice."""
@@ -160,7 +94,7 @@ def worsening(metric: str, ratio: float) -> float:
 
 def margin_of(metric: str) -> Margin:
     """The change of a metric that is still none."""
-    return MARGINS.get(metric) or OTHER_MARGINS.get(metric, _USUAL)
+    return metric_of(metric).margin
 
 
 @dataclass(frozen=True)
@@ -237,14 +171,14 @@ def every(
     base: pd.DataFrame, new: pd.DataFrame, deciding: Collection[str] = ()
 ) -> Iterator[Figure]:
     """The figures of direction that either side has; the frames are frames.per_boot of the two
-    sides. Those named in `deciding` are primary; if none is named, all of the metrics in
-    MARGINS."""
+    sides. Those named in `deciding` are primary; if none is named, those whose metric
+    is."""
     sides = [_by_figure(frame) for frame in (base, new)]
     for key in {**sides[0], **sides[1]}:
         path, workload, metric = key
         if workload == IDLE or metric_of(metric).better == "none":
             continue
-        primary = "/".join(key) in deciding if deciding else metric in MARGINS
+        primary = "/".join(key) in deciding if deciding else metric_of(metric).primary
         values = [side.get(key, {}) for side in sides]
         yield Figure(path, workload, metric, values[0], values[1], primary)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
-from harness.core.units import METRICS
+from harness.core.metrics import METRICS
 from harness.records.history.runs import History, open_history
 
 if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not wait for them

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
-from harness.core.units import Grounds
+from harness.core.metrics import Grounds
 from harness.stats import estimates
 from reports.run.frames import Run
 

@@ -24,8 +24,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
+from harness.core.metrics import Grounds
 from harness.core.percentiles import BEYOND
-from harness.core.units import Grounds
 from harness.records.trial import IDLE
 from harness.stats import estimates
 from reports.run import explain, style

@@ -16,16 +16,9 @@ import numpy as np
 import pandas as pd
 
 from harness.core.errors import ConfigError
+from harness.core.metrics import IDLE_REASONS, METRICS, MMIO_REASONS, Grounds, Metric
 from harness.core.percentiles import summarise
-from harness.core.units import (
-    IDLE_REASONS,
-    METRICS,
-    MIB,
-    MMIO_REASONS,
-    NS_PER_S,
-    Grounds,
-    Metric,
-)
+from harness.core.units import MIB, NS_PER_S
 from harness.records.store import open_run
 from harness.records.trial import IDLE, ExitCount, RunInfo, TrialRecord
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from harness.core.units import METRICS, Grounds
+from harness.core.metrics import METRICS, Grounds
 from harness.records.trial import IDLE, STAMPS, USER
 from harness.stats import estimates as stats
 from harness.stats.estimates import Estimate
@@ -326,7 +326,7 @@ def _marked(run: Run, metric: str) -> str:
 
 
 def _ordered_metrics(names: Iterable[str]) -> list[str]:
-    """Each name once, in the order of harness.core.units.METRICS, unknown ones last."""
+    """Each name once, in the order of harness.core.metrics.METRICS, unknown ones last."""
     known = list(METRICS)
     unique = set(names)
     return [name for name in known if name in unique] + sorted(unique - set(known))

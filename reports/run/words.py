@@ -5,7 +5,8 @@ from __future__ import annotations
 import statistics
 from dataclasses import dataclass
 
-from harness.core.units import METRICS, Fidelity, Grounds
+from harness.core.metrics import METRICS, Grounds
+from harness.core.units import Fidelity
 from harness.stats import estimates
 from harness.stats.estimates import Estimate
 from reports.run import style

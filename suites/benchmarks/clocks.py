@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
-from harness.core.units import METRICS
+from harness.core.metrics import METRICS
 from reports.run import style
 
 FILENAME = "launches.csv"

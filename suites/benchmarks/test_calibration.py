@@ -18,13 +18,13 @@ import pytest
 from fixtures.common.lab import opened_bench, opened_lab
 from fixtures.common.progress import Progress
 from harness.core.errors import HarnessError
+from harness.core.metrics import PRIMARY
 from harness.measure.plan import PlannedBoot, interleave
 from harness.measure.runner import Bench
 from harness.pci.device import Device
 from harness.records.trial import TrialRecord
 from harness.runs.options import MAX_BLOCKS, BenchOptions
 from harness.runs.variant import Variant
-from reports.comparison.verdict import MARGINS
 from reports.run.frames import values_of
 from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, by_pairs, sides_of
 from suites.benchmarks.trials import WORKLOADS, Row, append, measure
@@ -136,6 +136,6 @@ def _rows(
         for record in records
         if record.valid
         for values in [values_of(record)]
-        for metric in MARGINS
+        for metric in PRIMARY
         if metric in values
     ]

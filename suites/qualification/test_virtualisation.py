@@ -10,7 +10,7 @@ import pytest
 
 from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
-from harness.core.units import MMIO_REASONS
+from harness.core.metrics import MMIO_REASONS
 from harness.exits.accounting import exit_accounting
 from harness.guest.boot import Guest
 from harness.net.netdev import interface_with

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import LabError, MissingCapability
-from harness.core.units import IDLE_REASONS, MMIO_REASONS
+from harness.core.metrics import IDLE_REASONS, MMIO_REASONS
 from harness.exits.accounting import NEEDED, Accounting, exit_accounting, exit_event
 from harness.exits.model import (
     Bucket,

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from harness.core.errors import ConfigError
-from harness.core.units import METRICS
+from harness.core.metrics import METRICS
 from harness.records.trial import ExitCount, TrialRecord
 from reports.run import explain, frames
 from suites.selftest.support.synthetic_run import make_run, write_run

@@ -12,7 +12,7 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to
-from harness.core.units import METRICS
+from harness.core.metrics import METRICS
 from harness.measure.plan import interleave
 from harness.paths.virtio import VIRTIO
 from harness.records import ablation

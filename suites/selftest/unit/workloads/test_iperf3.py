@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
-from harness.core.units import METRICS
+from harness.core.metrics import METRICS
 from harness.qualify.traffic.streams import datagrams
 from harness.workloads.base import Idle, Outcome, Target
 from harness.workloads.iperf3 import Iperf3, Kind

@@ -11,8 +11,8 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 
 from harness.core.errors import ConfigError
+from harness.core.metrics import METRICS
 from harness.core.percentiles import BEYOND, QUANTILES, nearest_rank, resolved, summarise
-from harness.core.units import METRICS
 from harness.records.trial import STAMPS, USER
 from harness.workloads import NAMES, select
 from harness.workloads.base import Target
