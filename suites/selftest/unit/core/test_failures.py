@@ -415,7 +415,7 @@ def nothing(bench, planned):
     raise MissingCapability("IOMMU", "0000:01:00.0 is in no IOMMU group")
     yield
 
-path.open_station = nothing
+path.boot_path = nothing
 
 class Bare:
     @pytest.fixture(scope="session")

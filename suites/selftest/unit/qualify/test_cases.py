@@ -198,7 +198,13 @@ VERDICTS = {
     "twice[back]": ("pass", ""),
 }
 
-PLUGINS = ("options", "progress", "errors", "cases", "certificate")
+PLUGINS = (
+    "common.options",
+    "common.progress",
+    "common.errors",
+    "qualification.cases",
+    "qualification.certificate",
+)
 
 
 def run(pytester: pytest.Pytester, run_dir: Path, *more: str) -> pytest.RunResult:

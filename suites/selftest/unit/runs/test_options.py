@@ -76,7 +76,7 @@ def pytest_cmdline_main(config):
 """
 """A plugin of pytest that tells what pytest has been told, and runs nothing."""
 
-ALONE = ("--noconftest", "-pfixtures.options", "-pfixtures.progress", "-pdump")
+ALONE = ("--noconftest", "-pfixtures.common.options", "-pfixtures.common.progress", "-pdump")
 
 
 def edges(option: Option) -> list[tuple[str, Any]]:
@@ -323,7 +323,7 @@ def test_workers_have_the_run_of_their_controller(door: str, tmp_path: Path) -> 
         asked = Asked.of(parsed(*given, f"--run-dir={tmp_path / 'run'}"))
         _, run_dir = claim.claim(asked)
         given = (f"--options-file={run_dir / claim.FILENAME}",)
-    argv = ("-q", "-n2", "--dist=loadfile", "-pfixtures.options", *given, ".")
+    argv = ("-q", "-n2", "--dist=loadfile", "-pfixtures.common.options", *given, ".")
     result = run(tmp_path, "pytest", *argv)
     assert result.returncode == 0, result.text + result.error
     output = {path.read_text() for path in tmp_path.glob("gw?")}
