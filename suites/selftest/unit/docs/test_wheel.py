@@ -116,7 +116,7 @@ def test_a_wheel_holds_what_runs_and_no_test_of_nicproof_itself(wheel: Path) -> 
     wanted = {name for name in sources() if name.startswith(tuple(f"{room}/" for room in ROOMS))}
     assert {name for name in names if str(Path(name).parent) != "suites"} == wanted
     assert "suites/__init__.py" in names
-    assert "licenses/docs/COPYING" in about
+    assert "licenses/LICENSE" in about
 
 
 def test_an_empty_directory_is_enough(installed: Installed, tmp_path: Path) -> None:
