@@ -14,8 +14,7 @@ from harness.inventory import HostSpec
 from harness.labs.real.discover import Port, port_at, ports
 from harness.pci.device import ROOT
 from harness.pci.extended import Sriov
-
-MODELS = "82576, I350, 82599 or X540"
+from harness.pci.profiles import models
 
 
 def nics(host: Host, spec: HostSpec | None = None) -> tuple[Finding, ...]:
@@ -46,7 +45,7 @@ def _listed(host: Host, spec: HostSpec) -> Iterator[Finding]:
 def _found(host: Host) -> Iterator[Finding]:
     there = ports(host)
     if not there:
-        yield Finding("NIC", "no", f"no {MODELS} here", "use the nested lab", GUESTS)
+        yield Finding("NIC", "no", f"no {models()} here", "use the nested lab", GUESTS)
         return
     found = {port.bdf: tuple(judge(host, port)) for port in there if isinstance(port, Port)}
     for each in there:

@@ -18,7 +18,7 @@ ALL: tuple[NetworkPath, ...] = (
     SriovPath(),
 )
 
-DEFAULT = ("native", "e1000e", "virtio", "virtio-vhost", "passthrough", "sriov")
+DEFAULT = tuple(path.name for path in ALL if path.usual)
 
 
 def select(names: tuple[str, ...]) -> tuple[NetworkPath, ...]:

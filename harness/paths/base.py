@@ -41,6 +41,19 @@ class NetworkPath(Protocol):
     def changes(self) -> tuple[str, ...]:
         """What it changes on the host, and how that is undone, in words."""
 
+    @property
+    def varies(self) -> tuple[str, ...]:
+        """Options of a configuration, as fields of harness.runs.variant.Variant, that make a
+        difference to it; those that no path names are a matter of every guest."""
+
+    @property
+    def usual(self) -> bool:
+        """Is it compared unless paths are chosen?"""
+
+    @property
+    def has_guest(self) -> bool:
+        """Does the traffic end in a guest, not on the host itself?"""
+
     def missing(self, host: Host, ports: PortPair) -> tuple[str, str] | None:
         """(capability, why) of the first thing this host lacks, or None."""
 

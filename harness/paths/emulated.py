@@ -30,6 +30,9 @@ class Tapped:
     model: str  # QEMU's -device
     driver: str  # the guest's
     vhost: bool = False
+    usual: bool = False
+    has_guest: bool = True
+    varies: tuple[str, ...] = ()
     needs: tuple[str, ...] = ("KVM", "kernel module macvtap")
     changes: tuple[str, ...] = (f"PF set up; macvtap {TAP} upon it (both undone)",)
 
@@ -85,7 +88,7 @@ class Tapped:
 
 EMULATED = (
     Tapped("e1000", "emulated Intel 82540EM", "e1000", "e1000"),
-    Tapped("e1000e", "emulated Intel 82574L", "e1000e", "e1000e"),
+    Tapped("e1000e", "emulated Intel 82574L", "e1000e", "e1000e", usual=True),
     Tapped("rtl8139", "emulated Realtek 8139C+", "rtl8139", "8139cp"),
     Tapped("vmxnet3", "emulated VMware vmxnet3", "vmxnet3", "vmxnet3"),
 )

@@ -35,6 +35,9 @@ class NativePath:
 
     name: str = "native"
     summary: str = "a VF of the port, used by the host itself: the bare-metal reference"
+    usual: bool = True
+    has_guest: bool = False
+    varies: tuple[str, ...] = ()
     needs: tuple[str, ...] = ("SR-IOV", "the VF's driver")
     changes: tuple[str, ...] = (
         "PF set up; one VF made, its address set, bound to its driver, its interface moved to "

@@ -24,6 +24,9 @@ class PassthroughPath:
 
     name: str = "passthrough"
     summary: str = "the whole PF, through vfio-pci"
+    usual: bool = True
+    has_guest: bool = True
+    varies: tuple[str, ...] = ("vfio",)
     needs: tuple[str, ...] = ("KVM", "IOMMU", "kernel module vfio-pci")
     changes: tuple[str, ...] = (
         "PF bound to vfio-pci, the rest of its IOMMU group to pci-stub (undone: back to their "

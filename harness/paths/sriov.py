@@ -31,6 +31,9 @@ class SriovPath:
 
     name: str = "sriov"
     summary: str = "a VF of the port, through vfio-pci"
+    usual: bool = True
+    has_guest: bool = True
+    varies: tuple[str, ...] = ("vfio", "rx_usecs")
     needs: tuple[str, ...] = ("KVM", "SR-IOV", "IOMMU", "kernel module vfio-pci")
     changes: tuple[str, ...] = (
         "PF set up; one VF made, its address set, bound to vfio-pci (all undone)",

@@ -5,13 +5,22 @@ from __future__ import annotations
 from harness.paths.emulated import Tapped
 
 VIRTIO = (
-    Tapped("virtio", "virtio-net served by QEMU", "virtio-net-pci", "virtio_net"),
+    Tapped(
+        "virtio",
+        "virtio-net served by QEMU",
+        "virtio-net-pci",
+        "virtio_net",
+        usual=True,
+        varies=("virtio", "queues"),
+    ),
     Tapped(
         "virtio-vhost",
         "virtio-net served by the kernel's vhost-net",
         "virtio-net-pci",
         "virtio_net",
         vhost=True,
+        usual=True,
+        varies=("virtio", "vhost", "queues"),
         needs=("KVM", "kernel module macvtap", "kernel module vhost-net"),
     ),
 )

@@ -175,16 +175,6 @@ def parse(name: str, text: str, common: Variant) -> Variant:
         ) from error
 
 
-AFFECTED = {
-    "vfio": ("passthrough", "sriov"),
-    "virtio": ("virtio", "virtio-vhost"),
-    "vhost": ("virtio-vhost",),
-    "queues": ("virtio", "virtio-vhost"),
-    "rx_usecs": ("sriov",),
-}
-"""Paths that an option makes a difference to; any other is a matter of every guest."""
-
-
 def affected(a: Variant, b: Variant) -> tuple[str, ...]:
     """The default paths that differ between two configurations.
 
@@ -196,6 +186,11 @@ def affected(a: Variant, b: Variant) -> tuple[str, ...]:
             "--a and --b: both are the same configuration",
             remedy="describe one of them, e.g. --b '--vfio x-no-mmap=on'",
         )
-    guests = tuple(name for name in paths.DEFAULT if name != "native")
-    chosen = {path for name in differing for path in AFFECTED.get(name, guests)}
+    chosen = {path for option in differing for path in _affected_by(option)}
     return tuple(path for path in paths.DEFAULT if path in chosen)
+
+
+def _affected_by(option: str) -> tuple[str, ...]:
+    """Paths to which it makes a difference: those that say so, else all that have a guest."""
+    saying = tuple(path.name for path in paths.ALL if option in path.varies)
+    return saying or tuple(path.name for path in paths.ALL if path.has_guest)

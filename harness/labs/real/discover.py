@@ -12,7 +12,7 @@ from harness.inventory.fields import cpu_list
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device
 from harness.pci.guard import Verdict, inspect
-from harness.pci.profiles import Profile, profile_for
+from harness.pci.profiles import Profile, models, profile_for
 from harness.pci.survey import Silent, Survey, ethernet_functions, survey, surveys
 
 CPUS = "/sys/devices/system/cpu/online"
@@ -113,7 +113,7 @@ def render(
         if isinstance(each, Silent):
             lines += ["", _comment(f"left out: {each.why}")]
     if not every:
-        lines += ["", "# No 82576, I350, 82599 or X540 was found."]
+        lines += ["", f"# No {models()} was found."]
     return "\n".join(lines) + "\n"
 
 

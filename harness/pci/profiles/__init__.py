@@ -125,6 +125,12 @@ def profiles() -> dict[str, Profile]:
     return {profile.model: profile for profile in found}
 
 
+def models() -> str:
+    """The models that have a profile, in words: "82576, I350 or X540"."""
+    *most, last = (model for model, profile in profiles().items() if not profile.generic)
+    return f"{', '.join(most)} or {last}" if most else last
+
+
 def profile_for(vendor: str, device: str) -> Profile:
     """The profile of a PF or VF with these IDs (four hexadecimal digits); else the generic one."""
     known = (
