@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from harness.qemu.attachment import NicAttachment
 from harness.records.trial import Proof
+from harness.workloads.base import Workload
 
 TOLERANCE = 0.01
 """Guest and partner must agree on bytes within this share, frames known to be lost apart."""
@@ -16,12 +17,6 @@ SLACK_BYTES = 4096
 SUPER_FRAME = 1 << 16
 """The largest frame that TSO hands down, in bytes. A guest that counts such frames may miss one:
 its driver reads registers that clear when read, while QEMU's e1000e goes on counting."""
-
-HEADERS = {"tcp": 66, "udp": 42, "icmp": 42}
-"""Bytes in front of a payload: Ethernet 14, IPv4 20, TCP 20 with 12 of timestamps (RFC 7323), UDP
-or ICMP echo 8. A super-frame (TSO, GRO) has them once in the guest's counter, and once per frame
-on the wire."""
-
 
 FCS = 4
 """Bytes of a frame's checksum, which some drivers count (e1000e reads them from its GORC register,
@@ -37,16 +32,10 @@ FULL_FRAME = 1514
 """Bytes of the largest Ethernet frame at MTU 1500, without FCS (IEEE 802.3)."""
 
 
-def header_bytes(workload: str) -> int:
-    """Header bytes of each frame of `workload`."""
-    kind = {"latency": "icmp", "udp": "udp"}.get(workload, "tcp")
-    return HEADERS[kind]
-
-
 def prove(
     attachment: NicAttachment,
     *,
-    workload: str,
+    workload: Workload,
     driver: str,
     neighbour: str,
     counters: Mapping[str, int],
@@ -76,7 +65,7 @@ def prove(
             counters,
             sent="guest.tx",
             received="partner.rx",
-            lost=lost if workload == "latency" else 0,
+            lost=lost if workload.frames.answered else 0,
         ),
         _agree(
             workload,
@@ -95,10 +84,10 @@ def _with_headers(driver: str, counters: Mapping[str, int]) -> Mapping[str, int]
     return {**counters, "guest.rx_bytes": counters["guest.rx_bytes"] + missing}
 
 
-def _on_the_way(workload: str, counters: Mapping[str, int], lost_bytes: int) -> int:
+def _on_the_way(workload: Workload, counters: Mapping[str, int], lost_bytes: int) -> int:
     """Bytes that may be missing on the wire, of those that the workload missed at its end: what a
     full socket of the guest's dropped had come as far as its interface (RFC 4113 udpInErrors)."""
-    if workload != "udp" or not lost_bytes:
+    if not workload.frames.queued or not lost_bytes:
         return lost_bytes
     frames = max(1, counters["partner.tx_packets"])
     dropped = counters.get("guest.udp_dropped", 0) * counters["partner.tx_bytes"] // frames
@@ -106,7 +95,7 @@ def _on_the_way(workload: str, counters: Mapping[str, int], lost_bytes: int) -> 
 
 
 def _agree(
-    workload: str, counters: Mapping[str, int], *, sent: str, received: str, lost: int
+    workload: Workload, counters: Mapping[str, int], *, sent: str, received: str, lost: int
 ) -> Proof:
     """Bytes that one side sent and the other received, both as on the wire; of them `lost` may be
     missing.
@@ -117,7 +106,7 @@ def _agree(
     guest, partner = (sent, received) if sent.startswith("guest") else (received, sent)
     guest_bytes, partner_bytes = counters[f"{guest}_bytes"], counters[f"{partner}_bytes"]
     hidden = max(0, counters[f"{partner}_packets"] - counters[f"{guest}_packets"])
-    guest_wire = guest_bytes + hidden * header_bytes(workload)
+    guest_wire = guest_bytes + hidden * workload.frames.headers
     left, arrived = (
         (guest_wire, partner_bytes) if sent.startswith("guest") else (partner_bytes, guest_wire)
     )
@@ -125,9 +114,9 @@ def _agree(
     # of datagrams and probes the workload tells. What arrives without having been sent is a detour
     # in every case.
     resent = counters[f"{sent.partition('.')[0]}.retransmitted"]
-    slack = SUPER_FRAME if hidden and workload.startswith("tcp") else SLACK_BYTES
+    slack = SUPER_FRAME if hidden and workload.frames.super_frames else SLACK_BYTES
     allowed = max(TOLERANCE * partner_bytes, slack) + FCS * counters[f"{guest}_packets"]
-    missing = f"{lost} B missed by {workload} itself, " if lost else ""
+    missing = f"{lost} B missed by {workload.name} itself, " if lost else ""
     return Proof(
         name=f"bytes {sent} -> {received}",
         holds=-allowed <= left - arrived <= allowed + lost + resent * FULL_FRAME,

@@ -108,7 +108,7 @@ class BootedPath:
             self.bench.store.append(refused)
             return refused
         try:
-            record = self._record(draft, self._measure(workload))
+            record = self._record(draft, workload, self._measure(workload))
         except RunOver as error:
             self._spoil(draft, error.message)
             raise
@@ -153,14 +153,14 @@ class BootedPath:
             partner_interface=bench.partner.interface,
         )
 
-    def _record(self, draft: TrialRecord, measured: _Measured) -> TrialRecord:
+    def _record(self, draft: TrialRecord, workload: Workload, measured: _Measured) -> TrialRecord:
         """The draft filled with what was measured, and judged."""
         outcome = measured.outcome
         proofs: tuple[Proof, ...] = ()
         if draft.workload != IDLE:
             proofs = prove(
                 self.endpoint.attachment,
-                workload=draft.workload,
+                workload=workload,
                 driver=self.endpoint.driver,
                 neighbour=self.bench.partner.neighbour(self.bench.link.guest_ip),
                 counters=measured.counters,

@@ -54,6 +54,11 @@ def select(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
+def named(name: str) -> Workload:
+    """The workload of this name, with its default parameters; KeyError if there is none."""
+    return {workload.name: workload for workload in BY_TIME}[name]
+
+
 def fitted(
     name: str, clock: Clock, *, fidelity: Fidelity = "hardware", udp_rate: int | None = None
 ) -> Workload:

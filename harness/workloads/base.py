@@ -14,8 +14,27 @@ from harness.core.errors import ConfigError
 from harness.records.trial import IDLE
 from harness.window.window import Command
 
-UDP_HEADERS = ICMP_HEADERS = 42
-"""Bytes in front of a payload: Ethernet 14, IPv4 20, UDP or ICMP echo 8."""
+
+@dataclass(frozen=True)
+class Frames:
+    """What the frames of a workload are, as the proof of their way needs to know it."""
+
+    headers: int
+    """Bytes in front of a payload. A super-frame (TSO, GRO) has them once in the guest's counter,
+    and once per frame on the wire."""
+    super_frames: bool = False  # may the guest count several as one?
+    answered: bool = False  # does the guest send back each of them, so that either may be lost?
+    queued: bool = False  # do they wait in a socket of the guest's, which drops them when full?
+
+
+TCP = Frames(headers=66, super_frames=True)
+"""Ethernet 14, IPv4 20, TCP 20 with 12 of timestamps (RFC 7323)."""
+
+UDP = Frames(headers=42, queued=True)
+"""Ethernet 14, IPv4 20, UDP 8."""
+
+ICMP = Frames(headers=42, answered=True)
+"""Ethernet 14, IPv4 20, ICMP echo 8."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +78,14 @@ class Workload(Protocol):
         """As records have it: "tcp-tx", "udp", "latency"..."""
 
     @property
+    def frames(self) -> Frames: ...
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        """Of the primary metrics (harness.core.metrics) those that its trials have, whatever the
+        path; where there is a guest its exits per packet count, too."""
+
+    @property
     def parameters(self) -> dict[str, str]:
         """For the record, e.g. {"seconds": "2", "omit": "1"}."""
 
@@ -77,6 +104,8 @@ class Idle:
 
     seconds: float = 2.0
     name: str = IDLE
+    frames: Frames = TCP  # there are none
+    primary: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         require_positive(self.name, seconds=self.seconds)

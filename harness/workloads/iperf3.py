@@ -11,7 +11,7 @@ from typing import Literal
 
 from harness.core.errors import ConfigError
 from harness.window.window import Command
-from harness.workloads.base import UDP_HEADERS, Outcome, Target, describe, require_positive
+from harness.workloads.base import TCP, UDP, Frames, Outcome, Target, describe, require_positive
 from harness.workloads.iperf3_output import (
     Document,
     Sum,
@@ -83,6 +83,14 @@ class Iperf3:
         )
         if self.omit < 0 or self.size < 0:
             raise ConfigError(f"{self.name}: omit and size must not be negative")
+
+    @property
+    def frames(self) -> Frames:
+        return UDP if self.name == "udp" else TCP
+
+    @property
+    def primary(self) -> tuple[str, ...]:
+        return ("throughput", "loss") if self.name == "udp" else ("throughput",)
 
     @property
     def parameters(self) -> dict[str, str]:
@@ -207,7 +215,7 @@ def _lost(way: Direction) -> int:
     """Bytes on the wire of the datagrams that did not arrive; each has headers of its own."""
     missing = max(0, missing_datagrams(way.sent, way.received))
     payload = max(0, way.sent.bytes - way.received.bytes)
-    return payload + missing * UDP_HEADERS
+    return payload + missing * UDP.headers
 
 
 def _carried(document: Document, *, reverse: bool) -> int:

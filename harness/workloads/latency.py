@@ -22,7 +22,7 @@ from harness.hosts.base import Host
 from harness.hosts.program import PYTHON
 from harness.records.trial import STAMPS
 from harness.window.window import Command, WindowSpec, run_window
-from harness.workloads.base import ICMP_HEADERS, Outcome, Target, describe, require_positive
+from harness.workloads.base import ICMP, Frames, Outcome, Target, describe, require_positive
 
 MARGIN_S = 30.0
 MAX_PAYLOAD = 1472
@@ -64,6 +64,8 @@ class Latency:
     timeout: float = 1.0
     limit: float = 10.0
     name: str = "latency"
+    frames: Frames = ICMP
+    primary: tuple[str, ...] = ("rtt_p50", "loss")
 
     def __post_init__(self) -> None:
         times = {"interval": self.interval, "timeout": self.timeout, "limit": self.limit}
@@ -126,7 +128,7 @@ class Latency:
             metrics,
             rtt_ns=probed.rtt_ns,
             lost=probed.lost,
-            lost_bytes=probed.missed * (self.payload + ICMP_HEADERS),
+            lost_bytes=probed.missed * (self.payload + self.frames.headers),
             instruments={STAMPS: probed.source.replace("-", " ")},
             raw=raw,
         )

@@ -8,6 +8,7 @@ import pytest
 
 from harness.measure.proof import prove
 from harness.qemu.attachment import NicAttachment
+from harness.workloads import named
 
 SRIOV = NicAttachment(path="sriov", mac="02:6e:00:00:00:01", driver="igbvf", host_interface="eth1")
 VIRTIO = NicAttachment(
@@ -44,15 +45,20 @@ def counters(guest_frames: int, *, host_frames: int = 0) -> dict[str, int]:
 
 
 def failing(
-    attachment: NicAttachment, found: dict[str, int], lost_bytes: int = 0, **changes: str
+    attachment: NicAttachment,
+    found: dict[str, int],
+    lost_bytes: int = 0,
+    workload: str = "tcp-tx",
+    **changes: str,
 ) -> list[str]:
     given = {
-        "workload": "tcp-tx",
         "driver": attachment.driver,
         "neighbour": attachment.mac,
         **changes,
     }
-    proofs = prove(attachment, counters=found, lost_bytes=lost_bytes, **given)
+    proofs = prove(
+        attachment, counters=found, workload=named(workload), lost_bytes=lost_bytes, **given
+    )
     return [proof.name for proof in proofs if not proof.holds]
 
 
