@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -15,6 +14,7 @@ from harness.guest.boot import Guest, StartedGuest, started
 from harness.hosts.program import last_words
 from harness.journal.journal import Run
 from harness.net.netdev import macvtap
+from harness.net.ping import answered, summary
 from harness.qemu.argv import RUN
 from harness.qemu.attachment import NicAttachment
 from harness.qualify.agents import agent
@@ -31,9 +31,6 @@ UNNOTICED_MS = 1000
 retransmission timeout of RFC 6298 (2.4)."""
 
 SOURCE_TAP, DESTINATION_TAP = "npmacvtap0", "npmacvtap1"
-
-_ANSWER = re.compile(r"icmp_seq=(\d+) ttl=")
-_SENT = re.compile(r"(\d+) packets transmitted")
 
 
 @dataclass(frozen=True)
@@ -68,12 +65,11 @@ class Echoes:
 
 def parse_echoes(text: str, interval_s: float) -> Echoes:
     """From the output of iputils' ping that was interrupted; LabError if it is not that."""
-    sent = _SENT.search(text)
-    if sent is None:
+    found = summary(text)
+    if found is None:
         raise LabError(f"ping did not come to its summary: {text[-200:]!r}")
     # One that is answered after the interrupt, or twice, is in the set once or not at all.
-    answered = frozenset(int(number) for number in _ANSWER.findall(text))
-    return Echoes(int(sent[1]), answered, interval_s)
+    return Echoes(found.sent, answered(text), interval_s)
 
 
 @dataclass(frozen=True)

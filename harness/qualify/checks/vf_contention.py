@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from harness.core.errors import ProductFailure
 from harness.journal.journal import Run
 from harness.net.netdev import answers_arp_only_for_itself, link
+from harness.net.ping import Pings, summaries
 from harness.qualify.rig.node import Node, ping
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.vf import on_host, vfs
@@ -91,8 +91,6 @@ exit "$status"
 """
 """Pings in the background, in each namespace that is named, from before until after the flood."""
 
-_PINGS = re.compile(r"(\d+) packets transmitted, (\d+) received")
-
 
 @dataclass(frozen=True)
 class Flood:
@@ -100,7 +98,7 @@ class Flood:
 
     changes: int
     seconds: float
-    pings: tuple[tuple[int, int], ...]  # sent and answered, by each of those beside
+    pings: tuple[Pings, ...]  # by each of those beside
 
 
 def flood_mailbox(vf: Node, target: str, beside: Sequence[Node]) -> Flood:
@@ -114,5 +112,4 @@ def flood_mailbox(vf: Node, target: str, beside: Sequence[Node]) -> Flood:
     ]
     argv = ("sh", "-c", _FLOOD, "sh", target, vf.netns, *(node.netns for node in beside))
     text = vf.host.run(argv, stdin="\n".join(pair * (CHANGES // 2)).encode(), timeout=120).text
-    pings = tuple((int(sent), int(answered)) for sent, answered in _PINGS.findall(text))
-    return Flood(CHANGES, int(text.split()[-1]) / 1e9, pings)
+    return Flood(CHANGES, int(text.split()[-1]) / 1e9, summaries(text))

@@ -6,11 +6,10 @@ commands a virtual clock may run far ahead.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from harness.core.errors import LabError
+from harness.net.ping import Pings, summary
 from harness.qualify.rig.node import Node
 
 INSIDE = """
@@ -54,23 +53,9 @@ wait
 """
 )
 
-_SUMMARY = re.compile(r"(\d+) packets transmitted, (\d+) (?:packets )?received")
-
 WRITE = ("sh", "-c", 'printf %s "$1" | dd of="$2" status=none', "sh")
 """argv that writes its first further argument to the file named by its second. By dd, since a
 shell's own printf calls every refusal an I/O error."""
-
-
-@dataclass(frozen=True)
-class Answers:
-    """Echo requests sent meanwhile, 100 a second, and those that were answered."""
-
-    sent: int
-    received: int
-
-    @property
-    def lost(self) -> int:
-        return self.sent - self.received
 
 
 def recovery(
@@ -96,13 +81,13 @@ def cut_off(
     return _until("cut_off", node, "", disturbance, limit_s)
 
 
-def beside(node: Node, address: str, disturbance: Sequence[str], *, seconds: int = 3) -> Answers:
+def beside(node: Node, address: str, disturbance: Sequence[str], *, seconds: int = 3) -> Pings:
     """What `address` answers to `node` for so many seconds, while a disturbance happens."""
     text = _run(BESIDE, node, address, seconds, disturbance)
-    found = _SUMMARY.search(text)
+    found = summary(text)
     if found is None:
         raise LabError(f"{node.host.name}: ping printed no summary: {text[-200:]!r}")
-    return Answers(int(found[1]), int(found[2]))
+    return found
 
 
 def _until(

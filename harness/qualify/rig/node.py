@@ -3,7 +3,6 @@ or in a guest; and the kinds of traffic between two of them."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError, SetUpFailed
 from harness.hosts.base import CommandResult, Host
 from harness.net.netns import inside
+from harness.net.ping import summary
 from harness.qualify.rig.act import set_up
 from harness.qualify.rig.frames import Place
 from harness.workloads.iperf3_output import End, Unusable, read_document
@@ -20,8 +20,6 @@ PREFIX, PREFIX6 = 24, 64
 
 SERIES = 3
 """Series of echo requests, one of which has to be answered whole."""
-
-RECEIVED = re.compile(r"(\d+) (?:packets )?received")
 
 
 READY_S = 60.0
@@ -95,10 +93,10 @@ def ping(source: Node, address: str, *, count: int = 10, size: int = 56, df: boo
     whole = ("-M", "do") if df else ()
     argv = ("ping", *six, "-q", "-c", str(count), "-W", "1", "-s", str(size), *fast, *whole)
     result = source.run((*argv, address), timeout=30 + 2 * count, check=False)
-    received = RECEIVED.search(result.ended().text)
-    if received is None and result.returncode > 1:
+    found = summary(result.ended().text)
+    if found is None and result.returncode > 1:
         raise LabError(f"{source.host.name}: ping {address}: {result.error.strip()}")
-    return int(received[1]) if received else 0
+    return found.received if found else 0
 
 
 def reaches(source: Node, address: str, *, count: int = 3) -> bool:

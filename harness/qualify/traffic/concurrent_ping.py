@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
+from harness.net.ping import summary
 from harness.qualify.rig.node import Node
 
 AT_ONCE = """
@@ -16,12 +16,14 @@ done
 wait
 """
 
-_RECEIVED = re.compile(r"(\S+): .*?(\d+) (?:packets )?received")
-
 
 def answers_at_once(source: Node, addresses: Sequence[str], *, count: int = 20) -> dict[str, int]:
     """How many of `count` echo requests each address answered, all of them asked at once."""
     argv = ("sh", "-c", AT_ONCE, "sh", str(count), *addresses)
     text = source.run(argv, timeout=60 + 2 * count).text
-    found = {address: int(received) for address, received in _RECEIVED.findall(text)}
-    return {address: found.get(address, 0) for address in addresses}
+    found = dict.fromkeys(addresses, 0)
+    for line in text.splitlines():
+        address, _, printed = line.partition(": ")
+        if at_end := summary(printed):
+            found[address] = at_end.received
+    return found

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from harness.core.errors import LabError, MissingCapability
 from harness.net.netdev import Rings, parse_rings
-from harness.qualify.rig.node import RECEIVED, Node
+from harness.net.ping import summary
+from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import supported
 
 _COMBINED = re.compile(r"^Combined:\s+(\d+)", re.MULTILINE)
@@ -81,7 +82,7 @@ def changed_under_load(near: Node, far: Node, option: str, values: Sequence[int]
     count = round(PAUSE_S * (len(values) + 1) / INTERVAL_S)
     words = (far.netns, near.ip, near.interface, option, count, INTERVAL_S, PAUSE_S, *values)
     result = near.run(("sh", "-c", UNDER_LOAD, "sh", *map(str, words)), timeout=120, check=False)
-    received = RECEIVED.search(result.ended().text)
-    if received is None:
+    found = summary(result.ended().text)
+    if found is None:
         raise LabError(f"{near.interface}: ethtool {option}: {result.error.strip()}")
-    return (count - int(received[1])) * INTERVAL_S
+    return (count - found.received) * INTERVAL_S
