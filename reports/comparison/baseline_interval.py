@@ -155,11 +155,7 @@ def _change(figure: Figure, baseline: Baseline, shift: Shift, chance: Chance) ->
         )
     elif verdict == "undecided":
         why = f"a run varies by {100 * shift.scale:.1f} %: settle it by interleaving both"
-    base, (new,) = list(figure.base.values()), figure.new.values()
-    return Change(
-        figure.path, figure.workload, figure.metric, figure.primary, float(np.median(base)), new,
-        shift, chance.p, verdict, why, baseline=str(baseline),
-    )  # fmt: skip
+    return figure.change(shift, chance.p, verdict, why, baseline=str(baseline))
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -70,11 +70,8 @@ def _decide(pairs: Sequence[Figure], ps: Sequence[float]) -> Iterator[Change]:
         base, new = list(pair.base.values()), list(pair.new.values())
         shift = permutation_test.shift(base, new, 1 - LEVEL)
         verdict = decide(pair, shift, p < LEVEL)
-        yield Change(
-            pair.path, pair.workload, pair.metric, pair.primary,
-            float(np.median(base)), float(np.median(new)), shift, p, verdict,
-            _advice(pair, shift) if verdict == "undecided" else "",
-        )  # fmt: skip
+        why = _advice(pair, shift) if verdict == "undecided" else ""
+        yield pair.change(shift, p, verdict, why)
 
 
 def _advice(pair: Figure, shift: Shift) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -52,6 +52,17 @@ class _Pairs:
     paired: estimates.Paired
 
     @property
+    def common(self) -> Figure:
+        """The figure, in the blocks that both sides have."""
+        both = sorted(self.figure.base.keys() & self.figure.new.keys())
+        base, new = self.figure.base, self.figure.new
+        return replace(
+            self.figure,
+            base={block: base[block] for block in both},
+            new={block: new[block] for block in both},
+        )
+
+    @property
     def differences(self) -> list[float]:
         return list(self.paired.differences.values())
 
@@ -91,17 +102,12 @@ def _change(pairs: _Pairs, shown: Shown, planned: int, family: int) -> Change:
         bounded=math.isfinite(shown.low) and math.isfinite(shown.high),
     )
     verdict = decide(figure, shift, shown.p <= LEVEL)
-    both = figure.base.keys() & figure.new.keys()
-    sides = [
-        float(np.median([side[block] for block in both])) for side in (figure.base, figure.new)
-    ]
-    return Change(
-        figure.path, figure.workload, figure.metric, figure.primary, sides[0], sides[1], shift,
-        shown.p, verdict,
+    why = (
         advice(shift, needed(shift, figure, planned, family), "pair")
         if verdict == "undecided"
-        else "",
-    )  # fmt: skip
+        else ""
+    )
+    return pairs.common.change(shift, shown.p, verdict, why)
 
 
 def needed(shift: Shift, figure: Figure, planned: int, family: int) -> int:

@@ -127,15 +127,30 @@ class Figure:
 
     def lacking(self, verdict: Verdict, why: str) -> Change:
         """What is said of a figure of which there is nothing to compare."""
+        boots = len(self.base), len(self.new)
+        nothing = Shift(math.nan, math.nan, math.nan, math.nan, boots, bounded=False)
+        return self.change(nothing, math.nan, verdict, why)
+
+    def change(
+        self, shift: Shift, p: float, verdict: Verdict, why: str = "", baseline: str = ""
+    ) -> Change:
+        """What is said of it; the arguments as the fields of a Change."""
         base, new = (
             statistics.median(side.values()) if side else math.nan for side in (self.base, self.new)
         )
-        boots = len(self.base), len(self.new)
-        nothing = Shift(math.nan, math.nan, math.nan, math.nan, boots, bounded=False)
         return Change(
-            self.path, self.workload, self.metric, self.primary, base, new, nothing, math.nan,
-            verdict, why,
-        )  # fmt: skip
+            path=self.path,
+            workload=self.workload,
+            metric=self.metric,
+            primary=self.primary,
+            base=base,
+            new=new,
+            shift=shift,
+            p=p,
+            verdict=verdict,
+            why=why,
+            baseline=baseline,
+        )
 
 
 def decide(figure: Figure, shift: Shift, beyond_chance: bool) -> Verdict:
