@@ -337,13 +337,17 @@ def _raise_if_not_started(result: CommandResult) -> None:
         raise NotStarted(f"{result.host}: cannot start {result.argv[0]}: {output}")
 
 
+LOGIN_LIMIT = 45.0
+"""Seconds of a login: a host whose CPUs are all at work may take 20 for its keys alone."""
+
+
 @contextmanager
 def connect(
     destination: str,
     *,
     name: str = "",
     options: tuple[str, ...] = (),
-    timeout: float = 15.0,
+    timeout: float = LOGIN_LIMIT,
     diagnose: Callable[[], str] = str,
     become: str = "",
 ) -> Iterator[SshHost]:

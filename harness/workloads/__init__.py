@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.core.errors import ConfigError
 from harness.core.units import MIB, Clock, Fidelity
 from harness.workloads.base import Workload
-from harness.workloads.iperf3 import Iperf3
+from harness.workloads.iperf3 import EMULATED_MARGIN_S, Iperf3
 from harness.workloads.latency import Latency
 
 BY_TIME: tuple[Workload, ...] = (
@@ -67,6 +67,10 @@ def fitted(
     (workload,) = (each for each in every if each.name == name)
     if isinstance(workload, Latency) and (clock, fidelity) == ("wall", "nested-tcg"):
         return SLOW
-    if isinstance(workload, Iperf3) and workload.name == "udp" and udp_rate is not None:
-        return replace(workload, rate=udp_rate)
+    if not isinstance(workload, Iperf3):
+        return workload
+    if (clock, fidelity) == ("wall", "nested-tcg"):
+        workload = replace(workload, margin=EMULATED_MARGIN_S)
+    if workload.name == "udp" and udp_rate is not None:
+        workload = replace(workload, rate=udp_rate)
     return workload

@@ -30,6 +30,10 @@ CONNECT_TIMEOUT_MS = 5000
 MARGIN_S = 20.0
 """Added to the test's own length: connecting, and the exchange of results at the end."""
 
+EMULATED_MARGIN_S = 600.0
+"""The same by the clock of a host that is emulated: a second of its time may take minutes of the
+world's, by which the limit goes, and nothing is wrong with it."""
+
 INTERVAL_S = "0.1"
 """The shortest that iperf3 takes; a test by size ends with one."""
 
@@ -76,6 +80,7 @@ class Iperf3:
     parallel: int = 1
     rate: int = UDP_RATE
     port: int = PORT
+    margin: float = MARGIN_S  # seconds that it may take beyond its own length
 
     def __post_init__(self) -> None:
         require_positive(
@@ -111,8 +116,8 @@ class Iperf3:
         )
         if self.size:
             slowest = self.size / SLOWEST
-            return Command(argv, timeout=slowest + MARGIN_S, sample_s=SAMPLE_S)
-        return Command(argv, timeout=self.seconds + self.omit + MARGIN_S)
+            return Command(argv, timeout=slowest + self.margin, sample_s=SAMPLE_S)
+        return Command(argv, timeout=self.seconds + self.omit + self.margin)
 
     def _length(self) -> tuple[str, ...]:
         if self.size:

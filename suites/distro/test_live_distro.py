@@ -134,10 +134,18 @@ def test_discover_finds_the_cable(debian: Debian) -> None:
     succeeded(debian.nicproof("inventory", "check"))
 
 
+QUICK = {
+    "every path": ("--workloads=latency",),
+    "a stream": ("--workloads=tcp-tx", "--paths=sriov"),
+}
+"""A second of a stream takes minutes where the host is emulated, a second of probes does not."""
+
+
 @pytest.mark.usefixtures("settled")
-def test_a_quick_bench(debian: Debian) -> None:
+@pytest.mark.parametrize("what", QUICK)
+def test_a_quick_bench(what: str, debian: Debian, tmp_path: Path) -> None:
     """While others manage the ports."""
-    words = ("--quick", "--workloads=tcp-tx,latency", "--no-history", "--run-dir=bench")
+    words = ("--quick", *QUICK[what], "--no-history", f"--run-dir={tmp_path}/bench")
     output = succeeded(debian.nicproof("bench", *words))
     assert "lab: debian (127.0.0.1)" in output
     assert "missing" not in output, output

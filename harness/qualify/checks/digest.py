@@ -95,6 +95,11 @@ TRANSIENT = {"LOWER_UP", "NO-CARRIER"}
 """Flags that tell of the cable, not of what anybody has set."""
 
 
+KERNELS_OWN = {"noop", "mq", "noqueue", "pfifo_fast", "fq_codel"}
+"""Queueing disciplines that the kernel gives an interface by itself (attach_default_qdiscs and
+dev_init_scheduler in net/sched/sch_generic.c; systemd makes fq_codel the default)."""
+
+
 class _Address(msgspec.Struct, frozen=True):
     local: str
     prefixlen: int
@@ -174,12 +179,20 @@ def _interfaces(body: str) -> Iterator[tuple[str, str]]:
         yield f"{name} flags", " ".join(sorted(set(each.flags) - TRANSIENT))
         yield f"{name} link", f"{each.linkinfo} {each.address}"
         yield f"{name} mtu", str(each.mtu)
-        yield f"{name} queueing", f"{each.qdisc} {each.txqlen} {each.master}".strip()
+        yield f"{name} queueing", f"{_queueing(each)} {each.txqlen} {each.master}".strip()
         yield f"{name} listens to all", f"{each.promiscuity} unicast, {each.allmulti} multicast"
         yield f"{name} addresses", " ".join(sorted(_lasting(each.addr_info)))
         for vf in each.vfinfo_list:
             setting = {key: value for key, value in vf.items() if key != "vf"}
             yield f"{name} vf {vf['vf']}", msgspec.json.encode(setting, order="sorted").decode()
+
+
+def _queueing(interface: _Interface) -> str:
+    """The queueing discipline. One that is down has none of the kernel's yet if it never was up in
+    its namespace, and still has it if it was: it gets it whenever it is set up."""
+    if "UP" not in interface.flags and interface.qdisc in KERNELS_OWN:
+        return "the kernel's"
+    return interface.qdisc
 
 
 def _lasting(addresses: tuple[_Address, ...]) -> Iterator[str]:

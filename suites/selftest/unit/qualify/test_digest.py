@@ -66,6 +66,20 @@ def test_each_change_is_told(name: str) -> None:
     assert f"{name}: {before} -> {after}" in message
 
 
+def test_the_kernels_own_queueing_is_no_setting_of_one_that_is_down() -> None:
+    """An interface that comes home from a namespace has none until it is set up again."""
+    text = (DATA / "clean.txt").read_text()
+    down = text.replace('"BROADCAST","MULTICAST","UP","LOWER_UP"', '"BROADCAST","MULTICAST"')
+    assert down != text and '"qdisc":"mq"' in down
+    moved, set_by_hand = (down.replace('"qdisc":"mq"', f'"qdisc":"{to}"') for to in ("noop", "red"))
+    assert not differences(parse(down), parse(moved))
+    assert "eth1 queueing: the kernel's 1000 -> red 1000" in differences(
+        parse(down), parse(set_by_hand)
+    )
+    gone = text.replace('"qdisc":"mq"', '"qdisc":"noop"')
+    assert "eth1 queueing: mq 1000 -> noop 1000" in differences(parse(text), parse(gone))
+
+
 def test_settings_of_a_vf_are_told() -> None:
     setting = captured("changed")["eth1 vf 0"]
     assert '"address":"02:6e:00:00:00:01"' in setting

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS
 from harness.qualify.traffic.streams import datagrams
+from harness.workloads import fitted
 from harness.workloads.base import Idle, Outcome, Target
 from harness.workloads.iperf3 import Iperf3, Kind
 from harness.workloads.iperf3_output import End, Sum, Unusable, read_document
@@ -328,3 +329,11 @@ def test_idle_is_a_workload_too() -> None:
     assert idle.command(TARGET).argv == ("sleep", "1.5")
     assert idle.parse("", "", 0) == Outcome()
     assert idle.parse("", "", -15).error is not None
+
+
+def test_an_emulated_host_gets_the_time_that_its_clock_takes() -> None:
+    """On a busy machine a test of a second took 75 of the world's there, and was ended."""
+    emulated = fitted("udp", "wall", fidelity="nested-tcg", udp_rate=7)
+    assert emulated.command(TARGET).timeout > 600
+    assert emulated.parameters["rate"] == "7"
+    assert fitted("udp", "wall", fidelity="hardware").command(TARGET).timeout < 30
