@@ -16,8 +16,8 @@ def exits(host: Host) -> Finding:
         state, detail, remedy = "yes", "the kernel takes the programs that count them", ""
     except RunOver:
         raise
-    except MissingCapability as lack:
-        detail, remedy = lack.why, lack.remedy
+    except MissingCapability as unmet:
+        detail, remedy = unmet.why, unmet.remedy
     except LabError as error:
         detail, remedy = error.message, error.remedy
     return Finding("exit accounting", state, detail, remedy, ("exit counts",))

@@ -65,8 +65,8 @@ class CommandResult:
         """
         if self.returncode in KILLED:
             raise Killed(self.host, self.argv, self.returncode, self.text, self.error)
-        if self.returncode != 0 and (lack := _NOT_FOUND.search(self.error)):
-            raise NotStarted(f"{self.host}: cannot start {lack['word'] or lack['program']}")
+        if self.returncode != 0 and (unmet := _NOT_FOUND.search(self.error)):
+            raise NotStarted(f"{self.host}: cannot start {unmet['word'] or unmet['program']}")
         return self
 
 

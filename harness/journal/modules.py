@@ -38,7 +38,7 @@ def load(host: Host, module: str, shown_at: str, journal: Journal) -> None:
     """
     if host.exists(shown_at):
         return
-    if lack := unavailable(host, module, journal.may):
-        raise MissingCapability(*lack)
+    if unmet := unavailable(host, module, journal.may):
+        raise MissingCapability(*unmet)
     journal.keep(f"loaded module {module}", (unloading(module),))
     host.run(("modprobe", module))

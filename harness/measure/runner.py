@@ -231,9 +231,9 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
     (path,) = select((planned.path,))
     setup = bench.setups[planned.variant]
     if planned.path not in bench.possible:
-        lack = path.missing(bench.host, bench.ports)
-        if lack is not None:
-            raise MissingCapability(*lack)
+        unmet = path.missing(bench.host, bench.ports)
+        if unmet is not None:
+            raise MissingCapability(*unmet)
         bench.possible.add(planned.path)
     with ExitStack() as stack:
         attachment = stack.enter_context(
@@ -306,7 +306,7 @@ def _counting(bench: Bench, guest: Guest, stack: ExitStack) -> tuple[Probe, ...]
     keeps why."""
     try:
         return (stack.enter_context(exit_accounting(bench.host, guest.vcpu_tids)),)
-    except MissingCapability as lack:
+    except MissingCapability as unmet:
         info = bench.store.info()
-        bench.store.save_info(replace(info, uncounted=info.uncounted or lack.message))
+        bench.store.save_info(replace(info, uncounted=info.uncounted or unmet.message))
         return ()

@@ -37,8 +37,8 @@ class Tapped:
     changes: tuple[str, ...] = (f"PF set up; macvtap {TAP} upon it (both undone)",)
 
     def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
-        if lack := unmet_kvm(host) or unmet_module(host, ports, *MACVTAP):
-            return lack
+        if unmet := unmet_kvm(host) or unmet_module(host, ports, *MACVTAP):
+            return unmet
         return unmet_module(host, ports, *VHOST) if self.vhost else None
 
     @contextmanager

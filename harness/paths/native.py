@@ -45,8 +45,8 @@ class NativePath:
     )
 
     def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
-        if lack := unmet_sriov(host, ports) or unmet_permission(host, ports, "bind"):
-            return lack
+        if unmet := unmet_sriov(host, ports) or unmet_permission(host, ports, "bind"):
+            return unmet
         driver = vf_driver(host, ports.dut)
         return unmet_module(host, ports, driver, driver_directory(driver))
 

@@ -63,10 +63,10 @@ def unmet_module(
 
 
 def unmet_vfio(host: Host, ports: PortPair) -> UnmetRequirement | None:
-    if lack := unmet_permission(host, ports, "bind"):
-        return lack
-    if lack := unmet_module(host, ports, "vfio-pci", driver_directory("vfio-pci")):
-        return lack
+    if unmet := unmet_permission(host, ports, "bind"):
+        return unmet
+    if unmet := unmet_module(host, ports, "vfio-pci", driver_directory("vfio-pci")):
+        return unmet
     if not Device(host, ports.dut).iommu_group:
         return ("IOMMU", f"{ports.dut} is in no IOMMU group: the IOMMU is off")
     return None
@@ -80,14 +80,14 @@ def unmet_group(host: Host, ports: PortPair) -> UnmetRequirement | None:
     hold = ports.binding.hold
     try:
         held = group_to_hold(host, ports.dut, ports.binding)
-    except MissingCapability as lack:
-        return (lack.capability, lack.why)
+    except MissingCapability as unmet:
+        return (unmet.capability, unmet.why)
     return unmet_module(host, ports, hold, driver_directory(hold)) if held else None
 
 
 def unmet_sriov(host: Host, ports: PortPair) -> UnmetRequirement | None:
-    if lack := unmet_permission(host, ports, "sriov"):
-        return lack
+    if unmet := unmet_permission(host, ports, "sriov"):
+        return unmet
     bdf = ports.dut
     if sriov.total_vfs(host, bdf) == 0:
         return ("SR-IOV", f"{bdf} with driver {Device(host, bdf).driver or 'none'} offers no VFs")

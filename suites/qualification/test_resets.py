@@ -53,8 +53,8 @@ def test_vf_flr_in_use(rig: Rig, evidence: Evidence) -> None:
         # In the reset handler of igbvf (netdev.c) a message to the PF runs into its timeout, a
         # second of udelay with softirqs off (mbx.c), since the PF's driver does not answer a VF
         # within 2 s of its reset (igb_rcv_msg_from_vf). The connection to the host would be lost.
-        lack = "a CPU that counts instructions would be deaf for a minute"
-        raise MissingCapability("the world's clock", lack)
+        unmet = "a CPU that counts instructions would be deaf for a minute"
+        raise MissingCapability("the world's clock", unmet)
     with (
         vfs(rig, 1) as (vf,),
         on_host(rig, vf) as node,

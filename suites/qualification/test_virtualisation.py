@@ -47,8 +47,8 @@ MIGRATE = tuple(
 @pytest.mark.parametrize("path", MIGRATE, ids=lambda path: path.name)
 def test_migration(rig: Rig, path: Tapped, evidence: Evidence) -> None:
     """A guest migrates to another QEMU with its memory, processes and network as they were."""
-    if lack := path.missing(rig.host, rig.ports):
-        raise MissingCapability(*lack)
+    if unmet := path.missing(rig.host, rig.ports):
+        raise MissingCapability(*unmet)
     arguments = path.device_args(MAC, PathOptions())
     with migration.two_taps(rig, MAC) as taps:
         here, there = (

@@ -12,18 +12,18 @@ from harness.qualify.rig.rig import Rig
 
 
 def _kvm(rig: Rig) -> str:
-    lack = unmet_kvm(rig.host)
-    return lack[1] if lack else ""
+    unmet = unmet_kvm(rig.host)
+    return unmet[1] if unmet else ""
 
 
 def _iommu(rig: Rig) -> str:
-    lack = unmet_vfio(rig.host, rig.ports)
-    return lack[1] if lack else ""
+    unmet = unmet_vfio(rig.host, rig.ports)
+    return unmet[1] if unmet else ""
 
 
 def _sriov(rig: Rig) -> str:
-    lack = unmet_sriov(rig.host, rig.ports)
-    return lack[1] if lack else ""
+    unmet = unmet_sriov(rig.host, rig.ports)
+    return unmet[1] if unmet else ""
 
 
 def _ptp(rig: Rig) -> str:
@@ -37,8 +37,8 @@ def _ptp(rig: Rig) -> str:
 def _iommufd(rig: Rig) -> str:
     try:
         load(rig.host, "iommufd", "/dev/iommu", rig.journal)
-    except MissingCapability as lack:
-        return lack.message
+    except MissingCapability as unmet:
+        return unmet.message
     return "" if rig.host.exists("/dev/iommu") else f"{rig.host.name} has no /dev/iommu"
 
 
@@ -56,8 +56,8 @@ such as a setting that the driver does not know, is raised there as MissingCapab
 def require(rig: Rig, capabilities: Iterable[str]) -> None:
     """MissingCapability for the first of these names that the rig lacks."""
     for capability in capabilities:
-        if lack := CAPABILITIES[capability](rig):
-            raise MissingCapability(capability, lack)
+        if unmet := CAPABILITIES[capability](rig):
+            raise MissingCapability(capability, unmet)
 
 
 def lacking(rig: Rig, capabilities: Iterable[str]) -> frozenset[str]:

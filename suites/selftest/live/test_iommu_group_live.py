@@ -85,10 +85,10 @@ def test_a_twin_that_the_inventory_does_not_list_is_left_alone(
     lab: NestedLab, tmp_path: Path
 ) -> None:
     ports = choose(str(inventory(lab, tmp_path))).ports
-    (lack,) = (path.missing(lab.host, ports) for path in paths.ALL if path.name == "passthrough")
-    assert lack is not None and lack[0] == f"isolation of {lab.ports.dut}"
-    assert lack[1].startswith(f"{SECOND} shares its IOMMU group")
-    assert lack[1].endswith("is no port of the inventory")
+    (unmet,) = (path.missing(lab.host, ports) for path in paths.ALL if path.name == "passthrough")
+    assert unmet is not None and unmet[0] == f"isolation of {lab.ports.dut}"
+    assert unmet[1].startswith(f"{SECOND} shares its IOMMU group")
+    assert unmet[1].endswith("is no port of the inventory")
 
 
 @pytest.mark.parametrize("hold", get_args(Holder))

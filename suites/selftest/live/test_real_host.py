@@ -142,7 +142,7 @@ def test_a_qualification_on_hosts_of_an_inventory(lab: NestedLab, tmp_path: Path
 def test_what_is_not_allowed_is_missing_by_name(lab: NestedLab, tmp_path: Path) -> None:
     choice = choose(str(inventory(lab, tmp_path, may='"bind"')))
     found = {path.name: path.missing(lab.host, choice.ports) for path in paths.ALL}
-    assert {name: lack[0] for name, lack in found.items() if lack} == {
+    assert {name: unmet[0] for name, unmet in found.items() if unmet} == {
         "native": "permission sriov",
         "sriov": "permission sriov",
     }

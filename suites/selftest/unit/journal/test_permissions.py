@@ -61,17 +61,17 @@ def test_paths_that_are_not_allowed_are_missing_by_name(
 ) -> None:
     assert all(path.missing(server, pair) is None for path in paths.ALL)
     found = {path.name: path.missing(server, without(pair, permission)) for path in paths.ALL}
-    assert {name for name, lack in found.items() if lack} == barred
-    for lack in filter(None, found.values()):
+    assert {name for name, unmet in found.items() if unmet} == barred
+    for unmet in filter(None, found.values()):
         message = f'the inventory does not have "{permission}" in `may` of alpha'
-        assert lack[0] == f"permission {permission}" and lack[1].endswith(message)
+        assert unmet[0] == f"permission {permission}" and unmet[1].endswith(message)
 
 
 def test_a_module_that_the_kernel_has_not_is_missing_whatever_is_allowed(
     server: RootedHost, pair: PortPair
 ) -> None:
-    lack = ("kernel module nonesuch", "alpha's kernel has none")
-    assert unmet_module(server, pair, "nonesuch", "/sys/module/nonesuch") == lack
+    unmet = ("kernel module nonesuch", "alpha's kernel has none")
+    assert unmet_module(server, pair, "nonesuch", "/sys/module/nonesuch") == unmet
     with pytest.raises(MissingCapability, match="kernel module nonesuch: alpha's kernel has none"):
         load(server, "nonesuch", "/sys/module/nonesuch", Journal(server, "run"))
 

@@ -156,14 +156,14 @@ def test_a_port_beside_its_partner_is_missing_as_a_whole_port(
     one, two = bdfs
     assert unmet_group(server, PortPair(one, two)) is None
     together(server, two)
-    lack = unmet_group(server, PortPair(one, two, binding=Binding(ports=frozenset(bdfs))))
-    assert lack == (
+    unmet = unmet_group(server, PortPair(one, two, binding=Binding(ports=frozenset(bdfs))))
+    assert unmet == (
         f"isolation of {one}",
         "its link partner shares its IOMMU group, which is handed over as a whole",
     )
     remote_partner = PortPair(one, two, binding=Binding(ports=frozenset(bdfs)), remote_partner=True)
-    lack = unmet_group(server, remote_partner)
-    assert lack == ("kernel module pci-stub", "alpha's kernel has none"), "to hold the other by"
+    unmet = unmet_group(server, remote_partner)
+    assert unmet == ("kernel module pci-stub", "alpha's kernel has none"), "to hold the other by"
     server.put("/sys/bus/pci/drivers/pci-stub/bind")
     assert unmet_group(server, remote_partner) is None, (
         "what has the partner's BDF here is another port"
