@@ -18,7 +18,7 @@ from harness.records.cases import CASES_FILE
 from harness.runs.suite import exec_module
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while, which `nicproof --help` need not wait for
-    from harness.records.history.runs import Entry, History
+    from harness.records.history.runs import History, RunEntry
 
 EXAMPLES = """\
 examples:
@@ -149,7 +149,7 @@ def list_runs(given: argparse.Namespace) -> int:
     return 0
 
 
-def _print(entries: tuple[Entry, ...]) -> None:
+def _print(entries: tuple[RunEntry, ...]) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -243,7 +243,7 @@ def forget_run(given: argparse.Namespace) -> int:
     return 0
 
 
-def label(entry: Entry) -> str:
+def label(entry: RunEntry) -> str:
     """A run in a line: "20261123-101500-7f3a as main, 3f9a1c07"."""
     from harness.records.history.runs import DIGITS
 

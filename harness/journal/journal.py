@@ -43,7 +43,7 @@ BOOT_ID = "/proc/sys/kernel/random/boot_id"
 WRITE_IF_THERE = '[ ! -e "$2" ] || printf %s "$1" >"$2"'
 
 
-class Run(msgspec.Struct, frozen=True, tag="run"):
+class UndoCommand(msgspec.Struct, frozen=True, tag="run"):
     """Undo by a command."""
 
     argv: tuple[str, ...]
@@ -61,7 +61,7 @@ class Run(msgspec.Struct, frozen=True, tag="run"):
                 raise
 
 
-class Write(msgspec.Struct, frozen=True, tag="write"):
+class UndoWrite(msgspec.Struct, frozen=True, tag="write"):
     """Undo by writing a file, such as a sysfs attribute."""
 
     path: str
@@ -71,7 +71,7 @@ class Write(msgspec.Struct, frozen=True, tag="write"):
         host.run(("sh", "-c", WRITE_IF_THERE, "sh", self.text, self.path))
 
 
-Undo = Run | Write
+Undo = UndoCommand | UndoWrite
 
 
 _BDF = re.compile(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]")
@@ -90,7 +90,7 @@ class Entry(msgspec.Struct, frozen=True):
         words = [
             word
             for step in self.undo
-            for word in ((step.path, step.text) if isinstance(step, Write) else step.argv)
+            for word in ((step.path, step.text) if isinstance(step, UndoWrite) else step.argv)
         ]
         return tuple(dict.fromkeys(bdf for word in words for bdf in _BDF.findall(word)))
 

@@ -6,13 +6,13 @@ from collections.abc import Collection
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.journal.permissions import Permission, denied
 
 
-def unloading(module: str) -> Run:
+def unloading(module: str) -> UndoCommand:
     """The undo of loading a module."""
-    return Run(("modprobe", "-r", module), when=f"/sys/module/{module.replace('-', '_')}")
+    return UndoCommand(("modprobe", "-r", module), when=f"/sys/module/{module.replace('-', '_')}")
 
 
 def loadable(host: Host, module: str) -> bool:

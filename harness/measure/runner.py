@@ -46,7 +46,7 @@ from harness.window.window import (
     retransmits_probe,
     threads_probe,
 )
-from harness.workloads.base import Outcome, Target, Workload
+from harness.workloads.base import ParsedOutput, Target, Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.iperf3_version import Version, at_odds, require, written
 
@@ -217,7 +217,7 @@ class BootedPath:
 @dataclass(frozen=True)
 class _Measured:
     watched: Watched
-    outcome: Outcome
+    outcome: ParsedOutput
     counters: dict[str, int]
     rates: dict[str, float]
 

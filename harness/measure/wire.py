@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.records.trial import WireSample
-from harness.workloads.base import Outcome
+from harness.workloads.base import ParsedOutput
 
 MIDDLE = (0.2, 0.9)
 """Shares of the bytes between which the rate is taken."""
@@ -67,7 +67,7 @@ def _slope(points: Points) -> float | None:
 
 
 def rates(
-    wire: Sequence[WireSample], outcome: Outcome, counters: Mapping[str, int]
+    wire: Sequence[WireSample], outcome: ParsedOutput, counters: Mapping[str, int]
 ) -> dict[str, float]:
     """throughput; and in Mbit/s of payload throughput_tx and throughput_rx if both ways carry it,
     each while the other flows as well, of which throughput is the sum.

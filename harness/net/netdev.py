@@ -13,7 +13,7 @@ import msgspec
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run, Write
+from harness.journal.journal import Journal, UndoCommand, UndoWrite
 from harness.journal.modules import load
 
 
@@ -187,7 +187,7 @@ def set_coalescing(interface: str, wanted: Coalescing) -> tuple[str, ...]:
     return ("sh", "-c", SET_COALESCING, "sh", interface, *words)
 
 
-def coalescing_back(interface: str, prior: Coalescing) -> tuple[Run, ...]:
+def coalescing_back(interface: str, prior: Coalescing) -> tuple[UndoCommand, ...]:
     """The undo of a change, where `prior` has rx_usecs at least. Times come first: while a driver
     is told to choose them, it may refuse others (ice_set_rc_coalesce)."""
     settings = [Coalescing(prior.rx_usecs, prior.tx_usecs)]
@@ -195,7 +195,7 @@ def coalescing_back(interface: str, prior: Coalescing) -> tuple[Run, ...]:
     if choices != Coalescing():
         settings.append(choices)
     there = f"/sys/class/net/{interface}"
-    return tuple(Run(set_coalescing(interface, each), when=there) for each in settings)
+    return tuple(UndoCommand(set_coalescing(interface, each), when=there) for each in settings)
 
 
 def parse_offloads(text: str) -> dict[str, bool]:
@@ -218,7 +218,7 @@ def answers_arp_only_for_itself(host: Host, interface: str, journal: Journal) ->
     """
     path = f"/proc/sys/net/ipv4/conf/{interface}/arp_ignore"
     prior = host.read(path).decode().strip()
-    with journal.change(f"set {path} to 1", (Write(path, prior),)):
+    with journal.change(f"set {path} to 1", (UndoWrite(path, prior),)):
         host.write(path, b"1")
         yield
 
@@ -247,7 +247,7 @@ def macvtap(
     macvlan_open).
     """
     load(host, *MACVTAP, journal)
-    undo = Run(("ip", "link", "del", name), when=f"/sys/class/net/{name}")
+    undo = UndoCommand(("ip", "link", "del", name), when=f"/sys/class/net/{name}")
     with journal.change(f"made macvtap {name} upon {lower}", (undo,)):
         state = ("up",) if up else ()
         add = ("ip", "link", "add", "link", lower, "name", name, "address", mac, *state)

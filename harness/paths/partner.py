@@ -14,7 +14,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.net.netdev import link, parse_neighbours, rings, set_rings
 from harness.net.netns import inside
 from harness.pci.device import Device
@@ -95,9 +95,9 @@ def partner(host: Host, bdf: str, plan: LinkPlan, journal: Journal) -> Iterator[
     short = rings(host, interface)
     shorten = set_rings(interface, short.rx, short.tx) if short else ()
     back = ("sh", "-c", BACK, "sh", netns, interface, *shorten)
-    undo = [Run(back, when=f"/run/netns/{netns}")]
+    undo = [UndoCommand(back, when=f"/run/netns/{netns}")]
     if "UP" in prior.flags:
-        undo.append(Run(("ip", "link", "set", interface, "up")))
+        undo.append(UndoCommand(("ip", "link", "set", interface, "up")))
     with journal.change(f"moved {interface} ({bdf}) to namespace {netns}", undo):
         host.run(("ip", "netns", "add", netns))
         host.run(("ip", "link", "set", interface, "netns", netns))

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run, Undo, Write
+from harness.journal.journal import Journal, Undo, UndoCommand, UndoWrite
 from harness.journal.modules import load
 from harness.net import udev
 from harness.net.netdev import link
@@ -34,7 +34,7 @@ def bound(host: Host, bdf: str, driver: str, journal: Journal) -> Iterator[None]
     prior = device.driver
     load(host, driver, driver_directory(driver), journal)
     by_override = journal.binding.by == "driver_override"
-    undo: list[Undo] = [Write(f"{device.sysfs}/driver/unbind", bdf)]
+    undo: list[Undo] = [UndoWrite(f"{device.sysfs}/driver/unbind", bdf)]
     undo += _override_back(device, prior) if by_override else _driver_back(device, prior)
     with journal.change(f"bound {bdf} to {driver}", undo):
         if prior:
@@ -63,7 +63,7 @@ def unbound(host: Host, bdf: str, journal: Journal) -> Iterator[None]:
     """
     journal.permit("bind")
     device = Device(host, bdf)
-    undo = (Write(PROBE, bdf), *_interface_back(device))
+    undo = (UndoWrite(PROBE, bdf), *_interface_back(device))
     with journal.change(f"unbound {bdf} from {device.driver}", undo):
         host.write(f"{device.sysfs}/driver/unbind", bdf.encode())
         yield
@@ -101,7 +101,7 @@ def _probed(device: Device, journal: Journal) -> Iterator[None]:
     if not device.pf or device.host.read(path).strip() != b"0":
         yield
         return
-    with journal.change(f"let drivers have VFs of {device.pf}", (Write(path, "0"),)):
+    with journal.change(f"let drivers have VFs of {device.pf}", (UndoWrite(path, "0"),)):
         device.host.write(path, b"1")
         yield
 
@@ -120,8 +120,8 @@ def _take_by_id(device: Device, driver: str, journal: Journal) -> None:
     ids, place = " ".join(device.ids), driver_directory(driver)
     others = _driverless(device, journal)
     undo = (
-        Run(("sh", "-c", FORGET, "sh", ids, place)),
-        *(Run(("sh", "-c", LET_GO, "sh", other, place)) for other in others),
+        UndoCommand(("sh", "-c", FORGET, "sh", ids, place)),
+        *(UndoCommand(("sh", "-c", LET_GO, "sh", other, place)) for other in others),
     )
     with journal.change(f"told {driver} of the ID {ids}", undo):
         device.host.write(f"{place}/new_id", ids.encode())
@@ -179,16 +179,16 @@ is up cannot be renamed (dev_change_name)."""
 def _override_back(device: Device, prior: str) -> Iterator[Undo]:
     """The override as it is now, and the driver by it."""
     override = device.attribute("driver_override")
-    yield Write(f"{device.sysfs}/driver_override", _override_text(override))
+    yield UndoWrite(f"{device.sysfs}/driver_override", _override_text(override))
     if prior:
-        yield Write(PROBE, device.bdf)
+        yield UndoWrite(PROBE, device.bdf)
         yield from _interface_back(device)
 
 
 def _driver_back(device: Device, prior: str) -> Iterator[Undo]:
     """The driver by its name: another one may know the ID as well."""
     if prior:
-        yield Write(f"{driver_directory(prior)}/bind", device.bdf)
+        yield UndoWrite(f"{driver_directory(prior)}/bind", device.bdf)
         yield from _interface_back(device)
 
 
@@ -199,7 +199,7 @@ def _interface_back(device: Device) -> tuple[Undo, ...]:
         return ()
     state = "up" if "UP" in link(device.host, interface).flags else "down"
     script = ("sh", "-c", BACK, "sh", device.sysfs, interface, state)
-    return (Run(script, when=device.sysfs),)
+    return (UndoCommand(script, when=device.sysfs),)
 
 
 def _override_text(driver: str) -> str:

@@ -22,7 +22,7 @@ Agreement = Literal["yes", "no", "unknown"]
 
 
 @dataclass(frozen=True)
-class Finding:
+class Expectation:
     """One expectation, and what was found. Unknown: it could not be read here."""
 
     what: str
@@ -32,7 +32,7 @@ class Finding:
     source: str  # of the expectation
 
 
-def compare(survey: Survey, profile: Profile) -> tuple[Finding, ...]:
+def compare(survey: Survey, profile: Profile) -> tuple[Expectation, ...]:
     """Everything that the profile expects of such a function, and the link that it was given."""
     is_vf = profile.is_vf(survey.ids[1])
     expected = profile.vf if is_vf else profile.pf
@@ -47,27 +47,27 @@ def compare(survey: Survey, profile: Profile) -> tuple[Finding, ...]:
 
 def _equal(
     what: str, fact: Fact[T] | None, found: T | None, show: Callable[[T], str] = str
-) -> Iterator[Finding]:
+) -> Iterator[Expectation]:
     """One finding, if anything is expected. `found` is None where nothing could be read."""
     if fact is not None:
         agrees: Agreement = "unknown" if found is None else "yes" if found == fact.value else "no"
         shown = "not read" if found is None else show(found)
-        yield Finding(what, show(fact.value), shown, agrees, fact.source)
+        yield Expectation(what, show(fact.value), shown, agrees, fact.source)
 
 
 def _all_of(
     what: str, fact: Fact[tuple[str, ...]] | None, found: Iterable[str] | None
-) -> Iterator[Finding]:
+) -> Iterator[Expectation]:
     """One finding, if anything is expected: are all of these there? Others may be."""
     if fact is None:
         return
     expected = ", ".join(fact.value)
     if found is None:
-        yield Finding(what, expected, "not read", "unknown", fact.source)
+        yield Expectation(what, expected, "not read", "unknown", fact.source)
         return
     missing = sorted(set(fact.value) - set(found))
     shown = f"lacks {', '.join(missing)}" if missing else "all of them"
-    yield Finding(what, expected, shown, "no" if missing else "yes", fact.source)
+    yield Expectation(what, expected, shown, "no" if missing else "yes", fact.source)
 
 
 def _of(survey: Survey, kind: type[C], value: Callable[[C], T], absent: T) -> T | None:
@@ -82,7 +82,7 @@ def _yes(value: bool) -> str:
     return "yes" if value else "no"
 
 
-def _function(survey: Survey, expected: Expected) -> Iterator[Finding]:
+def _function(survey: Survey, expected: Expected) -> Iterator[Expectation]:
     """What every function tells in its configuration space."""
     titles = None
     if survey.config.shows(Sriov):  # then whatever else there is is shown too
@@ -93,7 +93,7 @@ def _function(survey: Survey, expected: Expected) -> Iterator[Finding]:
     yield from _equal("FLR, by its capability", expected.flr, flr, _yes)
 
 
-def _link(survey: Survey, profile: Profile) -> Iterator[Finding]:
+def _link(survey: Survey, profile: Profile) -> Iterator[Expectation]:
     """The link: made as expected, and trained as made. A VF's link registers are reserved."""
     express = survey.config.find(Express)
     made = profile.link
@@ -108,10 +108,10 @@ def _link(survey: Survey, profile: Profile) -> Iterator[Finding]:
         most = f"{express.link_max_speed:g} GT/s x{express.link_max_width}"
         now = f"{express.link_speed:g} GT/s x{express.link_width}"
         source = "the device's own Link Capabilities"
-        yield Finding("link, as trained", most, now, "yes" if now == most else "no", source)
+        yield Expectation("link, as trained", most, now, "yes" if now == most else "no", source)
 
 
-def _vfs(survey: Survey, profile: Profile, vfs: Vfs) -> Iterator[Finding]:
+def _vfs(survey: Survey, profile: Profile, vfs: Vfs) -> Iterator[Expectation]:
     """How many VFs there may be and where, by the device and by its driver."""
     sriov = survey.config.find(Sriov)
     total = _of(survey, Sriov, lambda c: c.total_vfs, 0)
@@ -124,12 +124,12 @@ def _vfs(survey: Survey, profile: Profile, vfs: Vfs) -> Iterator[Finding]:
         ids = " or ".join(profile.vf.ids)
         agrees: Agreement = "yes" if profile.is_vf(sriov.vf_device) else "no"
         source = ", ".join(profile.vf.ids.values())
-        yield Finding("VF device ID", ids, sriov.vf_device, agrees, source)
+        yield Expectation("VF device ID", ids, sriov.vf_device, agrees, source)
     if survey.running is not None:
         yield from _equal("VFs of the driver", vfs.driver, survey.running.total_vfs)
 
 
-def _running(running: Running | None, expected: Expected) -> Iterator[Finding]:
+def _running(running: Running | None, expected: Expected) -> Iterator[Expectation]:
     """What the kernel and the driver tell; nothing of that is in a dump."""
     if running is None:
         return
@@ -147,7 +147,7 @@ def _running(running: Running | None, expected: Expected) -> Iterator[Finding]:
     yield from _all_of("offloads", expected.offloads, can.offloads)
 
 
-def _speed(running: Running | None, speed: Fact[int] | None) -> Iterator[Finding]:
+def _speed(running: Running | None, speed: Fact[int] | None) -> Iterator[Expectation]:
     if running is None or running.abilities is None:
         return
     speeds = running.abilities.speeds

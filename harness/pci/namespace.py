@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.pci.device import ROOT
 
 MOVE = """
@@ -38,6 +38,6 @@ def in_namespace(host: Host, bdf: str, netns: str, journal: Journal) -> Iterator
     Afterwards there is no such namespace. The kernel then takes the interface home, by a name that
     is free there, unless its driver, which is about to let go of the function, is faster.
     """
-    undo = Run(("ip", "netns", "del", netns), when=f"/run/netns/{netns}")
+    undo = UndoCommand(("ip", "netns", "del", netns), when=f"/run/netns/{netns}")
     with journal.change(f"moved the interface of {bdf} to namespace {netns}", (undo,)):
         yield host.run(("sh", "-c", MOVE, "sh", netns, f"{ROOT}/{bdf}")).text.strip()

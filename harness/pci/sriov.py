@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from harness.core.errors import InUse, MissingCapability
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run, Undo, Write
+from harness.journal.journal import Journal, Undo, UndoCommand, UndoWrite
 from harness.pci.device import Device
 
 
@@ -47,8 +47,8 @@ def functions_made(host: Host, bdf: str, count: int, journal: Journal) -> Iterat
         raise MissingCapability("SR-IOV", f"{bdf} offers {offered} VFs, {count} wanted")
     require_no_vfs(host, bdf)
     undo: list[Undo] = [
-        Write(f"{device.sysfs}/sriov_numvfs", "0"),
-        Write(f"{device.sysfs}/sriov_drivers_autoprobe", autoprobe),
+        UndoWrite(f"{device.sysfs}/sriov_numvfs", "0"),
+        UndoWrite(f"{device.sysfs}/sriov_drivers_autoprobe", autoprobe),
     ]
     with journal.change(f"made {count} VFs of {bdf}", undo):
         host.write(f"{device.sysfs}/sriov_drivers_autoprobe", b"0")
@@ -80,7 +80,7 @@ def link_up(host: Host, interface: str, journal: Journal) -> Iterator[None]:
     if flags & 1:  # IFF_UP, include/uapi/linux/if.h
         yield
         return
-    down = Run(("ip", "link", "set", interface, "down"), when=f"/sys/class/net/{interface}")
+    down = UndoCommand(("ip", "link", "set", interface, "down"), when=f"/sys/class/net/{interface}")
     with journal.change(f"set {interface} up", (down,)):
         host.run(("ip", "link", "set", interface, "up"))
         yield

@@ -17,7 +17,7 @@ import msgspec
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import Host
 from harness.hosts.program import program
-from harness.journal.journal import Journal, Write
+from harness.journal.journal import Journal, UndoWrite
 from harness.pci.device import Device
 from harness.pci.group import assign_to_vfio
 from harness.pci.sriov import functions_made, require_no_vfs
@@ -58,7 +58,7 @@ def _sriov_enabled(host: Host, journal: Journal) -> Iterator[None]:
     except FileNotFoundError as error:
         why = f"{host.name}'s vfio-pci has no parameter enable_sriov"
         raise MissingCapability("SR-IOV under vfio-pci", why) from error
-    with journal.change("let vfio-pci make VFs", (Write(ENABLE, prior),)):
+    with journal.change("let vfio-pci make VFs", (UndoWrite(ENABLE, prior),)):
         host.write(ENABLE, b"Y")
         yield
 

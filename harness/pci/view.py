@@ -10,7 +10,7 @@ from rich.text import Text
 
 from harness.core.plain import plain
 from harness.pci.capability import Express
-from harness.pci.compare import Finding, compare
+from harness.pci.compare import Expectation, compare
 from harness.pci.config import HEADER, ConfigSpace
 from harness.pci.describe import describe
 from harness.pci.extended import Sriov
@@ -128,7 +128,7 @@ def _capabilities(found: Survey) -> Table:
     return table
 
 
-def _comparison(findings: Sequence[Finding], profile: Profile) -> Table:
+def _comparison(findings: Sequence[Expectation], profile: Profile) -> Table:
     """Who expects it is told only where the device shows something else; JSON has it all."""
     table = _table("agrees", "what", f"profile {profile.model}", "found", "expected by")
     for each in findings:

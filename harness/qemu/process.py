@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import LabError
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.qemu.argv import GuestFiles
 
 START = """
@@ -88,7 +88,7 @@ def qemu_process(
     """
     if len(fds) > len(OPEN):
         raise LabError(f"at most {len(OPEN)} files can be handed to QEMU, not {len(fds)}")
-    stop = Run(("sh", "-c", STOP, "sh", files.directory, files.pidfile))
+    stop = UndoCommand(("sh", "-c", STOP, "sh", files.directory, files.pidfile))
     with ExitStack() as stack:
         if journal is None:
             stack.callback(stop.apply, host)

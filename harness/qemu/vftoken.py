@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.pci.vftoken import VfToken
 from harness.qemu.argv import RUN
 
@@ -35,7 +35,7 @@ def qemu_device(
     (proc(5), /proc/PID/cmdline). The file is gone afterwards.
     """
     path = posixpath.join(RUN, f"vf-token-{uuid.uuid4().hex}")
-    with journal.change(f"wrote down the VF token of {bdf}", (Run(("rm", "-f", path)),)):
+    with journal.change(f"wrote down the VF token of {bdf}", (UndoCommand(("rm", "-f", path)),)):
         text = FILE.format(bdf=bdf, token=token.value)
         host.run(("sh", "-c", KEEP, "sh", path), stdin=text.encode())
         yield ("-readconfig", path)

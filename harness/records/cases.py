@@ -62,7 +62,7 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""  # where it was run; "" if it did not get that far
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
     """One property of the device beside what its model's profile expects of it."""
 
     what: str
@@ -86,7 +86,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True):
     emulated: bool
     profile: str  # the profile's name; "generic" for a model that nicproof does not know
     sections: dict[str, dict[str, str]]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[DeviceFact, ...] = ()
     selection: str = ""  # how cases were chosen, as options; "" for the whole suite
     finished: bool = False  # did every chosen case come to its end?
     others: tuple[Subject, ...] = ()  # of other hosts, where cases of the same run were made

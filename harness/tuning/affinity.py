@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.view import ranges
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.pci.device import ROOT
 
 IRQS = "/proc/irq"
@@ -89,7 +89,7 @@ def affinities_kept(host: Host, bdfs: Sequence[str], journal: Journal) -> Iterat
     journal.permit("tune")
     put_back = ("sh", "-c", PUT_BACK, "sh", IRQS)
     undo = tuple(
-        Run((*put_back, f"{ROOT}/{bdf}", *(each.affinity for each in irqs)))
+        UndoCommand((*put_back, f"{ROOT}/{bdf}", *(each.affinity for each in irqs)))
         for bdf, irqs in affinities(host, bdfs).items()
     )
     with journal.change(f"directed the interrupts of {' and '.join(bdfs)}", undo):

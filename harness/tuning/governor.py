@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from harness.hosts.base import Host
 from harness.inventory.view import ranges
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 
 WANTED = "performance"
 GOVERNOR, PREFERENCE = "scaling_governor", "energy_performance_preference"
@@ -42,7 +42,7 @@ def performance(host: Host, cpus: Sequence[int], journal: Journal) -> Iterator[s
     # A driver may take its preference along with the governor, and take no other one while the
     # governor is performance (amd_pstate): so the governors are put back first.
     prior = (*before.items(), *_values(host, cpus, PREFERENCE).items())
-    undo = Run(("sh", "-c", PUT, "sh", *(word for pair in prior for word in pair)))
+    undo = UndoCommand(("sh", "-c", PUT, "sh", *(word for pair in prior for word in pair)))
     with journal.change(f"set the governor of CPUs {ranges(tuple(cpus))} to {WANTED}", (undo,)):
         wanted = (word for path in before for word in (path, WANTED))
         refused = host.run(("sh", "-c", PUT, "sh", *wanted), check=False).error.strip()

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 
 NAME = "irqbalance"
 
@@ -50,6 +50,6 @@ def paused(host: Host, journal: Journal) -> Iterator[str]:
         yield "not running"
         return
     resume, pause = (("sh", "-c", SIGNAL, "sh", NAME, each, *pids) for each in ("CONT", "STOP"))
-    with journal.change(f"paused {NAME}", (Run(resume),)):
+    with journal.change(f"paused {NAME}", (UndoCommand(resume),)):
         host.run(pause)
         yield "paused"

@@ -91,7 +91,7 @@ def cpu_times(texts: Mapping[str, str]) -> dict[str, tuple[str, int]]:
 
 
 @dataclass(frozen=True)
-class Line:
+class InterruptLine:
     """A line of /proc/interrupts: how often, by CPU, and whose. `chip` begins with what raises
     it, such as "IR-PCI-MSIX-0000:01:00.0"; "IR-" means remapped."""
 
@@ -100,7 +100,7 @@ class Line:
     users: str
 
 
-def parse_interrupts(text: str) -> dict[str, Line]:
+def parse_interrupts(text: str) -> dict[str, InterruptLine]:
     """All lines by what they begin with: an IRQ's number, or a word such as "LOC".
 
     The lines ERR and MIS count errors, not interrupts of a CPU, but have one column and are 0 on
@@ -116,7 +116,7 @@ def parse_interrupts(text: str) -> dict[str, Line]:
         chip = columns[cpus] if len(columns) > cpus else ""
         users = columns[cpus + 2] if len(columns) > cpus + 2 else ""
         if colon and counts:
-            found[name.strip()] = Line(counts, chip, users)
+            found[name.strip()] = InterruptLine(counts, chip, users)
     return found
 
 

@@ -49,7 +49,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ParsedOutput:
     """What a command's output says. With `error` set nothing else but `raw` is to be used."""
 
     metrics: dict[str, float] = field(default_factory=dict)
@@ -91,7 +91,7 @@ class Workload(Protocol):
 
     def command(self, target: Target) -> Command: ...
 
-    def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:
+    def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:
         """Never raises: output that cannot be used gives an Outcome with `error`.
 
         `rc` is None if the command had to be killed or never started.
@@ -117,8 +117,12 @@ class Idle:
     def command(self, target: Target) -> Command:  # noqa: ARG002 - the protocol's
         return Command(("sleep", f"{self.seconds:g}"), timeout=self.seconds + 30)
 
-    def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:  # noqa: ARG002
-        return Outcome() if rc == 0 else Outcome(error=f"sleep ended with {describe(rc, stderr)}")
+    def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:  # noqa: ARG002
+        return (
+            ParsedOutput()
+            if rc == 0
+            else ParsedOutput(error=f"sleep ended with {describe(rc, stderr)}")
+        )
 
 
 def require_positive(workload: str, **values: float) -> None:

@@ -11,7 +11,15 @@ from typing import Literal
 
 from harness.core.errors import ConfigError
 from harness.window.window import Command
-from harness.workloads.base import TCP, UDP, Frames, Outcome, Target, describe, require_positive
+from harness.workloads.base import (
+    TCP,
+    UDP,
+    Frames,
+    ParsedOutput,
+    Target,
+    describe,
+    require_positive,
+)
 from harness.workloads.iperf3_output import (
     Document,
     Sum,
@@ -126,7 +134,7 @@ class Iperf3:
         return ("--time", str(self.seconds), *warmup)
 
     @staticmethod
-    def _rates_apart(found: Outcome) -> Outcome:
+    def _rates_apart(found: ParsedOutput) -> ParsedOutput:
         """Without what is divided by iperf3's time: it looks only at the end of an interval
         whether all bytes are through, so a test by size seems to take whole intervals."""
         kept = {k: v for k, v in found.metrics.items() if k in ("retransmits", "loss", "jitter")}
@@ -143,17 +151,17 @@ class Iperf3:
             case "udp":
                 return ("--udp", "--bitrate", str(self.rate))
 
-    def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:
+    def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:
         raw = {"iperf3": stdout} if stdout else {}
         try:
             found = _outcome(self.name, read_document(stdout), raw)
             return self._rates_apart(found) if self.size else found
         except Unusable as error:
             why = str(error) if stdout.strip() else f"iperf3 ended with {describe(rc, stderr)}"
-            return Outcome(raw=raw, error=why)
+            return ParsedOutput(raw=raw, error=why)
 
 
-def _outcome(kind: Kind, document: Document, raw: dict[str, str]) -> Outcome:
+def _outcome(kind: Kind, document: Document, raw: dict[str, str]) -> ParsedOutput:
     end = document.end
     cpu = needed(end.cpu_utilization_percent, "cpu_utilization_percent")
     forward = Direction(
@@ -170,17 +178,17 @@ def _outcome(kind: Kind, document: Document, raw: dict[str, str]) -> Outcome:
     if kind == "udp":
         metrics["loss"] = udp_loss(forward.sent, forward.received)
         metrics["jitter"] = needed(forward.received.jitter_ms, "jitter_ms") * 1000
-        return Outcome(
+        return ParsedOutput(
             metrics, raw=raw, received_bytes=forward.total_bytes, lost_bytes=_lost(forward)
         )
     metrics["retransmits"] = retransmits(forward.sent)
     if kind == "tcp-tx":
-        return Outcome(metrics, raw=raw, sent_bytes=forward.total_bytes)
+        return ParsedOutput(metrics, raw=raw, sent_bytes=forward.total_bytes)
     if kind == "tcp-rx":
-        return Outcome(metrics, raw=raw, received_bytes=forward.total_bytes)
+        return ParsedOutput(metrics, raw=raw, received_bytes=forward.total_bytes)
     backward = _backward(document)
     metrics |= _both(to_guest=forward, from_guest=backward)
-    return Outcome(
+    return ParsedOutput(
         metrics, raw=raw, sent_bytes=backward.total_bytes, received_bytes=forward.total_bytes
     )
 

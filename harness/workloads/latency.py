@@ -22,7 +22,7 @@ from harness.hosts.base import Host
 from harness.hosts.program import PYTHON
 from harness.records.trial import STAMPS
 from harness.window.window import Command, WindowSpec, run_window
-from harness.workloads.base import ICMP, Frames, Outcome, Target, describe, require_positive
+from harness.workloads.base import ICMP, Frames, ParsedOutput, Target, describe, require_positive
 
 MARGIN_S = 30.0
 MAX_PAYLOAD = 1472
@@ -108,14 +108,14 @@ class Latency:
         argv = (*PYTHON, "-c", _prober_source(), json.dumps(spec))
         return Command(argv, handshake=True, timeout=self.limit + self.timeout + MARGIN_S)
 
-    def parse(self, stdout: str, stderr: str, rc: int | None) -> Outcome:
+    def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:
         raw = {"prober": stdout} if stdout else {}
         try:
             probed = msgspec.json.decode(stdout, type=Probed)
         except (msgspec.DecodeError, UnicodeError, RecursionError):
-            return Outcome(raw=raw, error=f"the prober ended with {describe(rc, stderr)}")
+            return ParsedOutput(raw=raw, error=f"the prober ended with {describe(rc, stderr)}")
         if not probed.rtt_ns or probed.sent <= 0:
-            return Outcome(
+            return ParsedOutput(
                 lost=probed.lost, raw=raw, error=f"none of {probed.sent} probes was answered"
             )
         timeout_ns = round(self.timeout * NS_PER_S)
@@ -124,7 +124,7 @@ class Latency:
             "loss": 100 * probed.lost / probed.sent,
             "behind_schedule": 100 * probed.behind / probed.sent,
         }
-        return Outcome(
+        return ParsedOutput(
             metrics,
             rtt_ns=probed.rtt_ns,
             lost=probed.lost,
@@ -170,7 +170,7 @@ FLOOR = Target(
 FLOOR_LATENCY = Latency(count=1000, warmup=50)
 
 
-def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> Outcome:
+def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> ParsedOutput:
     """Round trips over a veth pair of `host`: what the prober itself costs, with no NIC.
 
     Everything lives in one network namespace that is made and removed here; one that a killed run

@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.status import Status
 
 if TYPE_CHECKING:
-    from reports.comparison.outcome import Outcome
+    from reports.comparison.outcome import Comparison
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     return Status.UNDECIDED if given.strict and outcome.count("undecided") else Status.OK
 
 
-def _outcome(given: argparse.Namespace) -> tuple[Outcome, Path]:
+def _outcome(given: argparse.Namespace) -> tuple[Comparison, Path]:
     """What is said, and the directory for it if none was named."""
     from reports.comparison import outcome
     from reports.history import sources

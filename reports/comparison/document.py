@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.core.errors import LabError
 from harness.core.metrics import METRICS
 from reports.comparison import baseline, formats
-from reports.comparison.outcome import PREDICTED, Outcome, compare_variants
+from reports.comparison.outcome import PREDICTED, Comparison, compare_variants
 from reports.comparison.verdict import RANK, Change, Verdict
 from reports.comparison.words import RARE, headline, percent, percent_of
 from reports.run import frames, style
@@ -28,7 +28,7 @@ KIND: dict[Verdict, str] = {
 _ABSENT = "\N{EM DASH}"
 
 
-def change_table(changes: Sequence[Change], outcome: Outcome, title: str) -> Table:
+def change_table(changes: Sequence[Change], outcome: Comparison, title: str) -> Table:
     """The changes, a row each."""
     head = (
         ("figure",), ("verdict",), ("change", f"[{outcome.method.interval}]"), ("base",), ("new",),
@@ -38,7 +38,7 @@ def change_table(changes: Sequence[Change], outcome: Outcome, title: str) -> Tab
     return Table(head, rows, title=title, text=True)
 
 
-def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
+def _row(change: Change, outcome: Comparison) -> tuple[Cell, ...]:
     low, high = percent_of(change.shift.low), percent_of(change.shift.high)
     interval = f"[{low}, {high}]" if change.shift.bounded else "no interval"
     absent = Cell(_ABSENT, kind="absent")
@@ -52,7 +52,7 @@ def _row(change: Change, outcome: Outcome) -> tuple[Cell, ...]:
     )
 
 
-def _values(change: Change, outcome: Outcome) -> Iterator[Cell]:
+def _values(change: Change, outcome: Comparison) -> Iterator[Cell]:
     """A figure's value on each side."""
     sampled = "run" if outcome.method is PREDICTED else "boot"
     unit = style.unit(metric_of(change.metric).unit_by(outcome.clock))
@@ -65,7 +65,7 @@ def _values(change: Change, outcome: Outcome) -> Iterator[Cell]:
             yield Cell(f"{style.number(value)} {unit}", taken or counted)
 
 
-def trials_table(outcome: Outcome) -> Table:
+def trials_table(outcome: Comparison) -> Table:
     """How the trials of each path and workload ended, on each side."""
     base, new = outcome.sides
     rows = tuple(
@@ -82,7 +82,7 @@ def trials_table(outcome: Outcome) -> Table:
     return Table((("path, workload",), ("base",), ("new",)), rows, text=True)
 
 
-def expected_table(outcome: Outcome) -> Table | None:
+def expected_table(outcome: Comparison) -> Table | None:
     """What the ablated feature was expected to do, and whether it did; None without one."""
     kinds = {"it did": "supported", "it did not": "refuted", "not measured": "refuted"}
     rows = tuple(
@@ -101,7 +101,7 @@ def expected_table(outcome: Outcome) -> Table | None:
     return Table(head, rows, text=True) if rows else None
 
 
-def causes(outcome: Outcome) -> dict[str, tuple[str, ...]]:
+def causes(outcome: Comparison) -> dict[str, tuple[str, ...]]:
     """Path -> what the rise of its exits points to, each cause once."""
     found: dict[str, dict[str, None]] = {}
     for change in outcome.changes:
@@ -110,7 +110,7 @@ def causes(outcome: Outcome) -> dict[str, tuple[str, ...]]:
     return {path: tuple(named) for path, named in found.items() if named}
 
 
-def differences(outcome: Outcome) -> Table:
+def differences(outcome: Comparison) -> Table:
     """What else differs between the runs: one of these is the cause."""
     sides = [_facts(run) for run in (outcome.base, outcome.new)]
     rows = tuple(
@@ -136,7 +136,7 @@ def _notable(change: Change) -> bool:
     return change.both and (change.verdict in KIND or change.beyond)
 
 
-def render(run_dir: Path) -> tuple[Path, Outcome]:
+def render(run_dir: Path) -> tuple[Path, Comparison]:
     """The report on the two configurations that a run interleaved, written beside its records.
 
     ConfigError if there are not two, or they have nothing in common.
@@ -147,7 +147,7 @@ def render(run_dir: Path) -> tuple[Path, Outcome]:
     return write(outcome, run_dir), outcome
 
 
-def write(outcome: Outcome, directory: Path) -> Path:
+def write(outcome: Comparison, directory: Path) -> Path:
     """Write regression.{html,md,json} and the formats that CI reads; the page's path.
 
     LabError if nothing can be written.

@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from reports.comparison.outcome import Outcome
+from reports.comparison.outcome import Comparison
 from reports.comparison.verdict import LOST, RANK, Change, Verdict
 from reports.comparison.words import headline, trials
 from reports.run.frames import metric_of
 
 
-def every(outcome: Outcome) -> dict[str, str]:
+def every(outcome: Comparison) -> dict[str, str]:
     """File name -> content."""
     measured = [change for change in outcome.changes if not math.isnan(change.new)]
     return {
@@ -36,7 +36,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def as_json(outcome: Outcome) -> str:
+def as_json(outcome: Comparison) -> str:
     """Everything, for a program of one's own."""
     rows = [
         {
@@ -81,14 +81,14 @@ def as_json(outcome: Outcome) -> str:
     return json.dumps(whole, indent=1, allow_nan=False) + "\n"
 
 
-def _trials(outcome: Outcome) -> Iterator[tuple[str, str, str, dict[str, int]]]:
+def _trials(outcome: Comparison) -> Iterator[tuple[str, str, str, dict[str, int]]]:
     """How the trials of each side, path and workload ended."""
     for side in outcome.sides:
         for (path, workload), tally in side.tallies.items():
             yield side.label, path, workload, asdict(tally)
 
 
-def as_junit(outcome: Outcome) -> str:
+def as_junit(outcome: Comparison) -> str:
     """JUnit XML: a test case a primary figure; a regression fails, what the new side lacks is an
     error, and what cannot be told is skipped. The suite's output holds trials and warnings."""
     primary = outcome.primary
@@ -153,7 +153,7 @@ def as_bencher(changes: Iterable[Change]) -> str:
     return json.dumps(found, indent=1) + "\n"
 
 
-def as_openmetrics(measured: Iterable[Change], outcome: Outcome) -> str:
+def as_openmetrics(measured: Iterable[Change], outcome: Comparison) -> str:
     """OpenMetrics text: a gauge a metric, labelled by path and workload; how the trials of each
     side ended; and how many primary figures have which verdict."""
     by_metric: dict[str, list[str]] = {}

@@ -99,7 +99,7 @@ _DIRECTIONS: dict[Verdict, Direction] = {
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Comparison:
     """Two sides, compared. `base` is the newest run of a series, where that was the baseline."""
 
     base: Run
@@ -146,7 +146,7 @@ class Outcome:
         return self.new.info.clock
 
 
-def compare(base: Run, new: Run, across: Sequence[str] = ()) -> Outcome:
+def compare(base: Run, new: Run, across: Sequence[str] = ()) -> Comparison:
     """A run judged against another one.
 
     What BASE has and NEW has not is a verdict, too; with "paths" or "workloads" in `across` it
@@ -165,7 +165,7 @@ def compare(base: Run, new: Run, across: Sequence[str] = ()) -> Outcome:
     return _outcome(base, new, judge.judge(*boots), boots, lacks, EXCHANGED)
 
 
-def compare_variants(run: Run) -> Outcome:
+def compare_variants(run: Run) -> Comparison:
     """The second configuration of a run that interleaved two, judged against the first.
 
     ConfigError if the run has not two of them.
@@ -194,7 +194,7 @@ def _deciding(info: RunInfo) -> list[str]:
     return [name for name in info.options.get(DECIDING, "").split(",") if name]
 
 
-def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = ()) -> Outcome:
+def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = ()) -> Comparison:
     """A run judged against a series of runs, the newest first: each figure against the last level
     of those that are like it.
 
@@ -233,7 +233,7 @@ def _outcome(
     method: Method,
     base_name: str = "",
     new_name: str = "",
-) -> Outcome:
+) -> Comparison:
     base_name, new_name = base_name or base.info.run, new_name or new.info.run
     changes = lacks.completed(judged, boots)
     if not any(each.primary and (each.both or each.verdict == "not measured") for each in changes):
@@ -242,7 +242,7 @@ def _outcome(
     explained = tuple(_explained(change, *counted) for change in changes)
     warned = (*warnings(lacks.base, lacks.new), *lacks.left_out(changes))
     sides = lacks.base, lacks.new
-    return Outcome(
+    return Comparison(
         base, new, base_name, new_name, explained, method, sides, tuple(dict.fromkeys(warned))
     )
 

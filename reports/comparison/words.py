@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from reports.comparison import baseline
 from reports.comparison.missing import fallen
-from reports.comparison.outcome import PREDICTED, Outcome
+from reports.comparison.outcome import PREDICTED, Comparison
 from reports.comparison.verdict import LOST, Change, Verdict
 from reports.run import style
 from reports.run.frames import metric_of
@@ -16,12 +16,12 @@ RARE: tuple[Verdict, ...] = (*LOST, "only in new")
 """Verdicts on what one side alone has, counted only where there is some."""
 
 
-def headline(outcome: Outcome) -> str:
+def headline(outcome: Comparison) -> str:
     """The verdict in a few sentences: what was lost; what was judged; what does not decide."""
     return ". ".join((*_lost(outcome), *_judged(outcome), *_beside(outcome)))
 
 
-def _lost(outcome: Outcome) -> Iterator[str]:
+def _lost(outcome: Comparison) -> Iterator[str]:
     """ "4 of 12 figures are not measured: sriov (new has no valid trial of 6)"."""
     total = len(outcome.primary) - outcome.count("only in new")
     for verdict in LOST:
@@ -30,7 +30,7 @@ def _lost(outcome: Outcome) -> Iterator[str]:
             yield f"{figures} {verdict}: {_places(outcome, verdict)}"
 
 
-def _places(outcome: Outcome, verdict: Verdict) -> str:
+def _places(outcome: Comparison, verdict: Verdict) -> str:
     """Where one side has primary figures alone: paths, workloads or figures, as wide as it holds,
     with the reason."""
     paths = {each.path for each in outcome.changes if each.both}
@@ -48,7 +48,7 @@ def _places(outcome: Outcome, verdict: Verdict) -> str:
     return "; ".join(f"{', '.join(names)} ({why})" for why, names in named.items())
 
 
-def _judged(outcome: Outcome) -> Iterator[str]:
+def _judged(outcome: Comparison) -> Iterator[str]:
     """Of the primary figures that both sides have; of an ablation: did it do what was expected?"""
     if every := outcome.expectations:
         met = sum(each.verdict == "it did" for each in every)
@@ -75,19 +75,19 @@ def _judged(outcome: Outcome) -> Iterator[str]:
         yield f"No change in any of {among}" if len(judged) > 1 else f"No change in {among}"
 
 
-def _size(change: Change, outcome: Outcome) -> str:
+def _size(change: Change, outcome: Comparison) -> str:
     """How much worse an undecided figure looks, and on how little that rests."""
     return f"; the largest: {sentence(change)}, undecided: {samples(change, outcome)}"
 
 
-def samples(change: Change, outcome: Outcome) -> str:
+def samples(change: Change, outcome: Comparison) -> str:
     """ "2 boots", of the side that has fewer; of a series, its runs."""
     boots = change.shift.boots
     count = boots[0] if outcome.method is PREDICTED else min(boots)
     return f"{count} {outcome.method.sample}{'' if count == 1 else 's'}"
 
 
-def _beside(outcome: Outcome) -> Iterator[str]:
+def _beside(outcome: Comparison) -> Iterator[str]:
     """What does not decide, and is to be known all the same."""
     if count := outcome.count("only in new"):
         yield f"{_figures(count)} {_are(count)} only in new: {_places(outcome, 'only in new')}"
@@ -104,12 +104,12 @@ def _beside(outcome: Outcome) -> Iterator[str]:
             yield f"{side.label} was interrupted"
 
 
-def others(outcome: Outcome, verdict: Verdict) -> list[Change]:
+def others(outcome: Comparison, verdict: Verdict) -> list[Change]:
     """Figures that do not decide, the one that is most worse first."""
     return [each for each in outcome.changes if not each.primary and each.verdict == verdict]
 
 
-def describe(outcome: Outcome) -> list[str]:
+def describe(outcome: Comparison) -> list[str]:
     """All that a terminal shows: a line a figure that decides, the other figures that are worse,
     the trials, the warnings, the headline."""
     return [
@@ -124,7 +124,7 @@ def describe(outcome: Outcome) -> list[str]:
     ]
 
 
-def _lines(outcome: Outcome) -> Iterator[str]:
+def _lines(outcome: Comparison) -> Iterator[str]:
     """One a figure that decides. Why many of them are lost is told in full once."""
     seen: set[str] = set()
     for change in outcome.primary:
@@ -134,7 +134,7 @@ def _lines(outcome: Outcome) -> Iterator[str]:
         yield f"{change.verdict:<13} {sentence(change)}{f' ({why})' if why else ''}"
 
 
-def _others(outcome: Outcome) -> Iterator[str]:
+def _others(outcome: Comparison) -> Iterator[str]:
     """The other figures: what is worse, and how many only look so."""
     if worse := others(outcome, "regression"):
         yield "worse, but not deciding:"
@@ -143,7 +143,7 @@ def _others(outcome: Outcome) -> Iterator[str]:
         yield f"{_figures(len(looks), 'other ')} may be worse; the largest: {sentence(looks[0])}"
 
 
-def trials(outcome: Outcome) -> Iterator[str]:
+def trials(outcome: Comparison) -> Iterator[str]:
     """How trials ended on each side: of all together, then of each path and workload of which
     some are not valid."""
     base, new = outcome.sides

@@ -64,7 +64,7 @@ its temporary files there."""
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Struck:
     """What came of a point; no problems if all was well."""
 
     point: Point
@@ -79,7 +79,7 @@ class Exercise:
     host: Host
     lab_toml: Path
     before: State
-    outcomes: list[Outcome] = field(default_factory=list)
+    outcomes: list[Struck] = field(default_factory=list)
     _runs: Iterator[int] = field(default_factory=count)
 
     def steps(self, path: str) -> list[Step]:
@@ -89,7 +89,7 @@ class Exercise:
         assert result.returncode == 0, result.error
         return _steps(result)
 
-    def undergo(self, point: Point) -> Outcome:
+    def undergo(self, point: Point) -> Struck:
         """Let a run fare like that and restore the host.
 
         AssertionError if it is not even as before when it is restored a second time.
@@ -103,7 +103,7 @@ class Exercise:
         if changed:
             self._restore()
             assert not (left := self.changed()), f"{point}: {left}"
-        outcome = Outcome(point, (*problems, *changed), time.monotonic() - begin)
+        outcome = Struck(point, (*problems, *changed), time.monotonic() - begin)
         self.outcomes.append(outcome)
         return outcome
 
@@ -209,7 +209,7 @@ def exercise(lab: NestedLab, directory: Path) -> Iterator[Exercise]:
         lab.host.run(("umount", *PLACES, HOST_DISK))
 
 
-def table(outcomes: Sequence[Outcome]) -> Iterator[str]:
+def table(outcomes: Sequence[Struck]) -> Iterator[str]:
     """Path by fault: points, and how many of them failed."""
     names = sorted({outcome.point.path for outcome in outcomes})
     yield " ".join((f"{'':<13}", *(f"{fault:>16}" for fault in FAULTS)))

@@ -11,7 +11,7 @@ import pytest
 from fixtures.qualification.cases import Evidence
 from harness.net.netdev import parse_neighbours
 from harness.qualify.rig.act import under_test
-from harness.qualify.rig.frames import Stream, watched
+from harness.qualify.rig.frames import FrameStream, watched
 from harness.qualify.rig.node import Node, iperf3, iperf3_server, ping
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.settings import answers, mtu
@@ -117,7 +117,7 @@ def test_streams(
     """Random bytes over TCP or UDP arrive as they were sent, in both directions."""
     size = 256 << 10 if kind == "tcp" else 60_000
     streams = [
-        Stream(kind, source.place, target.place, address(target, version), size)
+        FrameStream(kind, source.place, target.place, address(target, version), size)
         for source, target in leg.ways
     ]
     with under_test("a stream each way"):

@@ -12,7 +12,7 @@ import pytest
 from fixtures.qualification.cases import Evidence
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.dissect import HEADER, checksums_right, is_from, joined, segments
-from harness.qualify.rig.frames import Frame, Sent, Stream, exchange, watched
+from harness.qualify.rig.frames import Frame, FrameStream, Sent, exchange, watched
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.settings import features
@@ -43,7 +43,7 @@ class Link:
     ) -> tuple[list[Frame], list[Frame]]:
         """A stream's frames: as the source's driver was given them, as the target heard them."""
         address = target.ip if version == "ipv4" else target.ip6
-        stream = Stream(kind, source.place, target.place, address, size)
+        stream = FrameStream(kind, source.place, target.place, address, size)
         heard, (intact,) = watched(self.rig.host, [stream], [source.place, target.place])
         assert intact, f"{size} bytes of {kind} over {version} did not arrive as they were sent"
         given = [frame for frame in heard[source.place] if frame.own]

@@ -13,7 +13,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import MissingCapability, SetUpFailed
 from harness.net.netdev import set_rings
 from harness.qualify.rig.act import under_test
-from harness.qualify.rig.frames import Sent, Stream, exchange, watched
+from harness.qualify.rig.frames import FrameStream, Sent, exchange, watched
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.settings import answers, temporarily
@@ -207,7 +207,7 @@ def goes_on(rig: Rig, node: Node, lost: float, changes: int) -> None:
     """Assert that little was lost, and that streams arrive again in both directions."""
     assert lost <= LOST_S * changes, f"{lost:.2f} s without traffic for {changes} changes"
     streams = [
-        Stream("tcp", source.place, target.place, target.ip, 64 << 10)
+        FrameStream("tcp", source.place, target.place, target.ip, 64 << 10)
         for source, target in ((node, rig.wire), (rig.wire, node))
     ]
     _, intact = watched(rig.host, streams)

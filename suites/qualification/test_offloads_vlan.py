@@ -13,7 +13,7 @@ from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.dissect import is_from, vlan_of
-from harness.qualify.rig.frames import Frame, Sent, Stream, exchange, marked, watched
+from harness.qualify.rig.frames import Frame, FrameStream, Sent, exchange, marked, watched
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.settings import features, temporarily
@@ -78,7 +78,7 @@ def test_vlan_insertion(
     """Frames of a VLAN have their tag on the wire, whether the NIC or the kernel puts it in."""
     end, wire = ends[port], ends["wire"]
     streams = [
-        Stream("tcp", source.place, target.place, target.ip, 4000)
+        FrameStream("tcp", source.place, target.place, target.ip, 4000)
         for source, target in ((end, wire), (wire, end))
     ]
     # Both: some drivers, igb among them, have them on or off together only.

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from harness.hosts.base import Host
-from harness.journal.journal import Run
-from harness.qualify.rig.frames import Frame, Place, Sent, exchange
+from harness.journal.journal import UndoCommand
+from harness.qualify.rig.frames import Frame, FramePort, Sent, exchange
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Port, Rig, VfSettings
 
@@ -92,7 +92,7 @@ def heard(
     promiscuous: Sequence[Node] = (),
 ) -> dict[Node, dict[str, Frame]]:
     """What of these probes arrives at each node, by name."""
-    at: dict[Place, tuple[Frame, ...]] = exchange(
+    at: dict[FramePort, tuple[Frame, ...]] = exchange(
         host,
         sent,
         [node.place for node in listen],
@@ -110,7 +110,7 @@ def vf_set(port: Port, index: int, setting: str, value: str) -> Iterator[None]:
     prior = _now(port.vf_settings()[index], setting)
     port.set_vf(index, setting, prior)
     back = ("ip", "link", "set", port.interface, "vf", str(index), setting, prior)
-    undo = Run(back, when=f"{port.device.sysfs}/virtfn{index}")
+    undo = UndoCommand(back, when=f"{port.device.sysfs}/virtfn{index}")
     with port.journal.change(f"set {setting} of VF {index} to {value}", (undo,)):
         port.set_vf(index, setting, value)
         yield

@@ -12,7 +12,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import LabError
 from harness.guest.boot import Guest, StartedGuest, started
 from harness.hosts.program import last_words
-from harness.journal.journal import Run
+from harness.journal.journal import UndoCommand
 from harness.net.netdev import macvtap
 from harness.net.ping import answered, summary
 from harness.qemu.argv import RUN
@@ -126,7 +126,7 @@ def leaving(rig: Rig, attachment: NicAttachment) -> Iterator[Guest]:
     chardev = f"socket,id=migration,path={MONITOR},server=on,wait=off"
     monitor = ("-chardev", chardev, "-mon", "chardev=migration,mode=control")
     # QEMU removes its socket at its end, but not at its SIGKILL.
-    removed = (Run(("rm", "-f", MONITOR)),)
+    removed = (UndoCommand(("rm", "-f", MONITOR)),)
     with (
         rig.journal.change(f"had a guest listen at {MONITOR}", removed),
         rig.booted("leaving", (attachment,), extra_args=monitor) as guest,

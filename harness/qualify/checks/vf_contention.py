@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.core.errors import ProductFailure
-from harness.journal.journal import Run
+from harness.journal.journal import UndoCommand
 from harness.net.netdev import answers_arp_only_for_itself, link
 from harness.net.ping import Pings, summaries
 from harness.qualify.rig.node import Node, ping
@@ -52,7 +52,7 @@ def pf_node(rig: Rig) -> Iterator[Node]:
     mac = link(host, interface).address
     node = Node(host, "", interface, mac, "198.18.0.9", "2001:2::9")
     undo = tuple(
-        Run(
+        UndoCommand(
             ("ip", family, "address", "flush", "dev", interface, "to", address),
             when=f"/sys/class/net/{interface}",
         )

@@ -11,7 +11,7 @@ from typing import Any
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.base import CommandResult, Host
 from harness.hosts.program import last_words
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.pci.device import Device
 from harness.qualify.agents import agent
 from harness.qualify.rig.node import Node
@@ -24,7 +24,7 @@ Step = tuple[str] | tuple[str, float | None]
 
 
 @dataclass(frozen=True)
-class Reading:
+class ClockReading:
     """The clock, read between two looks at the host's monotonic one. All in nanoseconds."""
 
     before: int
@@ -43,7 +43,7 @@ class Reading:
         return self.after - self.before
 
 
-def rate(earlier: Reading, later: Reading) -> tuple[float, float]:
+def rate(earlier: ClockReading, later: ClockReading) -> tuple[float, float]:
     """How much faster than the monotonic clock it ran between two readings, and by how much that
     may be wrong, in parts per billion."""
     between = (later.before + later.after - earlier.before - earlier.after) / 2
@@ -64,17 +64,17 @@ class Clock:
         name = self.device.rpartition("/")[2]
         return int(self.host.read(f"/sys/class/ptp/{name}/max_adjustment"))
 
-    def perform(self, *steps: Step) -> list[Reading]:
+    def perform(self, *steps: Step) -> list[ClockReading]:
         """The clock after each step. Only within `borrowed`, unless it is merely read."""
         readings = json.loads(self.host.run(self._argv(steps), timeout=60).text)
-        return [Reading(*reading) for reading in readings]
+        return [ClockReading(*reading) for reading in readings]
 
     @contextmanager
     def borrowed(self, journal: Journal) -> Iterator[None]:
         """While it lasts the clock may be set and slewed; then it is slewed as before and shows
         the system's time, as its driver sets it at first."""
         (now,) = self.perform(("read",))
-        undo = Run(self._argv((("slew", now.slew), ("set", None))), when=self.device)
+        undo = UndoCommand(self._argv((("slew", now.slew), ("set", None))), when=self.device)
         with journal.change(f"set {self.device}", (undo,)):
             yield
 
@@ -113,7 +113,7 @@ def stamping(node: Node, journal: Journal) -> Iterator[None]:
     """The interface stamps what it is asked to send, and PTP version 2 event messages that it
     receives; afterwards what it stamped before. MissingCapability if it cannot."""
     prior = json.loads(_stamps(node).checked().text)["configured"]
-    undo = Run(_stamps_argv(node, configure=prior), when=f"/sys/class/net/{node.interface}")
+    undo = UndoCommand(_stamps_argv(node, configure=prior), when=f"/sys/class/net/{node.interface}")
     with journal.change(f"had {node.interface} stamp frames", (undo,)):
         result = _stamps(node, configure=TX_AND_PTP2)
         if result.returncode != 0:

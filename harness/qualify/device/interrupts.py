@@ -6,7 +6,7 @@ from typing import Literal
 
 from harness.hosts.base import Host
 from harness.pci.device import ROOT
-from harness.window.counters import Line, parse_interrupts
+from harness.window.counters import InterruptLine, parse_interrupts
 
 Kind = Literal["MSI-X", "MSI", "INTx"]
 KINDS: dict[str, Kind] = {"msix": "MSI-X", "msi": "MSI", "intx": "INTx"}
@@ -21,13 +21,13 @@ exit 0
 """irq and msi_irqs: Documentation/ABI/testing/sysfs-bus-pci. With MSI the first is MSI's too."""
 
 
-def numbered(text: str) -> dict[int, Line]:
+def numbered(text: str) -> dict[int, InterruptLine]:
     """IRQ number -> its line; the lines of no number (NMI, LOC, ...) are passed over."""
     lines = parse_interrupts(text)
     return {int(name): line for name, line in lines.items() if name.isdecimal() and line.chip}
 
 
-def interrupts(host: Host) -> dict[int, Line]:
+def interrupts(host: Host) -> dict[int, InterruptLine]:
     """All of a machine's interrupts, as they are counted now."""
     return numbered(host.read("/proc/interrupts").decode())
 

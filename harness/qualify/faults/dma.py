@@ -66,7 +66,7 @@ def faults(log: str) -> tuple[Fault, ...]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class DmaAttempt:
     """What came of frames that a VF was made to send."""
 
     mac: str  # the VF's, as its PF answered it
@@ -74,7 +74,7 @@ class Outcome:
     faults: tuple[Fault, ...]
 
 
-def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Access]]]) -> Outcome:
+def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Access]]]) -> DmaAttempt:
     """Make the VF send frames: each from the page it may use, or with an access outside of it.
 
     MissingCapability if nicproof does not know the registers of such a VF, or the host's kernel
@@ -100,7 +100,7 @@ def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Acces
         last = _kernel_log(host).rstrip().rpartition("\n")[2]
         printed, heard = heard_during(host, argv, (rig.wire.place,))
         log = _kernel_log(host).rpartition(last)[2]
-    return Outcome(printed.strip(), heard[rig.wire.place], faults(log))
+    return DmaAttempt(printed.strip(), heard[rig.wire.place], faults(log))
 
 
 def _kernel_log(host: Host) -> str:

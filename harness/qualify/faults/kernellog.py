@@ -53,7 +53,7 @@ Whose = Literal["ours", "perhaps", "others", "nobody"]
 
 
 @dataclass(frozen=True)
-class Line:
+class LogLine:
     """One line of `dmesg --raw`."""
 
     text: str  # without priority and time
@@ -66,7 +66,7 @@ class Line:
     body: str = ""  # what stands behind that name
 
     @classmethod
-    def parse(cls, raw: str) -> Line:
+    def parse(cls, raw: str) -> LogLine:
         """From "<3>[  12.345678] igb 0000:01:00.0 eth0: text"; priority and time may be missing."""
         found = _RAW.fullmatch(raw)
         assert found is not None, "everything in it is optional"
@@ -98,7 +98,7 @@ class Watched:
     drivers: frozenset[str] = frozenset()
     interfaces: frozenset[str] = frozenset()
 
-    def with_names_in(self, lines: Iterable[Line]) -> Watched:
+    def with_names_in(self, lines: Iterable[LogLine]) -> Watched:
         """Also drivers and interfaces that the lines themselves name beside one of the functions:
         VFs come and go, with names of their own."""
         ours = [line for line in lines if line.function in self.functions]
@@ -125,7 +125,7 @@ class Found:
 def judge(log: Sequence[str], watched: Watched, allowed: str = "") -> Found:
     """What lines of `dmesg --raw` say of the watched; `allowed` is a regular expression of lines
     that somebody means to provoke."""
-    lines = [line for line in map(Line.parse, log) if line.kernel]
+    lines = [line for line in map(LogLine.parse, log) if line.kernel]
     watched = watched.with_names_in(lines)
     times: dict[tuple[Blames, str], list[str]] = {}
     for incident in _incidents(lines):
@@ -138,10 +138,10 @@ def judge(log: Sequence[str], watched: Watched, allowed: str = "") -> Found:
     return Found(**{blames: tuple(lines) for blames, lines in judged.items()})
 
 
-def _incidents(lines: Sequence[Line]) -> list[tuple[Line, ...]]:
+def _incidents(lines: Sequence[LogLine]) -> list[tuple[LogLine, ...]]:
     """Lines that belong together: a trace as a whole, from its first line to its last. Devices that
     speak in the middle of it have lines of their own."""
-    found: list[tuple[int, tuple[Line, ...]]] = [
+    found: list[tuple[int, tuple[LogLine, ...]]] = [
         (at, (line,)) for at, line in enumerate(lines) if line.function is not None
     ]
     others = [(at, line) for at, line in enumerate(lines) if line.function is None]
@@ -152,7 +152,7 @@ def _incidents(lines: Sequence[Line]) -> list[tuple[Line, ...]]:
     return [incident for _, incident in sorted(found, key=lambda each: each[0])]
 
 
-def _length(lines: Sequence[Line]) -> int:
+def _length(lines: Sequence[LogLine]) -> int:
     """How many of the lines are the first one's trace; 1 without an end before another begins."""
     if _BEGINS.match(lines[0].text):
         for at, line in enumerate(lines[1:], 2):
@@ -163,7 +163,7 @@ def _length(lines: Sequence[Line]) -> int:
     return 1
 
 
-def _blame(incident: tuple[Line, ...], watched: Watched) -> tuple[Line, Blames]:
+def _blame(incident: tuple[LogLine, ...], watched: Watched) -> tuple[LogLine, Blames]:
     """The line that tells of it, and whom it blames."""
     known = ((line, _known(line)) for line in incident)
     line, saying, match = next(
@@ -181,7 +181,7 @@ def _blame(incident: tuple[Line, ...], watched: Watched) -> tuple[Line, Blames]:
     return line, "suspect" if whose == "perhaps" else saying.blames
 
 
-def _blame_of_trace(trace: tuple[Line, ...], saying: Saying, watched: Watched) -> Blames:
+def _blame_of_trace(trace: tuple[LogLine, ...], saying: Saying, watched: Watched) -> Blames:
     """A trace that goes through a driver of ours is the product's, one only through others' is
     suspect: what broke there may have been broken by ours."""
     code = (line.text for line in trace if not line.text.startswith("Modules linked in"))
@@ -193,14 +193,14 @@ def _blame_of_trace(trace: tuple[Line, ...], saying: Saying, watched: Watched) -
     return "suspect" if modules or "others" in whose or "perhaps" in whose else saying.blames
 
 
-def _known(line: Line) -> tuple[Saying, re.Match[str]] | None:
+def _known(line: LogLine) -> tuple[Saying, re.Match[str]] | None:
     for saying in sayings(line.driver):
         if match := saying.expression.search(line.body):
             return saying, match
     return None
 
 
-def _whose(line: Line, match: re.Match[str] | None, watched: Watched) -> Whose:
+def _whose(line: LogLine, match: re.Match[str] | None, watched: Watched) -> Whose:
     """Functions that are named in the text say more than the one in front of it, which may be the
     port that tells of another."""
     fields = match.groupdict() if match is not None else {}

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
-from harness.journal.journal import Journal, Write
+from harness.journal.journal import Journal, UndoWrite
 from harness.pci.device import ROOT
 from harness.qualify.faults.recovery import WRITE
 from harness.qualify.rig.node import PREFIX, Node
@@ -36,7 +36,7 @@ def flr_only(host: Host, bdf: str, journal: Journal) -> Iterator[tuple[str, ...]
     MissingCapability if it has no FLR.
     """
     prior = " ".join(reset_methods(host, bdf))
-    with journal.change(f"had {bdf} be reset by FLR only", (Write(_path(bdf), prior),)):
+    with journal.change(f"had {bdf} be reset by FLR only", (UndoWrite(_path(bdf), prior),)):
         insist_on_flr(host, bdf)
         yield (*WRITE, "1", f"{ROOT}/{bdf}/reset")
 

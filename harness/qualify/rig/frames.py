@@ -24,7 +24,7 @@ TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True)
-class Place:
+class FramePort:
     """An interface on a host; `netns` is "" for the host's own namespace."""
 
     netns: str
@@ -38,7 +38,7 @@ class Place:
 class Sent:
     """A frame to send: from the destination address on, without FCS."""
 
-    place: Place
+    place: FramePort
     data: bytes
     copies: int = 1
 
@@ -58,12 +58,12 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Stream:
+class FrameStream:
     """Random bytes from a socket at one place to a socket at another, bound to `address`."""
 
     kind: Literal["tcp", "udp"]
-    sender: Place
-    receiver: Place
+    sender: FramePort
+    receiver: FramePort
     address: str
     size: int
 
@@ -71,13 +71,13 @@ class Stream:
 def exchange(
     host: Host,
     sent: Sequence[Sent],
-    listen: Sequence[Place],
+    listen: Sequence[FramePort],
     *,
-    promiscuous: Sequence[Place] = (),
+    promiscuous: Sequence[FramePort] = (),
     gap_ms: float = 0,
     quiet_ms: int = QUIET_MS,
     limit_ms: int = LIMIT_MS,
-) -> dict[Place, tuple[Frame, ...]]:
+) -> dict[FramePort, tuple[Frame, ...]]:
     """Send frames and tell what is heard at each place, until nothing comes any more.
 
     A place in `promiscuous` is put into promiscuous mode while it listens. Everything that arrives
@@ -91,11 +91,11 @@ def exchange(
 
 def watched(
     host: Host,
-    streams: Sequence[Stream],
-    listen: Sequence[Place] = (),
+    streams: Sequence[FrameStream],
+    listen: Sequence[FramePort] = (),
     *,
     limit_ms: int = 4 * LIMIT_MS,
-) -> tuple[dict[Place, tuple[Frame, ...]], tuple[bool, ...]]:
+) -> tuple[dict[FramePort, tuple[Frame, ...]], tuple[bool, ...]]:
     """What is heard at each place while streams flow, and of each whether it arrived as sent.
 
     Frames that a place itself sends are told too.
@@ -109,8 +109,8 @@ def watched(
 
 
 def heard_during(
-    host: Host, argv: Sequence[str], promiscuous: Sequence[Place]
-) -> tuple[str, dict[Place, tuple[Frame, ...]]]:
+    host: Host, argv: Sequence[str], promiscuous: Sequence[FramePort]
+) -> tuple[str, dict[FramePort, tuple[Frame, ...]]]:
     """What a program on the host printed, and what was heard from its start until silence.
 
     LabError if it fails; what it printed last to its error stream is told.
@@ -132,8 +132,11 @@ NOTHING: dict[str, Any] = {
 
 
 def _heard(
-    host: Host, listen: Sequence[Place], promiscuous: Sequence[Place], wanted: dict[str, Any]
-) -> tuple[dict[Place, tuple[Frame, ...]], dict[str, Any]]:
+    host: Host,
+    listen: Sequence[FramePort],
+    promiscuous: Sequence[FramePort],
+    wanted: dict[str, Any],
+) -> tuple[dict[FramePort, tuple[Frame, ...]], dict[str, Any]]:
     """What was heard at each place, and all that the program told."""
     places = [*listen, *promiscuous]
     spec = {**NOTHING, **wanted, "listen": [[str(each), each in promiscuous] for each in places]}

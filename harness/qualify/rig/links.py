@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from harness.journal.journal import Run
+from harness.journal.journal import UndoCommand
 from harness.net.netdev import link
 from harness.qualify.rig.node import PREFIX6, Node
 from harness.qualify.rig.rig import Rig
@@ -23,10 +23,10 @@ def up_afterwards(rig: Rig, node: Node) -> Iterator[None]:
     """The interface may be set down and up; afterwards it is up, with the IPv6 address that it
     loses whenever it goes down."""
     inside = _ip(node)
-    undo = [Run((*inside, "link", "set", node.interface, "up"), when=_there(node))]
+    undo = [UndoCommand((*inside, "link", "set", node.interface, "up"), when=_there(node))]
     if node.ip6:
         address = ("address", "replace", f"{node.ip6}/{PREFIX6}", "dev", node.interface, "nodad")
-        undo.append(Run((*inside, "-6", *address), when=_there(node)))
+        undo.append(UndoCommand((*inside, "-6", *address), when=_there(node)))
     with rig.journal.change(f"set {node.place} down and up", undo):
         yield
 

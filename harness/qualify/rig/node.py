@@ -13,7 +13,7 @@ from harness.hosts.base import CommandResult, Host
 from harness.net.netns import inside
 from harness.net.ping import summary
 from harness.qualify.rig.act import set_up
-from harness.qualify.rig.frames import Place
+from harness.qualify.rig.frames import FramePort
 from harness.workloads.iperf3_output import End, Unusable, read_document
 
 PREFIX, PREFIX6 = 24, 64
@@ -40,8 +40,8 @@ class Node:
     ip6: str
 
     @property
-    def place(self) -> Place:
-        return Place(self.netns, self.interface)
+    def place(self) -> FramePort:
+        return FramePort(self.netns, self.interface)
 
     def argv(self, argv: Sequence[str]) -> tuple[str, ...]:
         """`argv` as run on the machine to be inside the node's namespace."""

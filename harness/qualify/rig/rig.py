@@ -15,7 +15,7 @@ from harness.core.units import Clock, Fidelity
 from harness.guest.boot import Guest, boot
 from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan, PortPair
-from harness.journal.journal import Journal, Write
+from harness.journal.journal import Journal, UndoWrite
 from harness.paths.partner import Partner
 from harness.pci.device import Device
 from harness.qemu.attachment import NicAttachment
@@ -98,8 +98,8 @@ class Port:
         sysfs = self.device.sysfs
         prior = self.device.attribute("sriov_drivers_autoprobe")
         undo = (
-            Write(f"{sysfs}/sriov_numvfs", "0"),
-            Write(f"{sysfs}/sriov_drivers_autoprobe", prior),
+            UndoWrite(f"{sysfs}/sriov_numvfs", "0"),
+            UndoWrite(f"{sysfs}/sriov_drivers_autoprobe", prior),
         )
         with self.journal.change(f"made and removed VFs of {self.bdf}", undo):
             self.host.write(f"{sysfs}/sriov_drivers_autoprobe", b"1" if autoprobe else b"0")

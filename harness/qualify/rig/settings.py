@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, MissingCapability
-from harness.journal.journal import Run
+from harness.journal.journal import UndoCommand
 from harness.net.netdev import parse_offloads
 from harness.qualify.rig.node import Node, ping
 from harness.qualify.rig.rig import Rig, supported
@@ -34,7 +34,7 @@ def temporarily(
         return
     there = f"/run/netns/{node.netns}" if node.netns else f"/sys/class/net/{node.interface}"
     what = f"ran {' '.join(argv)}{f' in namespace {node.netns}' if node.netns else ''}"
-    with rig.journal.change(what, (Run(node.argv(undo), when=there),)):
+    with rig.journal.change(what, (UndoCommand(node.argv(undo), when=there),)):
         supported(node.host, node.argv(argv), capability)
         yield
 

@@ -10,7 +10,7 @@ from harness.pci.compare import compare
 from harness.pci.profiles import profile_for
 from harness.pci.survey import survey
 from harness.qualify.rig.rig import Rig
-from harness.records.cases import Finding, Subject
+from harness.records.cases import DeviceFact, Subject
 
 
 def describe(rig: Rig, run: str, lab: dict[str, str]) -> Subject:
@@ -35,7 +35,7 @@ def describe(rig: Rig, run: str, lab: dict[str, str]) -> Subject:
             "controller": describe_controller(),
         },
         findings=tuple(
-            Finding(
+            DeviceFact(
                 what=each.what,
                 expected=each.expected,
                 found=each.found,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import MissingCapability, NotStarted
 from harness.hosts.base import Host
-from harness.journal.journal import Run
+from harness.journal.journal import UndoCommand
 from harness.net import firewall
 from harness.net.managers import managing
 from harness.qualify.rig.node import Node
@@ -68,7 +68,7 @@ def pf_addressed(rig: Rig) -> Iterator[Node]:
     mac = rig.host.read(f"/sys/class/net/{port.interface}/address").decode().strip()
     node = Node(rig.host, "", port.interface, mac, PF_IP, PF_IP6)
     undo = tuple(
-        Run(("ip", "address", "flush", "dev", port.interface, "to", address))
+        UndoCommand(("ip", "address", "flush", "dev", port.interface, "to", address))
         for address in (PF_IP, PF_IP6)
     )
     with rig.journal.change(f"addressed {port.interface}", undo):

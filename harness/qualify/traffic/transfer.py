@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
-from harness.journal.journal import Run
+from harness.journal.journal import UndoCommand
 from harness.qualify.rig.act import set_up
 from harness.qualify.rig.node import Node, iperf3, iperf3_server
 from harness.qualify.rig.rig import Rig
@@ -48,7 +48,7 @@ def _directory(rig: Rig, node: Node) -> Iterator[str]:
     made = f"/run/nicproof-{uuid.uuid4().hex}"
     with ExitStack() as stack:
         if node.host is rig.host:
-            remove = (Run(("rm", "-rf", made)),)
+            remove = (UndoCommand(("rm", "-rf", made)),)
             stack.enter_context(rig.journal.change(f"made {made}", remove))
         with set_up(f"a directory on {node.host.name}"):
             node.host.run(("mkdir", "-m", "0700", made))

@@ -58,14 +58,14 @@ TRIAL = sa.Table(
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """Where a history is. As text it has no password."""
 
     url: sa.URL
     file: Path | None  # of SQLite, as the user knows it
 
     @classmethod
-    def of(cls, where: str | None) -> Place:
+    def of(cls, where: str | None) -> Location:
         """A path, an sqlite: or a postgresql: URL; None: $NICPROOF_HISTORY, else the user's own
         file (XDG Base Directory Specification). ConfigError if it is none of them."""
         where = where or os.environ.get(VARIABLE) or str(data_root() / "history.db")
@@ -90,7 +90,7 @@ class Place:
         )
 
     @classmethod
-    def at(cls, path: Path) -> Place:
+    def at(cls, path: Path) -> Location:
         """The SQLite file at `path`."""
         file = path.expanduser().absolute()
         return cls(sa.URL.create("sqlite", database=str(file)), file)
@@ -111,7 +111,7 @@ class Place:
 
 
 @contextmanager
-def connected(place: Place) -> Iterator[sa.Connection]:
+def connected(place: Location) -> Iterator[sa.Connection]:
     """A connection to the history at `place`, which is made if there is none.
 
     ConfigError if it is damaged, somebody else's, of another schema, out of reach or read-only;
@@ -124,7 +124,7 @@ def connected(place: Place) -> Iterator[sa.Connection]:
 
 
 @contextmanager
-def _connected(place: Place) -> Iterator[sa.Connection]:
+def _connected(place: Location) -> Iterator[sa.Connection]:
     engine = _engine(place)
     try:
         with telling(place):
@@ -137,7 +137,7 @@ def _connected(place: Place) -> Iterator[sa.Connection]:
         engine.dispose()
 
 
-def _engine(place: Place) -> sa.Engine:
+def _engine(place: Location) -> sa.Engine:
     if place.file is not None:
         engine = sa.create_engine(place.url, connect_args={"timeout": PATIENCE})
         sa.event.listen(engine, "connect", _set_up_sqlite)
@@ -171,7 +171,7 @@ def _make_file(file: Path) -> None:
         with tempfile.TemporaryDirectory(prefix=f".{file.name}.", dir=file.parent) as beside:
             new = Path(beside) / file.name
             new.touch(0o600)
-            _fill_file(Place(sa.URL.create("sqlite", database=str(new)), file))
+            _fill_file(Location(sa.URL.create("sqlite", database=str(new)), file))
             with suppress(FileExistsError):
                 os.link(new, file)
     except OSError as error:
@@ -181,7 +181,7 @@ def _make_file(file: Path) -> None:
         ) from error
 
 
-def _fill_file(place: Place) -> None:
+def _fill_file(place: Location) -> None:
     with telling(place), closing(sqlite3.connect(str(place.url.database))) as new:
         new.execute("PRAGMA journal_mode = WAL")
         new.execute(f"PRAGMA application_id = {APPLICATION_ID}")
@@ -189,7 +189,7 @@ def _fill_file(place: Place) -> None:
         pass  # that makes the tables
 
 
-def _claim(connection: sa.Connection, place: Place) -> None:
+def _claim(connection: sa.Connection, place: Location) -> None:
     """Make the tables if there are none; ConfigError if those there are not ours to use."""
     if place.file is not None:
         owner = connection.exec_driver_sql("PRAGMA application_id").scalar()
@@ -207,7 +207,7 @@ def _claim(connection: sa.Connection, place: Place) -> None:
         )
 
 
-def _make_tables(connection: sa.Connection, place: Place) -> None:
+def _make_tables(connection: sa.Connection, place: Location) -> None:
     there = set(sa.inspect(connection).get_table_names())
     if META.name in there:
         return
@@ -217,7 +217,7 @@ def _make_tables(connection: sa.Connection, place: Place) -> None:
     connection.execute(sa.insert(META).values(key="schema", value=str(SCHEMA)))
 
 
-def _foreign(place: Place) -> ConfigError:
+def _foreign(place: Location) -> ConfigError:
     return ConfigError(
         f"{place}: a database, but not one of nicproof's histories; it is left as it is",
         remedy="name another place by --history; in PostgreSQL, a database of its own",
@@ -257,7 +257,7 @@ _TOLD: dict[str, tuple[type[HarnessError], str, str]] = {
 
 
 @contextmanager
-def telling(place: Place) -> Iterator[None]:
+def telling(place: Location) -> Iterator[None]:
     """Errors of the database in our words."""
     try:
         yield

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import msgspec
 
 from harness.core.errors import ConfigError, StoreFailed
-from harness.records.history.runs import Entry, History, digest_of
+from harness.records.history.runs import History, RunEntry, digest_of
 from harness.records.sound import damage
 from harness.records.store import open_run
 from harness.records.trial import SCHEMA, RunInfo, TrialRecord
@@ -27,7 +27,7 @@ class _Version(msgspec.Struct):
     schema: int
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class ExportLine(msgspec.Struct, frozen=True, kw_only=True):
     """A line of such a file: one run with its trials."""
 
     schema: int = SCHEMA
@@ -37,7 +37,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     trials: tuple[TrialRecord, ...]
 
 
-def write(file: Path, history: History, entries: Iterable[Entry]) -> None:
+def write(file: Path, history: History, entries: Iterable[RunEntry]) -> None:
     """Write runs into `file`, compressed if its name ends in .gz; whole, or not at all.
 
     StoreFailed if the disk refuses.
@@ -48,7 +48,9 @@ def write(file: Path, history: History, entries: Iterable[Entry]) -> None:
             with _packed(raw) if file.suffix == ".gz" else nullcontext(raw) as out:
                 for entry in entries:
                     info, trials = history.load(entry)
-                    line = Line(digest=entry.digest, name=entry.name, info=info, trials=trials)
+                    line = ExportLine(
+                        digest=entry.digest, name=entry.name, info=info, trials=trials
+                    )
                     out.write(msgspec.json.encode(line) + b"\n")
             raw.flush()
             os.fsync(raw.fileno())
@@ -65,14 +67,14 @@ def _packed(raw: BinaryIO) -> gzip.GzipFile:
     return gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0)
 
 
-def read(path: Path) -> Iterator[Line]:
+def read(path: Path) -> Iterator[ExportLine]:
     """The run in a run's directory, or the runs in a file that `write` made.
 
     ConfigError says what cannot be read, and where.
     """
     if path.is_dir():
         with open_run(path) as store:
-            yield Line(info=store.info(), trials=store.trials())
+            yield ExportLine(info=store.info(), trials=store.trials())
         return
     try:
         with path.open("rb") as raw:
@@ -85,12 +87,12 @@ def read(path: Path) -> Iterator[Line]:
         raise ConfigError(f"{path}: cannot read it: {why}") from error
 
 
-def _line(text: bytes, where: str) -> Line:
+def _line(text: bytes, where: str) -> ExportLine:
     try:
         version = msgspec.json.decode(text, type=_Version).schema
         if version != SCHEMA:
             raise ValueError(f"schema version {version}, this nicproof reads {SCHEMA}")
-        line = msgspec.json.decode(text, type=Line)
+        line = msgspec.json.decode(text, type=ExportLine)
         if digest_of(line.info, line.trials) != line.digest:
             raise ValueError("its digest is another: it was changed, or damaged on its way")
         for trial in line.trials:

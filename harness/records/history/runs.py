@@ -22,7 +22,7 @@ import sqlalchemy as sa
 
 from harness.core.errors import ConfigError, StoreFailed
 from harness.records import series
-from harness.records.history.db import DAMAGED, META, RUN, TRIAL, Place, connected, telling
+from harness.records.history.db import DAMAGED, META, RUN, TRIAL, Location, connected, telling
 from harness.records.sound import damage, read_info, read_trial
 from harness.records.trial import SCHEMA, RunInfo, TrialRecord
 
@@ -32,7 +32,7 @@ _DIGEST = re.compile(r"[0-9a-f]{6,64}")
 
 
 @dataclass(frozen=True)
-class Entry:
+class RunEntry:
     """A run in a history, without its trials."""
 
     digest: str  # sha256 of its content
@@ -56,7 +56,7 @@ class Entry:
 class History:
     """An open history. Make it with `open_history`."""
 
-    def __init__(self, connection: sa.Connection, place: Place) -> None:
+    def __init__(self, connection: sa.Connection, place: Location) -> None:
         self._db = connection
         self._place = place
 
@@ -65,7 +65,7 @@ class History:
         """For a reader: the file, or the URL without its password."""
         return str(self._place)
 
-    def add(self, info: RunInfo, trials: Sequence[TrialRecord], name: str = "") -> Entry:
+    def add(self, info: RunInfo, trials: Sequence[TrialRecord], name: str = "") -> RunEntry:
         """Keep a run; on return it survives a crash. One that is there already stays as it is.
 
         ConfigError if it has no trial, one holds what is no value, or the name cannot be one;
@@ -82,7 +82,7 @@ class History:
             {"digest": entry.digest, "index": index, "body": _encode(trial)}
             for index, trial in enumerate(lean)
         ]
-        row = {each.name: getattr(entry, each.name) for each in fields(Entry)}
+        row = {each.name: getattr(entry, each.name) for each in fields(RunEntry)}
         try:
             with self._transaction() as db:
                 db.execute(sa.insert(RUN), row | {"info": _encode(info)})
@@ -97,16 +97,16 @@ class History:
             return there
         return entry
 
-    def known(self, digest: str) -> Entry | None:
+    def known(self, digest: str) -> RunEntry | None:
         """The run of this digest, if it is there."""
         found = self._select(RUN.c.digest == digest)
         return found[0] if found else None
 
-    def entries(self, name: str | None = None) -> tuple[Entry, ...]:
+    def entries(self, name: str | None = None) -> tuple[RunEntry, ...]:
         """All runs, or those of one series, the newest first."""
         return self._select(sa.true() if name is None else RUN.c.name == name)
 
-    def find(self, what: str) -> Entry:
+    def find(self, what: str) -> RunEntry:
         """The newest run of the series `what`, else the run of that id, else that whose digest
         begins so (6 digits at least). ConfigError if there is none, or more than one."""
         entries = self.entries()
@@ -120,7 +120,7 @@ class History:
             return found[0]
         raise self._ambiguous(what, found) if found else self._unknown(what, entries)
 
-    def load(self, entry: Entry) -> tuple[RunInfo, tuple[TrialRecord, ...]]:
+    def load(self, entry: RunEntry) -> tuple[RunInfo, tuple[TrialRecord, ...]]:
         """A run with its trials, without what the tools printed.
 
         ConfigError if it is not there any more, or its records are of another schema.
@@ -151,7 +151,7 @@ class History:
             read_trial(body, f"{where}, trial {index}", remedy=remedy) for index, body in rows
         )
 
-    def forget(self, entry: Entry) -> None:
+    def forget(self, entry: RunEntry) -> None:
         """Remove a run and its trials."""
         with self._transaction() as db:
             db.execute(sa.delete(RUN).where(RUN.c.digest == entry.digest))
@@ -162,17 +162,17 @@ class History:
         with self._transaction() as db:
             db.execute(sa.insert(META).from_select(["key", "value"], nothing))
 
-    def _select(self, condition: sa.ColumnElement[bool]) -> tuple[Entry, ...]:
+    def _select(self, condition: sa.ColumnElement[bool]) -> tuple[RunEntry, ...]:
         newest = (RUN.c.created.desc(), RUN.c.run.desc(), RUN.c.digest)
         query = sa.select(*_COLUMNS).where(condition).order_by(*newest)
         with self._reading() as db:
             rows = db.execute(query).all()
         return tuple(map(self._entry_of, rows))
 
-    def _entry_of(self, row: sa.Row[Any]) -> Entry:
+    def _entry_of(self, row: sa.Row[Any]) -> RunEntry:
         """SQLite keeps whatever it is given, or damage leaves; a column's type is but advice."""
         try:
-            return msgspec.convert(dict(zip(_NAMES, row, strict=True)), Entry)
+            return msgspec.convert(dict(zip(_NAMES, row, strict=True)), RunEntry)
         except msgspec.ValidationError as error:
             raise ConfigError(
                 f"{self.where}: its list of runs is damaged, at {row.run!r}: {error}",
@@ -194,7 +194,7 @@ class History:
         except (ValueError, TypeError) as error:  # of SQLAlchemy's, on a value's way into its type
             raise ConfigError(f"{self.where}: it is damaged: {error}", remedy=DAMAGED) from error
 
-    def _unknown(self, what: str, entries: Sequence[Entry]) -> ConfigError:
+    def _unknown(self, what: str, entries: Sequence[RunEntry]) -> ConfigError:
         known = {text for entry in entries for text in (entry.name, entry.run) if text}
         near = get_close_matches(what, sorted(known))
         return ConfigError(
@@ -202,7 +202,7 @@ class History:
             remedy=f"did you mean {' or '.join(near)}?" if near else "see `nicproof history`",
         )
 
-    def _ambiguous(self, what: str, found: Sequence[Entry]) -> ConfigError:
+    def _ambiguous(self, what: str, found: Sequence[RunEntry]) -> ConfigError:
         those = ", ".join(f"{entry.digest[:DIGITS]} ({entry.host})" for entry in found)
         return ConfigError(
             f"{what!r}: {len(found)} runs in {self.where}", remedy=f"choose by digest: {those}"
@@ -216,7 +216,7 @@ def open_history(where: str | None = None) -> Iterator[History]:
 
     Raises what `harness.records.history.db.connected` does.
     """
-    place = Place.of(where)
+    place = Location.of(where)
     with connected(place) as connection:
         yield History(connection, place)
 
@@ -253,8 +253,8 @@ def _lean(trial: TrialRecord) -> TrialRecord:
     return msgspec.structs.replace(trial, raw={})
 
 
-def _entry(info: RunInfo, trials: Sequence[TrialRecord], name: str) -> Entry:
-    return Entry(
+def _entry(info: RunInfo, trials: Sequence[TrialRecord], name: str) -> RunEntry:
+    return RunEntry(
         digest=digest_of(info, trials),
         run=info.run,
         name=name,
@@ -278,5 +278,5 @@ def _encode(value: RunInfo | TrialRecord) -> str:
     return msgspec.json.encode(value).decode()
 
 
-_NAMES = tuple(each.name for each in fields(Entry))
+_NAMES = tuple(each.name for each in fields(RunEntry))
 _COLUMNS = tuple(RUN.c[name] for name in _NAMES)

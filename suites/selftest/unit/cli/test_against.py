@@ -11,7 +11,7 @@ import pytest
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
 from reports.comparison import baseline
-from reports.comparison.outcome import Outcome, against
+from reports.comparison.outcome import Comparison, against
 from reports.comparison.verdict import Change
 from reports.history import trend
 from reports.run.frames import Run
@@ -42,11 +42,11 @@ def stepped(since: int, paths: tuple[str, ...] = ("sriov",)) -> list[Run]:
     return [run(day, 1.5 if day > RUNS - since else 1.0, paths) for day in range(1, RUNS + 1)]
 
 
-def judged(series: list[Run], new: Run) -> Outcome:
+def judged(series: list[Run], new: Run) -> Comparison:
     return against(reversed(series), new, "main")
 
 
-def throughput(outcome: Outcome, path: str = "sriov") -> Change:
+def throughput(outcome: Comparison, path: str = "sriov") -> Change:
     (found,) = (c for c in outcome.primary if (c.path, c.metric) == (path, "throughput"))
     return found
 

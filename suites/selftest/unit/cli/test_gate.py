@@ -23,7 +23,7 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.trial import ExitCount, Failure, MissingPath, TrialRecord
 from reports.comparison import document, formats, words
-from reports.comparison.outcome import Outcome, against, compare, compare_variants
+from reports.comparison.outcome import Comparison, against, compare, compare_variants
 from reports.comparison.verdict import Change, margin_of
 from reports.run.frames import Run, load
 from suites.selftest.support.command import nicproof
@@ -70,7 +70,7 @@ def measured(run: Run, values: Callable[[TrialRecord], dict[str, float]]) -> Run
     return without(run, lambda t: msgspec.structs.replace(t, metrics=t.metrics | values(t)))
 
 
-def of(outcome: Outcome, verdict: str) -> set[str]:
+def of(outcome: Comparison, verdict: str) -> set[str]:
     return {change.name for change in outcome.primary if change.verdict == verdict}
 
 
@@ -445,12 +445,12 @@ def test_an_ab_with_a_dead_path_boots_it_no_more_and_fails(tmp_path: Path) -> No
 # What decides, and by how much.
 
 
-def change_of(outcome: Outcome, name: str) -> Change:
+def change_of(outcome: Comparison, name: str) -> Change:
     (found,) = [each for each in outcome.changes if each.name == name]
     return found
 
 
-def shaped(base: Run, new: Run, how: str) -> Outcome:
+def shaped(base: Run, new: Run, how: str) -> Comparison:
     """Two runs compared by each of the three methods: as runs, as pairs, as a series and a run."""
     if how == "exchange":
         return compare(base, new)

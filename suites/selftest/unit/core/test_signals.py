@@ -23,7 +23,7 @@ from harness.core.deadline import Deadline
 from harness.core.signals import ANSWER, ENDING, deferred, unwind_when_told
 from harness.core.status import Status
 from harness.hosts.local import LocalHost
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.records.history.runs import open_history
 from suites.selftest.support.files import ROOT
 from suites.selftest.support.synthetic_run import make_run
@@ -254,7 +254,7 @@ def test_an_undo_is_not_cut_short(signum: signal.Signals, tmp_path: Path) -> Non
     """Told amid the undo, and amid the writing down: neither is left in the journal."""
     journal = Journal(LocalHost(), "run-1", root=str(tmp_path / "journal"))
     knob, kill = tmp_path / "knob", f"kill -{signum.value} {os.getpid()}; sleep 0.2; "
-    undo = Run(("sh", "-c", f"{kill} echo prior >{knob}"))
+    undo = UndoCommand(("sh", "-c", f"{kill} echo prior >{knob}"))
     with pytest.raises(KeyboardInterrupt), journal.change("turned the knob", [undo]):
         knob.write_text("new")
     assert knob.read_text() == "prior\n"

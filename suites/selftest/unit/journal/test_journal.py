@@ -13,9 +13,9 @@ from harness.hosts.local import LocalHost
 from harness.journal.journal import (
     Entry,
     Journal,
-    Run,
     Undo,
-    Write,
+    UndoCommand,
+    UndoWrite,
     boot_of,
     left_over,
     restore,
@@ -37,7 +37,7 @@ def test_a_change_is_written_down_before_it_is_made_and_undone_after(
 ) -> None:
     knob = tmp_path / "knob"
     knob.write_text("prior")
-    with journal.change("turned the knob", [Write(str(knob), "prior")]):
+    with journal.change("turned the knob", [UndoWrite(str(knob), "prior")]):
         assert [msgspec.json.decode(path.read_bytes())["what"] for path in entries(journal)] == [
             "turned the knob"
         ]
@@ -53,7 +53,7 @@ def test_an_error_inside_is_undone_too_and_passes_through(journal: Journal, tmp_
     knob.write_text("prior")
     with (
         pytest.raises(ZeroDivisionError),
-        journal.change("turned the knob", [Write(str(knob), "prior")]),
+        journal.change("turned the knob", [UndoWrite(str(knob), "prior")]),
     ):
         knob.write_text("new")
         raise ZeroDivisionError
@@ -64,7 +64,9 @@ def test_restore_undoes_the_newest_first_after_a_crash(journal: Journal, tmp_pat
     log = tmp_path / "log"
     for number in (1, 2):
         crash(
-            journal, number, [Run(("sh", "-c", 'echo "$1" >> "$2"', "sh", str(number), str(log)))]
+            journal,
+            number,
+            [UndoCommand(("sh", "-c", 'echo "$1" >> "$2"', "sh", str(number), str(log)))],
         )
     done = restore(LocalHost(), root=str(tmp_path / "journal"))
     assert done == ("change 2", "change 1")
@@ -75,15 +77,15 @@ def test_restore_undoes_the_newest_first_after_a_crash(journal: Journal, tmp_pat
 def test_what_cannot_be_undone_stays_written_down_and_is_named(
     journal: Journal, tmp_path: Path
 ) -> None:
-    crash(journal, 1, [Run(("false",))])
-    crash(journal, 2, [Run(("true",))])
+    crash(journal, 1, [UndoCommand(("false",))])
+    crash(journal, 2, [UndoCommand(("true",))])
     with pytest.raises(LabError, match="could not undo “change 1”"):
         restore(LocalHost(), root=str(tmp_path / "journal"))
     assert [path.name for path in entries(journal)] == ["000001.json"]
 
 
 def test_an_entry_half_written_belongs_to_no_change(journal: Journal, tmp_path: Path) -> None:
-    crash(journal, 1, [Run(("false",))])
+    crash(journal, 1, [UndoCommand(("false",))])
     (path,) = entries(journal)
     path.write_bytes(path.read_bytes()[:10])
     assert restore(LocalHost(), root=str(tmp_path / "journal")) == ()
@@ -127,7 +129,7 @@ def test_runs_that_are_alive_see_to_their_own(tmp_path: Path) -> None:
     root = str(tmp_path / "journal")
     dead, living = (Journal(LocalHost(), run, root=root) for run in ("dead", "living"))
     for journal in (dead, living):
-        crash(journal, 1, [Run(("true",))])
+        crash(journal, 1, [UndoCommand(("true",))])
     half = Path(living.directory) / "000002.json"
     half.write_bytes(b'{"what"')
     assert left_over(LocalHost(), ("living",), root) == ("dead",)
@@ -142,9 +144,9 @@ def test_what_is_to_stay_is_no_left_over_and_is_undone_last(
     journal: Journal, tmp_path: Path
 ) -> None:
     root = str(tmp_path / "journal")
-    Journal(LocalHost(), "zz-earlier", root).keep("loaded a module", [Run(("true",))])
+    Journal(LocalHost(), "zz-earlier", root).keep("loaded a module", [UndoCommand(("true",))])
     assert left_over(LocalHost(), (), root) == ()
-    crash(journal, 1, [Run(("true",))])
+    crash(journal, 1, [UndoCommand(("true",))])
     assert left_over(LocalHost(), (), root) == ("run-1",)
     messages: list[str] = []
     assert restore(LocalHost(), root, alive=("other",), tell=messages.append) == ("change 1",)
@@ -156,14 +158,16 @@ def test_what_is_to_stay_is_undone_after_what_was_made_with_it(
     journal: Journal, tmp_path: Path
 ) -> None:
     root = str(tmp_path / "journal")
-    Journal(LocalHost(), "zz-later", root).keep("loaded a module", [Run(("true",))])
-    crash(journal, 1, [Run(("true",))])
+    Journal(LocalHost(), "zz-later", root).keep("loaded a module", [UndoCommand(("true",))])
+    crash(journal, 1, [UndoCommand(("true",))])
     assert restore(LocalHost(), root) == ("change 1", "loaded a module")
 
 
 def test_an_undo_whose_object_is_gone_is_no_error(journal: Journal, tmp_path: Path) -> None:
     gone = str(tmp_path / "gone")
-    with journal.change("made what went by itself", [Run(("false",), when=gone), Write(gone, "x")]):
+    with journal.change(
+        "made what went by itself", [UndoCommand(("false",), when=gone), UndoWrite(gone, "x")]
+    ):
         pass
     assert not Path(gone).exists()
 
@@ -175,7 +179,7 @@ def test_what_belongs_to_an_earlier_boot_is_dropped_and_told(
     log, root = tmp_path / "log", str(tmp_path / "journal")
     note = 'echo "$1" >> "$2"'
     for number, boot in ((1, "an earlier one"), (2, boot_of(LocalHost())), (3, "")):
-        undo = Run(("sh", "-c", note, "sh", str(number), str(log)))
+        undo = UndoCommand(("sh", "-c", note, "sh", str(number), str(log)))
         crash(journal, number, [undo], boot=boot)
     assert left_over(LocalHost(), (), root) == ("run-1",)
     messages: list[str] = []
@@ -186,7 +190,7 @@ def test_what_belongs_to_an_earlier_boot_is_dropped_and_told(
 
 
 def test_a_run_is_not_refused_for_what_a_boot_has_undone(journal: Journal, tmp_path: Path) -> None:
-    crash(journal, 1, [Run(("false",))], boot="an earlier one")
+    crash(journal, 1, [UndoCommand(("false",))], boot="an earlier one")
     assert left_over(LocalHost(), (), str(tmp_path / "journal")) == ()
 
 
@@ -202,9 +206,11 @@ def test_nothing_is_done_to_a_function_that_somebody_has_by_now(
     root, pf, vf = str(tmp_path / "journal"), "0000:01:00.0", "0000:01:10.1"
     knob = tmp_path / "knob"
     knob.write_text("as somebody wants it")
-    crash(journal, 1, [Write(str(knob), "prior"), Write(f"/sys/bus/pci/devices/{pf}/x", "0")])
-    crash(journal, 2, [Run(("true", f"/sys/bus/pci/devices/{vf}/net"))])
-    crash(journal, 3, [Run(("true",))])
+    crash(
+        journal, 1, [UndoWrite(str(knob), "prior"), UndoWrite(f"/sys/bus/pci/devices/{pf}/x", "0")]
+    )
+    crash(journal, 2, [UndoCommand(("true", f"/sys/bus/pci/devices/{vf}/net"))])
+    crash(journal, 3, [UndoCommand(("true",))])
     asked: list[str] = []
 
     def guard(bdf: str) -> tuple[str, ...]:

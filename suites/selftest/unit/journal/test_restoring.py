@@ -12,7 +12,7 @@ import pytest
 from harness.cli import main as cli
 from harness.cli import restore
 from harness.inventory.spec import HostSpec
-from harness.journal.journal import BOOT_ID, DIRECTORY, Entry, Run, Write
+from harness.journal.journal import BOOT_ID, DIRECTORY, Entry, UndoCommand, UndoWrite
 from harness.labs.real.lock import Owner
 from suites.selftest.support.rooted_host import RootedHost
 
@@ -39,7 +39,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
 def crashed(host: RootedHost, run: str, *scripts: str) -> None:
     """A run was killed that had made a change for each of the undoing scripts."""
     for number, script in enumerate(scripts):
-        entry = Entry(f"change {script}", (Run(("sh", "-c", script)),))
+        entry = Entry(f"change {script}", (UndoCommand(("sh", "-c", script)),))
         host.put(f"{DIRECTORY}/{run}/{number:06d}.json", msgspec.json.encode(entry))
 
 
@@ -103,7 +103,7 @@ def test_a_port_that_somebody_uses_by_now_is_left_alone(
     host: RootedHost, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bdf = "0000:01:00.0"
-    entry = Entry("made VFs", (Write(f"/sys/bus/pci/devices/{bdf}/sriov_numvfs", "0"),))
+    entry = Entry("made VFs", (UndoWrite(f"/sys/bus/pci/devices/{bdf}/sriov_numvfs", "0"),))
     host.put(f"{DIRECTORY}/run-1/000000.json", msgspec.json.encode(entry))
     asked: list[tuple[object, str]] = []
 
@@ -123,7 +123,7 @@ def test_what_a_boot_has_undone_is_told_and_not_done_again(
     host: RootedHost, capsys: pytest.CaptureFixture[str]
 ) -> None:
     host.put(BOOT_ID, "this one\n")
-    entry = Entry("made VFs", (Run(("sh", "-c", "fails")),), boot="the one before")
+    entry = Entry("made VFs", (UndoCommand(("sh", "-c", "fails")),), boot="the one before")
     host.put(f"{DIRECTORY}/run-1/000000.json", msgspec.json.encode(entry))
     assert cli.main(["restore"]) == 0
     assert capsys.readouterr().out == "localhost: a boot has undone it: made VFs\n"

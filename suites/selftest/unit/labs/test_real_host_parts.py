@@ -13,7 +13,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.hosts.hugepages import EVERYWHERE, NODE
 from harness.inventory import HostSpec, PortPair
-from harness.journal.journal import DIRECTORY, Entry, Journal, Run
+from harness.journal.journal import DIRECTORY, Entry, Journal, UndoCommand
 from harness.journal.permissions import EVERYTHING
 from harness.labs.base import PartnerPort
 from harness.labs.choice import RealChoice
@@ -253,7 +253,7 @@ def test_what_a_run_left_on_the_partners_host_is_restored_there(
 
 
 def crashed(host: RootedHost, run: str) -> None:
-    entry = Entry("bound a port", (Run(("true",)),))
+    entry = Entry("bound a port", (UndoCommand(("true",)),))
     host.put(f"{DIRECTORY}/{run}/000000.json", msgspec.json.encode(entry))
 
 
@@ -286,7 +286,7 @@ def test_what_a_crashed_run_still_has_under_way_is_one_too(
 def test_what_is_to_stay_and_what_the_living_do_are_none(
     host: RootedHost, choice: RealChoice, locks: Locks
 ) -> None:
-    Journal(host, "doctor-1").keep("loaded a module", (Run(("true",)),))
+    Journal(host, "doctor-1").keep("loaded a module", (UndoCommand(("true",)),))
     crashed(host, "discover-2")
     locks.others = (Owner("discover-2", "ada", "now"),)
     with open_real_lab(choice, run="run", progress=False):

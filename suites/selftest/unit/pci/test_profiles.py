@@ -10,7 +10,7 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.net.ethtool import Abilities, parse_offered
 from harness.pci.capability import STANDARD
-from harness.pci.compare import Finding, compare
+from harness.pci.compare import Expectation, compare
 from harness.pci.dump import parse_dump
 from harness.pci.extended import EXTENDED
 from harness.pci.profiles import Expected, Fact, Profile, parse_profile, profile_for, profiles
@@ -30,7 +30,7 @@ def of(name: str, address: str) -> Survey:
     return next(each for each in found if each.address == address)
 
 
-def compared(survey: Survey) -> dict[str, Finding]:
+def compared(survey: Survey) -> dict[str, Expectation]:
     findings = compare(survey, profile_for(*survey.ids))
     by_name = {finding.what: finding for finding in findings}
     assert len(by_name) == len(findings), "each thing is compared once"

@@ -26,7 +26,7 @@ from harness.core.errors import (
 )
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.journal.journal import Journal, Run
+from harness.journal.journal import Journal, UndoCommand
 from harness.qemu.qmp import QemuGone, QmpError
 from harness.qualify.rig.act import set_up, under_test
 from suites.selftest.support.files import ROOT
@@ -136,7 +136,7 @@ def test_a_journal_that_cannot_be_written_blames_nobody(tmp_path: Path) -> None:
     with (
         pytest.raises(JournalFailed),
         under_test("a test"),
-        journal.change("nothing", (Run(("true",)),)),
+        journal.change("nothing", (UndoCommand(("true",)),)),
     ):
         raise AssertionError("the change is not made")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from harness.qualify.device.clock import Reading, Stamped, rate
+from harness.qualify.device.clock import ClockReading, Stamped, rate
 
 SECOND = 1_000_000_000
 
 
-def reading(at: int, clock: int, window: int = 100) -> Reading:
-    return Reading(at - window // 2, clock, at + window // 2, 0)
+def reading(at: int, clock: int, window: int = 100) -> ClockReading:
+    return ClockReading(at - window // 2, clock, at + window // 2, 0)
 
 
 def test_a_clock_that_gains_a_microsecond_a_second() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from harness.qualify.device.interrupts import numbered
-from harness.window.counters import Line
+from harness.window.counters import InterruptLine
 
 HOST = """\
            CPU0       
@@ -21,6 +21,6 @@ ERR:          0
 def test_lines_by_number_with_chip_and_users() -> None:
     found = numbered(HOST)
     assert sorted(found) == [0, 24, 25, 32, 33]
-    assert found[33] == Line((32,), "IR-PCI-MSIX-0000:01:00.0", "eth1-rx-0")
+    assert found[33] == InterruptLine((32,), "IR-PCI-MSIX-0000:01:00.0", "eth1-rx-0")
     assert found[25].users == "PCIe PME, aerdrv"
     assert found[0].chip == "IR-IO-APIC"

@@ -8,7 +8,7 @@ from harness.core.errors import ConfigError
 from harness.pci.address import Address
 from harness.pci.messages import DIRECTORY, parse_sayings, sayings
 from harness.pci.profiles import profiles
-from harness.qualify.faults.kernellog import Found, Line, Watched, judge
+from harness.qualify.faults.kernellog import Found, LogLine, Watched, judge
 from suites.selftest.support.files import CAPTURED
 
 DATA = CAPTURED / "kernellog"
@@ -221,7 +221,7 @@ def test_what_a_case_means_to_provoke_is_no_complaint() -> None:
     ],
 )
 def test_a_line_is_read_with_and_without_priority_and_time(raw: str) -> None:
-    line = Line.parse(raw)
+    line = LogLine.parse(raw)
     assert (line.driver, line.function, line.interface, line.body) == ("igb", PORT, "eth0", "words")
     assert line.level == (3 if raw.startswith("<") else None)
 
@@ -229,7 +229,7 @@ def test_a_line_is_read_with_and_without_priority_and_time(raw: str) -> None:
 def test_a_line_without_an_interface() -> None:
     unnamed = "igb 0000:01:00.0 (unnamed net_device) (uninitialized): PHC removed"
     for raw in (unnamed, "igb 0000:01:00.0: PHC removed"):
-        line = Line.parse(raw)
+        line = LogLine.parse(raw)
         assert (line.function, line.interface, line.body) == (PORT, "", "PHC removed")
 
 

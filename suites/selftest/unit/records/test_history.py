@@ -14,7 +14,7 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.hosts.local import LocalHost
-from harness.records.history.db import VARIABLE, Place
+from harness.records.history.db import VARIABLE, Location
 from harness.records.history.runs import digest_of, open_history
 from harness.records.trial import RunInfo, TrialRecord
 from suites.selftest.support import writers
@@ -240,12 +240,12 @@ def test_it_is_for_its_owner_only(tmp_path: Path) -> None:
 def test_where_it_is_by_default(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
-    assert Place.of(None).file == tmp_path / "nicproof" / "history.db"
+    assert Location.of(None).file == tmp_path / "nicproof" / "history.db"
     monkeypatch.setenv("XDG_DATA_HOME", "relative, which the specification says to ignore")
-    assert Place.of(None).file == Path.home() / ".local/share/nicproof/history.db"
+    assert Location.of(None).file == Path.home() / ".local/share/nicproof/history.db"
     monkeypatch.setenv(VARIABLE, str(tmp_path / "team.db"))
-    assert Place.of(None).file == tmp_path / "team.db"
-    assert Place.of("~/own.db").file == Path.home() / "own.db"
+    assert Location.of(None).file == tmp_path / "team.db"
+    assert Location.of("~/own.db").file == Path.home() / "own.db"
 
 
 def test_corrupt_and_foreign_files_are_told_apart_and_left_alone(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from harness.core.errors import ConfigError, StoreFailed
 from harness.measure.environment import describe_controller
-from harness.records.history.db import Place
+from harness.records.history.db import Location
 from harness.records.history.runs import check_usable, open_history
 from suites.selftest.support.postgres_server import PostgresServer
 from suites.selftest.unit.records.test_history import small_run
@@ -35,7 +35,9 @@ def test_what_cannot_be_reached_is_told_without_its_password(where: str, message
 
 def test_a_place_is_shown_without_its_password() -> None:
     shown = "postgresql://me@db.example:5433/runs"
-    assert str(Place.of(f"postgres://me:{SECRET}@db.example:5433/runs?password={SECRET}")) == shown
+    assert (
+        str(Location.of(f"postgres://me:{SECRET}@db.example:5433/runs?password={SECRET}")) == shown
+    )
 
 
 def test_a_record_of_the_command_is_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,18 +77,18 @@ def test_a_database_that_is_not_there(postgres: PostgresServer) -> None:
 def test_others_tables_are_left_alone(postgres: PostgresServer) -> None:
     """Beside tables of other names there is room; a `run` of somebody else's is not ours."""
     url = postgres.fresh_database()
-    database = str(Place.of(url).url.database)
+    database = str(Location.of(url).url.database)
     postgres.execute("CREATE TABLE unrelated (a int)", database)
     check_usable(url)
     url = postgres.fresh_database()
-    postgres.execute("CREATE TABLE run (a int)", str(Place.of(url).url.database))
+    postgres.execute("CREATE TABLE run (a int)", str(Location.of(url).url.database))
     with pytest.raises(ConfigError, match="not one of nicproof's histories"):
         check_usable(url)
 
 
 def test_a_history_that_may_only_be_read(postgres: PostgresServer) -> None:
     url = postgres.fresh_database()
-    database = str(Place.of(url).url.database)
+    database = str(Location.of(url).url.database)
     with open_history(url) as history:
         entry = history.add(*small_run(1))
     postgres.execute(f"ALTER DATABASE {database} SET default_transaction_read_only = on")
@@ -101,7 +103,7 @@ def test_a_history_that_may_only_be_read(postgres: PostgresServer) -> None:
 def test_a_user_without_rights(postgres: PostgresServer) -> None:
     url = postgres.fresh_database()
     check_usable(url)
-    database = str(Place.of(url).url.database)
+    database = str(Location.of(url).url.database)
     postgres.execute("CREATE ROLE guest LOGIN", database)
     guest = url.replace("//nicproof@", "//guest@")
     with pytest.raises(ConfigError, match=r"it may not be written.*permission denied"):
@@ -119,7 +121,7 @@ def test_a_server_that_goes_away_is_told_and_the_next_try_works(postgres: Postgr
         first = history.add(*small_run(1))
         postgres.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            f"WHERE datname = '{Place.of(url).url.database}'"
+            f"WHERE datname = '{Location.of(url).url.database}'"
         )
         with pytest.raises(StoreFailed, match="what was stored before is intact"):
             history.add(*small_run(2))

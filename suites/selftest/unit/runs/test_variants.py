@@ -20,7 +20,7 @@ from harness.runs import options
 from harness.runs.options import Asked, BenchOptions
 from harness.runs.variant import Variant, describe, parse
 from reports.comparison import baseline_interval
-from reports.comparison.outcome import Outcome, against, compare, compare_variants
+from reports.comparison.outcome import Comparison, against, compare, compare_variants
 from reports.run.frames import Run
 from suites.selftest.support.synthetic_run import PATHS as EVERY_PATH
 from suites.selftest.support.synthetic_run import WORKLOADS as EVERY_WORKLOAD
@@ -143,7 +143,7 @@ def test_a_run_of_two_configurations_is_no_side_of_another_comparison() -> None:
         compare_variants(series(1)[0])
 
 
-def verdicts(outcome: Outcome) -> dict[tuple[str, str], str]:
+def verdicts(outcome: Comparison) -> dict[tuple[str, str], str]:
     return {(c.path, c.metric): c.verdict for c in outcome.changes if c.metric in ("throughput",)}
 
 

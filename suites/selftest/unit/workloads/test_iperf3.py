@@ -16,7 +16,7 @@ from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS
 from harness.qualify.traffic.streams import datagrams
 from harness.workloads import fitted
-from harness.workloads.base import Idle, Outcome, Target
+from harness.workloads.base import Idle, ParsedOutput, Target
 from harness.workloads.iperf3 import Iperf3, Kind
 from harness.workloads.iperf3_output import End, Sum, Unusable, read_document
 from harness.workloads.iperf3_version import at_odds, parse_version, require
@@ -31,7 +31,7 @@ def captured(name: str) -> str:
     return (DATA / f"{name}.json").read_text()
 
 
-def parse(kind: Kind, name: str) -> Outcome:
+def parse(kind: Kind, name: str) -> ParsedOutput:
     return Iperf3(kind).parse(captured(name), "", 0)
 
 
@@ -95,7 +95,7 @@ def test_no_loss_beside_bytes_that_did_not_arrive_is_no_result() -> None:
     assert "47545 did not arrive (68.4 %)" in (outcome.error or "")
 
 
-def udp(sent: int, arrived: int, lost: int, *, size: int = 1200) -> Outcome:
+def udp(sent: int, arrived: int, lost: int, *, size: int = 1200) -> ParsedOutput:
     """The outcome of a document with these counts of datagrams."""
     document = json.loads(captured("udp_loss"))
     end = document["end"]
@@ -327,7 +327,7 @@ def test_nonsense_is_refused_before_anything_runs(wrong: dict[str, int]) -> None
 def test_idle_is_a_workload_too() -> None:
     idle = Idle(1.5)
     assert idle.command(TARGET).argv == ("sleep", "1.5")
-    assert idle.parse("", "", 0) == Outcome()
+    assert idle.parse("", "", 0) == ParsedOutput()
     assert idle.parse("", "", -15).error is not None
 
 

@@ -22,7 +22,7 @@ from harness.records.trial import STAMPS
 from harness.window.window import WindowSpec, partner_probe, run_window
 from harness.workloads import latency as latency_module
 from harness.workloads import prober
-from harness.workloads.base import Outcome
+from harness.workloads.base import ParsedOutput
 from harness.workloads.latency import FLOOR, FLOOR_NETNS, Latency, echo_request, measure_floor
 
 needs_namespaces = pytest.mark.skipif(
@@ -135,7 +135,7 @@ def floor() -> Iterator[LocalHost]:
         yield host
 
 
-def probe(host: LocalHost, latency: Latency) -> Outcome:
+def probe(host: LocalHost, latency: Latency) -> ParsedOutput:
     spec = WindowSpec.of(latency.command(FLOOR))
     result = run_window(host, spec, netns=FLOOR_NETNS)
     return latency.parse(result.stdout, result.stderr, result.returncode)

@@ -16,7 +16,7 @@ from harness.measure.wire import rates, steady_rate
 from harness.records.trial import WireSample
 from harness.window.window import WindowSpec, run_window
 from harness.workloads import fitted
-from harness.workloads.base import Outcome
+from harness.workloads.base import ParsedOutput
 from harness.workloads.iperf3 import Iperf3
 from suites.selftest.support.files import CAPTURED
 
@@ -46,14 +46,14 @@ def test_the_rate_is_of_payload_and_by_direction() -> None:
     """1,000 bytes per ms from the guest and 2,000 to it; 90 and 50 per cent are payload."""
     wire = [WireSample(ns=ms * MS, rx_bytes=ms * 1000, tx_bytes=ms * 2000) for ms in range(101)]
     counters = {"partner.rx_bytes": 100_000, "partner.tx_bytes": 200_000}
-    one_way = rates(wire, Outcome(sent_bytes=90_000), counters)
+    one_way = rates(wire, ParsedOutput(sent_bytes=90_000), counters)
     assert one_way == pytest.approx({"throughput": 7.2})
-    both = rates(wire, Outcome(sent_bytes=90_000, received_bytes=100_000), counters)
+    both = rates(wire, ParsedOutput(sent_bytes=90_000, received_bytes=100_000), counters)
     expected = {"throughput": 15.2, "throughput_tx": 7.2, "throughput_rx": 8.0}
     assert both == pytest.approx(expected)
-    assert rates((), Outcome(sent_bytes=90_000), counters) == {}
-    assert rates(wire, Outcome(sent_bytes=90_000, received_bytes=0), counters) == {}
-    assert rates(wire, Outcome(), counters) == {}
+    assert rates((), ParsedOutput(sent_bytes=90_000), counters) == {}
+    assert rates(wire, ParsedOutput(sent_bytes=90_000, received_bytes=0), counters) == {}
+    assert rates(wire, ParsedOutput(), counters) == {}
 
 
 def sampled(*ways: tuple[int, int], after: int) -> list[WireSample]:
@@ -73,7 +73,7 @@ def test_two_directions_are_added_only_while_both_flow(second: tuple[int, int]) 
     """Rates of intervals that hardly overlap give more than the wire carries: here up to twice."""
     wire = sampled((0, 200), second, after=450)
     counters = {"partner.rx_bytes": wire[-1].rx_bytes, "partner.tx_bytes": wire[-1].tx_bytes}
-    outcome = Outcome(sent_bytes=wire[-1].rx_bytes, received_bytes=wire[-1].tx_bytes)
+    outcome = ParsedOutput(sent_bytes=wire[-1].rx_bytes, received_bytes=wire[-1].tx_bytes)
     found = rates(wire, outcome, counters)
     expected = {"throughput": 8.0, "throughput_tx": 4.0, "throughput_rx": 4.0}
     assert found == pytest.approx(expected, rel=0.05)
@@ -82,7 +82,7 @@ def test_two_directions_are_added_only_while_both_flow(second: tuple[int, int]) 
 def test_directions_that_do_not_meet_have_no_rate_together() -> None:
     wire = sampled((0, 100), (100, 200), after=250)
     counters = {"partner.rx_bytes": wire[-1].rx_bytes, "partner.tx_bytes": wire[-1].tx_bytes}
-    outcome = Outcome(sent_bytes=wire[-1].rx_bytes, received_bytes=wire[-1].tx_bytes)
+    outcome = ParsedOutput(sent_bytes=wire[-1].rx_bytes, received_bytes=wire[-1].tx_bytes)
     assert rates(wire, outcome, counters) == {}
 
 
