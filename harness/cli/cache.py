@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from harness.cli.parser import Commands, command
 from harness.core.units import MIB
 from harness.core.xdg import cache_root
 from harness.labs.nested import kept
@@ -14,16 +15,16 @@ from harness.labs.nested.kept import Kept
 PRUNE = "nicproof cache prune"
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof cache`."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "cache",
         help="what is kept of the lab, how large, and what can go",
         description="Show what is kept in the cache, or remove what no current image needs: "
         "images of other versions of nicproof, states of labs, builds of QEMU. What a lab uses "
         "that is up stays. All of it can be made again.",
         epilog=f"examples:\n  nicproof cache\n  {PRUNE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(handler=_show)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")

@@ -8,6 +8,7 @@ import sys
 import msgspec
 
 from harness.cli.inventory import add_host_options, host_of
+from harness.cli.parser import Commands, command
 from harness.core.errors import ConfigError
 from harness.doctor import table
 from harness.doctor.controller import controller
@@ -48,15 +49,15 @@ whole NICs and VFs to guests), 1 not ready, 2 wrong usage
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof doctor`."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "doctor",
         help="what a machine can and cannot do, and how to mend it",
         description="Look at a machine and say what it can and cannot do. Nothing is changed "
         "without --fix.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_host_options(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from harness.cli.parser import Commands, command
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.core.plain import plain
@@ -39,7 +40,7 @@ history, 4 a fault of nicproof's own
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof history`."""
     parser = _parser(
         commands, "history", "the runs that were made: list, plot, import, export, forget"
@@ -74,7 +75,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     forgetting.add_argument("what", metavar="WHAT", type=nonempty, help="the run")
 
 
-def _add_plot(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_plot(verbs: Commands) -> None:
     plot = _verb(verbs, "plot", "draw a metric over time, and say where it changed", plot_metric)
     plot.add_argument(
         "metric",
@@ -94,7 +95,7 @@ def _add_plot(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    verbs: Commands,
     name: str,
     help: str,
     handler: Callable[[argparse.Namespace], int],
@@ -104,15 +105,13 @@ def _verb(
     return parser
 
 
-def _parser(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, help: str
-) -> argparse.ArgumentParser:
-    return commands.add_parser(
+def _parser(commands: Commands, name: str, help: str) -> argparse.ArgumentParser:
+    return command(
+        commands,
         name,
         help=help,
         description=f"{help[0].upper()}{help[1:]}.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+from harness.cli.parser import Commands, command
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
@@ -34,21 +35,21 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof inventory`."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "inventory",
         help="the hosts and ports that nicproof may work with",
         description="The hosts and ports that nicproof may work with, in a file: lab.toml.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_check(verbs)
     _add_discover(verbs)
 
 
-def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_check(verbs: Commands) -> None:
     check = verbs.add_parser(
         "check",
         help="read an inventory and say what it says, or all that is wrong with it",
@@ -61,14 +62,14 @@ def _add_check(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> No
     check.set_defaults(handler=_check)
 
 
-def _add_discover(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    parser = verbs.add_parser(
+def _add_discover(verbs: Commands) -> None:
+    parser = command(
+        verbs,
         "discover",
         help="write a first inventory of a host",
         description="Look at a host and write a first inventory of it: known NICs, which of them "
         "are in use and by what, the CPUs next to them. Nothing is changed without --probe.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_host_options(parser, required=True)
     parser.add_argument("--name", type=nonempty, help="what to call it (default: from HOST)")

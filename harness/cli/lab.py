@@ -8,6 +8,7 @@ import sys
 import time
 
 from harness.cli.cache import left_behind
+from harness.cli.parser import Commands, command
 from harness.labs.nested import keeper
 from harness.labs.nested.image import ensure_image, use_patched, use_source
 from harness.labs.nested.lab import prepare
@@ -24,16 +25,16 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof lab`."""
-    lab = commands.add_parser(
+    lab = command(
+        commands,
         "lab",
         help="the nested lab: up, status, shell, down, build",
         description="The nested lab is a VM that has what a lab server has: KVM, an IOMMU and two "
         "cabled 82576 ports with SR-IOV. `bench` makes one of its own each time; these commands "
         "are for looking around.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = lab.add_subparsers(title="commands", required=True, metavar="COMMAND")
     verbs.add_parser("up", help="start a lab in the background").set_defaults(handler=_up)
@@ -47,14 +48,14 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     _add_build(verbs)
 
 
-def _add_build(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    build = verbs.add_parser(
+def _add_build(verbs: Commands) -> None:
+    build = command(
+        verbs,
         "build",
         help="make image and snapshot",
         description="Make image and snapshot, if they are not there yet. The lab runs under "
         "Debian's QEMU without two faults that make nested guests hang (docs/adr/0007).",
         epilog="example:\n  nicproof lab build --qemu source   needs two cores for 5 minutes, once",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     build.add_argument(
         "--qemu",

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from harness.cli.parser import Commands, command
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
@@ -36,24 +37,24 @@ examples:
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof nic`."""
-    nic = commands.add_parser(
+    nic = command(
+        commands,
         "nic",
         help="what a NIC is and can do, held against its profile",
         description="Look at NICs without touching them.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = nic.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    show = verbs.add_parser(
+    show = command(
+        verbs,
         "show",
         help="identity, capabilities, and how they compare with the profile",
         description="Identity and capabilities of a NIC, from its PCI configuration space, sysfs "
         "and ethtool, and how they compare with the profile of its model. Nothing is changed. "
         "Capabilities are shown to root only. A difference is no failure: the exit status is 0.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     show.add_argument(
         "bdf",

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterator
 
 from harness.cli.inventory import add_host_options, host_of
+from harness.cli.parser import Commands, command
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.inventory import fields
@@ -30,16 +31,16 @@ AFTERWARDS = (
 )
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof persist`."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "persist",
         help="print the files that make a host's set-up outlast a boot",
         description="Print the files that make the set-up of a host of the inventory outlast a "
         "boot: kernel command line, modules, udev rules, systemd units, each line with its reason. "
         "The host is looked at; nothing is written, there or here.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_host_options(parser)
     parser.add_argument("--vfs", type=int, default=0, metavar="N", help="VFs of each port")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from harness.cli.parser import Commands, add_pytest, command
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
 from harness.labs.choice import choose, require_room, require_together
@@ -50,9 +51,10 @@ class Together(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `qualify`."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "qualify",
         help="is this NIC fit to carry VMs? real cases, a certificate at the end",
         description="Qualify a NIC, with its firmware, driver, kernel and QEMU, by real cases: "
@@ -60,11 +62,10 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "virtualisation, stress. The same as `pytest suites/qualification` with the same options; "
         "whatever follows -- goes to pytest.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_to(parser.add_argument, options_of(Qualification, Where, Together))
     parser.add_argument("--list", action="store_true", help="list the cases and end")
-    parser.add_argument("pytest", nargs="*", metavar="-- PYTEST_ARGS", help="for pytest itself")
+    add_pytest(parser)
     parser.set_defaults(handler=_qualify)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from harness.cli.inventory import add_host_options, host_of
+from harness.cli.parser import Commands, command
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
 from harness.hosts.orphans import end_orphans
@@ -26,9 +27,10 @@ exit status: 0 the host is as it was before, 1 something could not be undone, 2 
 """
 
 
-def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_parser(commands: Commands) -> None:
     """Register `nicproof restore`."""
-    parser = commands.add_parser(
+    parser = command(
+        commands,
         "restore",
         help="undo what a run left that was killed or lost its host",
         description="End what is still under way of runs that were killed or lost their "
@@ -37,7 +39,6 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "still alive is left alone, and so is a port that somebody uses by now. What the host's "
         "last boot has undone is dropped.",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_host_options(parser, default=LOCAL)
     parser.add_argument(

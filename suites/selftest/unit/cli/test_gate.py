@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from fixtures.comparison import pairs
-from harness.cli.gate import Suspicion
+from harness.cli.bench import Suspicion
 from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost

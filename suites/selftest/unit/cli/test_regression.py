@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness.cli import gate
+from harness.cli import compare as compare_command
 from harness.cli import main as cli
-from harness.cli.gate import Suspicion
+from harness.cli.bench import Suspicion
 from harness.core.errors import ConfigError
 from harness.core.status import Status
 from harness.hosts.base import CommandResult
@@ -237,7 +237,9 @@ def test_a_key_that_there_is_not_is_told_before_anything_is_done(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gate, "exec_module", lambda *_: pytest.fail("the reports were started"))
+    monkeypatch.setattr(
+        compare_command, "exec_module", lambda *_: pytest.fail("the reports were started")
+    )
     assert cli.main([*command, "--across=pathes", f"--history={tmp_path}/history.db"]) == 2
     assert capsys.readouterr().err.startswith("nicproof: --across pathes: not a key of a run\n")
     assert not (tmp_path / "history.db").exists(), "it was not even looked for"

@@ -21,7 +21,7 @@ import pytest
 from msgspec import inspect
 
 from harness.cli import main as cli
-from harness.cli.gate import MAX_BLOCKS, Against
+from harness.cli.bench import MAX_BLOCKS, Against
 from harness.cli.qualify import Together
 from harness.core.errors import ConfigError
 from harness.core.flags import Option, add_to, nonempty, options_of, says

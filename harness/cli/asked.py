@@ -1,0 +1,22 @@
+"""What is asked of a run of suites/comparison, checked before anything starts."""
+
+from __future__ import annotations
+
+import argparse
+
+from harness.runs.options import Asked, BenchOptions
+from harness.runs.suite import not_together, workers_of
+
+
+def checked(given: argparse.Namespace) -> Asked:
+    """What is asked of a run of suites/comparison: what is wrong with an option, or with the
+    history, is told here, before pytest starts."""
+    asked = Asked.of(given)
+    run = BenchOptions.of(asked)
+    if workers_of(given.pytest):
+        raise not_together()
+    if run.kept:
+        from harness.records.history.runs import check_usable  # late: SQLAlchemy takes a while
+
+        check_usable(run.history)
+    return asked
