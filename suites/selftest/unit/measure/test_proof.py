@@ -44,15 +44,24 @@ def counters(guest_frames: int, *, host_frames: int = 0) -> dict[str, int]:
 
 
 def failing(
-    attachment: NicAttachment, found: dict[str, int], lost_bytes: int = 0, **changes: str
+    attachment: NicAttachment,
+    found: dict[str, int],
+    lost_bytes: int = 0,
+    /,
+    *,
+    workload: str = "tcp-tx",
+    driver: str = "",
+    neighbour: str = "",
 ) -> list[str]:
-    given = {
-        "workload": "tcp-tx",
-        "driver": attachment.driver,
-        "neighbour": attachment.mac,
-        **changes,
-    }
-    proofs = prove(attachment, counters=found, lost_bytes=lost_bytes, **given)
+    """Driver and neighbour are the attachment's, unless they are given."""
+    proofs = prove(
+        attachment,
+        workload=workload,
+        driver=driver or attachment.driver,
+        neighbour=neighbour or attachment.mac,
+        counters=found,
+        lost_bytes=lost_bytes,
+    )
     return [proof.name for proof in proofs if not proof.holds]
 
 
