@@ -98,7 +98,7 @@ def figure(launches: pd.DataFrame) -> Figure:
         _panel(axes, group, conditions, style.path_colours(dict.fromkeys(ratios["path"])))
         axes.set_xscale("log")
         axes.set_xlim(1 / widest, widest)
-        axes.set_title(f"{METRICS[metric].label}, {workload}", loc="left", size=9)
+        axes.set_title(f"{METRICS[str(metric)].label}, {workload}", loc="left", size=9)
         axes.xaxis.set_major_locator(FixedLocator([0.1, 0.25, 0.5, 1, 2, 4, 10]))
         axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
         axes.xaxis.set_minor_locator(NullLocator())

@@ -111,7 +111,8 @@ class Case:
 
     def drawn(self, random: Random) -> Floats:
         """A row a figure, the run that is to be judged last."""
-        made = np.array([NOISES[self.noise](random, self.runs + 1) for _ in range(self.figures)])
+        rows = [NOISES[self.noise](random, self.runs + 1) for _ in range(self.figures)]
+        made: Floats = np.array(rows)
         if self.since:
             made[:, self.runs - self.since :] += math.log(1.10)
         return np.exp(made)
@@ -174,7 +175,8 @@ def record(gate: Gate, case: Case, series: int) -> Floats:
     """Of `series` runs, the shares in which some figure is called changed though none is, and in
     which one that is slower by 10 and by 5 % is."""
     random = np.random.default_rng(case.runs + case.since)
-    return np.mean([gate.judged(case.drawn(random)) for _ in range(series)], axis=0)
+    shares: Floats = np.mean([gate.judged(case.drawn(random)) for _ in range(series)], axis=0)
+    return shares
 
 
 def per_cent(share: float) -> str:

@@ -31,7 +31,7 @@ settings.register_profile("selftest", deadline=None)  # a busy machine fails no 
 settings.load_profile("selftest")
 
 
-class OneLab(LoadFileScheduling):
+class OneLab(LoadFileScheduling):  # type: ignore[misc] # pytest-xdist has no types
     """Of several workers of pytest-xdist one gets all files that share the lab of the session, so
     that it is opened once. (Its own --dist=loadgroup does nothing with pytest 9.2.)"""
 

@@ -34,7 +34,8 @@ def bench(run_dir: Path, *options: str) -> str:
 
 
 def nicproof(command: str, run_dir: Path, *options: str) -> str:
-    argv = (sys.executable, "-m", "harness.cli", command, "--lab=nested", "--seed=1")
+    argv: tuple[str, ...] = (sys.executable, "-m", "harness.cli", command)
+    argv += ("--lab=nested", "--seed=1")
     argv += (f"--run-dir={run_dir}", f"--history={history_of(run_dir)}", "--name=end-to-end")
     result = LocalHost(env={"PYTHONPATH": str(ROOT)}).run(
         (*argv, *options), timeout=500, check=False
@@ -122,8 +123,8 @@ def test_a_full_disk_is_one_clear_error_and_the_records_are_kept(tmp_path: Path)
     """
     full, copy, history = tmp_path / "full", tmp_path / "copy", tmp_path / "history.db"
     full.mkdir()
-    argv = (sys.executable, "-m", "harness.cli", "bench", "--lab=nested", "--paths=native")
-    argv += ("--workloads=latency", "--boots=12", "--seed=1")
+    argv: tuple[str, ...] = (sys.executable, "-m", "harness.cli", "bench", "--lab=nested")
+    argv += ("--paths=native", "--workloads=latency", "--boots=12", "--seed=1")
     script = (
         f"mount -t tmpfs -o size=160k full {full} || exit 99; "
         f"{shlex.join(argv)} --run-dir={full}/run --history={history}; "

@@ -21,6 +21,7 @@ from harness.exits.accounting import (
     require_exit_accounting,
 )
 from harness.guest.boot import Guest, boot
+from harness.hosts.program import PYTHON
 from harness.labs.base import Lab
 from harness.qemu.config import GuestConfig
 from harness.records.trial import ExitCount
@@ -203,7 +204,7 @@ def test_what_the_kernel_takes_is_tried_and_leaves_no_trace(
 ) -> None:
     require_exit_accounting(lab.host)
     assert leftovers(lab) == []
-    monkeypatch.setattr(accounting, "PYTHON", (*UNPRIVILEGED, *accounting.PYTHON))
+    monkeypatch.setattr(accounting, "PYTHON", (*UNPRIVILEGED, *PYTHON))
     with pytest.raises(MissingCapability, match="BTF: Operation not permitted"):
         require_exit_accounting(lab.host)
 

@@ -12,6 +12,7 @@ from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
 from harness.exits import accounting
 from harness.guest.boot import boot
+from harness.hosts.program import PYTHON
 from harness.inventory import LinkPlan
 from harness.journal.journal import Journal, restore
 from harness.labs.base import Lab
@@ -118,7 +119,7 @@ def test_a_guest_killed_in_mid_trial_is_an_error_and_its_trial_is_kept(bench: Be
 def test_a_host_that_lets_no_exits_be_counted_is_measured_all_the_same(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounting, "PYTHON", (*UNPRIVILEGED, *accounting.PYTHON))
+    monkeypatch.setattr(accounting, "PYTHON", (*UNPRIVILEGED, *PYTHON))
     with boot_path(bench, PlannedBoot(0, "virtio", 0)) as place:
         record = place.trial(Idle(seconds=1))
     assert record.valid and record.exits is None

@@ -315,7 +315,7 @@ def test_what_a_killed_bench_left_is_told_and_restored_on_each_host(
         assert alive.text.endswith("alpha: nothing to restore\n")
         kill_run(doomed)
     for host in hosts.values():
-        wait_for(lambda host=host: not owners(host))
+        let_go(host)
     left = lab.host.glob(f"{DIRECTORY}/*/*")
     interface = Device(lab.host, lab.ports.dut).interface
     assert left
@@ -345,6 +345,11 @@ def test_what_a_killed_bench_left_is_told_and_restored_on_each_host(
 
 def restore(lab_toml: Path, host: str) -> CommandResult:
     return nicproof("restore", host, "--inventory", str(lab_toml))
+
+
+def let_go(host: Host) -> None:
+    """Nobody is at work there any more."""
+    wait_for(lambda: not owners(host))
 
 
 def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes] | None = None) -> None:

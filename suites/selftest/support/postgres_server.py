@@ -59,7 +59,7 @@ def postgres_server(bin: Path) -> Iterator[PostgresServer]:
             os.chown(directory, user.pw_uid, user.pw_gid)
         drop = ("setpriv", "--pdeathsig", "INT", *_as(user))
         data, host = directory / "data", LocalHost()
-        made = ("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8")
+        made: tuple[str, ...] = ("initdb", "--no-sync", "--auth=trust", "--encoding=UTF8")
         made = (*made, f"--username={USER}", f"--pgdata={data}")
         host.run((*drop, str(bin / made[0]), *made[1:]), timeout=60)
         options = ("-k", str(directory), "-c", "listen_addresses=")

@@ -6,7 +6,7 @@ So code that asks a Host about hardware runs as it is, on files as they were on 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from harness.hosts.base import CommandResult
@@ -27,7 +27,7 @@ class RootedHost(LocalHost):
     plain: tuple[str, ...] = PLAIN
 
     def __init__(
-        self, root: Path, answers: Mapping[str, str] | None = None, name: str = "alpha"
+        self, root: Path, answers: dict[str, str] | None = None, name: str = "alpha"
     ) -> None:
         super().__init__(name)
         self.root = root

@@ -21,7 +21,7 @@ from harness.cli.bench import Suspicion
 from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
-from harness.records.trial import ExitCount, Failure, MissingPath, TrialRecord
+from harness.records.trial import ExitCount, Failure, MissingPath, RunInfo, TrialRecord
 from reports.comparison import document, formats, words
 from reports.comparison.outcome import Comparison, against, compare, compare_variants
 from reports.comparison.verdict import Change, margin_of
@@ -157,11 +157,11 @@ def test_what_neither_run_has_is_told_unless_no_host_could_have_it() -> None:
     assert of(outcome, "not measured") == {f"sriov/{load}/every figure" for load in WORKLOADS}
     assert outcome.failed
     lacking = MissingPath(path="sriov", capability="VFs", why="none to be had")
-    sides = [
+    base, new = (
         without(made(seed), lambda t: None if t.path == "sriov" else t, missing=(lacking,))
         for seed in (1, 2)
-    ]
-    outcome = compare(*sides)
+    )
+    outcome = compare(base, new)
     assert not outcome.count("not measured") and not outcome.failed
     assert "sriov is left out: new cannot have this path: VFs: none to be had" in outcome.warnings
 
@@ -358,7 +358,7 @@ def test_a_path_that_is_gone_ends_with_a_regressions_status(tmp_path: Path) -> N
     assert "warning: left out: new was not asked for sriov" in result.text
 
 
-def _stored(run: Run) -> tuple[object, Sequence[TrialRecord]]:
+def _stored(run: Run) -> tuple[RunInfo, Sequence[TrialRecord]]:
     return run.info, run.trials
 
 
@@ -427,7 +427,7 @@ def test_an_ab_with_a_dead_path_boots_it_no_more_and_fails(tmp_path: Path) -> No
     (tmp_path / "recorded.py").write_text(RECORDED)
     host = LocalHost(env={"PYTHONPATH": f"{ROOT}:{tmp_path}"})
     options = ("--b=--vfio x", "--paths=virtio,sriov", "--workloads=latency", "--no-history")
-    argv = (sys.executable, "-m", "harness.cli", "ab", "--lab=nested", *options)
+    argv: tuple[str, ...] = (sys.executable, "-m", "harness.cli", "ab", "--lab=nested", *options)
     argv += (f"--run-dir={tmp_path / 'run'}", "--", "-precorded")
     result = host.run(argv, timeout=300, check=False)
     assert result.returncode == 1, result.text + result.error
@@ -543,8 +543,9 @@ def test_exits_count_beyond_a_tenth_and_a_thousandth_a_packet(
 
 
 def test_zeros_of_too_few_boots_show_nothing() -> None:
+    run = udp_loss(made(1, 2), 0.0)
     for how in ("exchange", "pairs"):
-        outcome = shaped(*[udp_loss(made(1, 2), 0.0)] * 2, how)
+        outcome = shaped(run, run, how)
         assert change_of(outcome, "sriov/udp/loss").verdict == "undecided"
 
 

@@ -14,11 +14,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
+import pandas as pd
 import pytest
 
 from harness.cli import compare as compare_command
@@ -33,6 +35,7 @@ from harness.runs.options import Asked, BenchOptions
 from harness.runs.suite import run_and_wait
 from harness.runs.variant import Variant
 from harness.stats import permutation_test
+from harness.stats.estimates import Floats
 from reports.comparison import formats, judge
 from reports.comparison.exits import ExitChange, likely_causes
 from reports.comparison.outcome import compare as compared
@@ -184,7 +187,7 @@ def test_what_must_not_be_compared_is_refused_by_name(tmp_path: Path) -> None:
     )
     assert "differ in link partner: 'on the same host'" in compare(base, apart).error
     tuned, huge = (
-        changed(tmp_path / section, lambda info, s=section, e=entry: with_section(info, s, e))
+        changed(tmp_path / section, partial(with_section, name=section, section=entry))
         for section, entry in (
             ("tuning", {"governor": "powersave -> performance"}),
             ("guest", {"memory": "256 MiB of 2 MiB pages"}),
@@ -206,8 +209,8 @@ def test_what_is_no_run_is_told(tmp_path: Path) -> None:
 
 
 def test_too_few_boots_are_undecided_with_advice(tmp_path: Path) -> None:
-    sides = [load(run(tmp_path / name, seed, boots=2)) for seed, name in enumerate("ab", 1)]
-    outcome = compared(*sides)
+    base, new = (load(run(tmp_path / name, seed, boots=2)) for seed, name in enumerate("ab", 1))
+    outcome = compared(base, new)
     assert {change.verdict for change in outcome.primary} == {"undecided"}
     assert all("would decide it" in c.why or "too noisy" in c.why for c in outcome.primary)
 
@@ -221,8 +224,8 @@ def test_one_boot_says_nothing_of_how_boots_vary(variants: bool, tmp_path: Path)
         info = msgspec.structs.replace(info, variants={"a": {}, "b": {"vfio": "x-no-mmap=on"}})
         outcome = compare_variants(Run(info, tuple(both)))
     else:
-        sides = [run(tmp_path / name, seed, boots=1) for seed, name in enumerate("ab", 1)]
-        outcome = compared(*map(load, sides))
+        base, new = (run(tmp_path / name, seed, boots=1) for seed, name in enumerate("ab", 1))
+        outcome = compared(load(base), load(new))
     sample = outcome.method.sample
     for change in outcome.primary:
         assert change.why == f"1 {sample} is too few: it does not tell by how much {sample}s vary"
@@ -257,9 +260,7 @@ def test_known_shifts_are_judged_as_they_are() -> None:
         assert change.verdict == verdict, (by, change)
 
 
-def _boots(values: np.ndarray) -> object:
-    import pandas as pd
-
+def _boots(values: Floats) -> pd.DataFrame:
     rows = {"path": "sriov", "workload": "tcp-tx", "metric": "throughput", "variant": ""}
     blocks = range(len(values))
     return pd.DataFrame([{**rows, "block": b, "boot": b, "value": v} for b, v in zip(

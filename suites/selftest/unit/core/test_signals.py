@@ -16,6 +16,7 @@ import termios
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,15 +78,15 @@ def heed() -> None:
 class Started:
     """A program that has changed something; what it says goes to a file."""
 
-    def __init__(self, directory: Path, *argv: str, **popen: object) -> None:
+    def __init__(self, directory: Path, *argv: str, **popen: Any) -> None:
         self.directory = directory
         (directory / "changing.py").write_text(PLUGIN)
         env = {"PYTHONPATH": f"{ROOT}:{directory}", "RUNNER_TRACKING_ID": "github_1"}
         with (directory / "output").open("wb") as output:
             usual = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
-            self.process = subprocess.Popen(
+            self.process: subprocess.Popen[bytes] = subprocess.Popen(
                 argv,
-                **{**usual, "preexec_fn": heed, **popen},  # type: ignore[call-overload]
+                **{**usual, "preexec_fn": heed, **popen},
                 start_new_session=True,
                 env={**os.environ, **env},
             )

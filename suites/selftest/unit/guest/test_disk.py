@@ -11,6 +11,7 @@ import pytest
 from harness.core.errors import LabError, MissingCapability
 from harness.hosts.local import LocalHost
 from harness.labs.nested import debian, disk, image, qemusource
+from harness.labs.nested.progress import shown
 
 NAMES = ("plain", "a b, 50%", 'a "quoted" one', "it's", "back\\slash", "$HOME", "ümlaut")
 
@@ -98,7 +99,7 @@ def test_a_build_of_qemu_that_cannot_be_entered_is_told_before_anything_is_downl
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(debian, "bootstrap", downloaded)
     source = qemusource.Source("trixie", debian.MIRROR, "1:10.0.13+ds-0+deb13u1")
-    with image.shown(qemusource.SHARES, False) as steps, pytest.raises(LabError) as message:
+    with shown(qemusource.SHARES, False) as steps, pytest.raises(LabError) as message:
         qemusource.ensure_build(source, steps)
     assert "Operation not permitted" in message.value.message
     assert "unprivileged_userns" in message.value.remedy

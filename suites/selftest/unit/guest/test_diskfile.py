@@ -12,10 +12,11 @@ import pytest
 from harness.core.errors import ConfigError
 from harness.guest.image.diskfile import SECTOR, SIGNATURE, look_at
 from harness.guest.image.rootfs import through_loader
+from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.runs.variant import Variant
 
-QemuImg = Callable[..., None]
+QemuImg = Callable[..., CommandResult]
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def qemu_img(request: pytest.FixtureRequest) -> QemuImg:
     argv: tuple[str, ...] = ("qemu-img",)
     if not shutil.which("qemu-img"):
         argv = through_loader(request.getfixturevalue("debian_root"), "usr/bin/qemu-img")
-    return lambda *words: LocalHost().run((*argv, *map(str, words))) and None
+    return lambda *words: LocalHost().run((*argv, *map(str, words)))
 
 
 @pytest.fixture

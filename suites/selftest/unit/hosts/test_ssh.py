@@ -252,9 +252,13 @@ def test_the_guard_leaves_no_sleep_of_its_own_however_soon_it_is_over(tmp_path: 
         assert process._child.stdin is not None
         process._child.stdin.close()
         assert process.wait(5).returncode == 143
-        Deadline(1, "the end of the guard's own").poll(lambda pid=process.pid: not alive(pid))
+        _ended_soon(process.pid)
         process.close()
         ready.unlink()
+
+
+def _ended_soon(pid: int) -> None:
+    Deadline(1, "the end of the guard's own").poll(lambda: not alive(pid))
 
 
 def test_a_client_cannot_open_a_connection_of_its_own(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal
-from harness.labs.real import cabling
 from harness.labs.real.cabling import cables, pairs, probe
 from harness.labs.real.lock import Owner
+from harness.net.netdev import link
 from suites.selftest.unit.pci.test_port_guard import InNamespace
 
 SCENE = """
@@ -90,7 +90,7 @@ def _flags(path: str, down: dict[str, str]) -> bytes:
 
 
 def _up(host: InNamespace, interface: str) -> bool:
-    return "UP" in cabling.link(host, interface).flags
+    return "UP" in link(host, interface).flags
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from harness.labs.real.discover import Port, render
 from harness.pci.dump import parse_dump
 from harness.pci.guard import Verdict
 from harness.pci.survey import from_dump
+from suites.selftest.support.answering import answering
 from suites.selftest.support.rooted_host import DUMP, RootedHost, with_82599
 
 HERE = Path("/srv/lab/lab.toml")
@@ -35,7 +36,7 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RootedHost:
 
 
 def test_a_first_inventory_is_written_from_what_is_found(server: RootedHost) -> None:
-    found = discover.ports(server)
+    found = answering(discover.ports(server))
     bdfs = [port.bdf for port in found]
     text = render(HostSpec("alpha", "alpha.lab", jump="bastion", ssh_port=2200), found, ())
     written = parse(text, HERE)
@@ -69,7 +70,8 @@ def test_cpus_that_are_all_there_are_are_no_choice(server: RootedHost, node: str
 
 
 def test_cables_that_were_found_are_written_down(server: RootedHost) -> None:
-    one, other = (replace(port, verdict=Verdict((), ())) for port in discover.ports(server))
+    found = answering(discover.ports(server))
+    one, other = (replace(port, verdict=Verdict((), ())) for port in found)
     text = render(HostSpec("alpha", "local"), (one, other), ((one.bdf, other.bdf),))
     ports = parse(text, HERE).host("alpha").ports
     assert [port.partner for port in ports] == [
@@ -82,7 +84,7 @@ def test_cables_that_were_found_are_written_down(server: RootedHost) -> None:
 def test_whatever_a_device_says_stays_a_comment(firmware: str) -> None:
     (device, *_) = parse_dump(DUMP.read_text())
     message = Verdict((f"it says {firmware}",), (firmware,))
-    (found,) = from_dump((device,), str(device.address))
+    (found,) = answering(from_dump((device,), str(device.address)))
     text = render(HostSpec("a", "a"), (Port(found, message, "0"),), ())
     assert parse(text, HERE).host("a").ports == ()
 
@@ -108,7 +110,7 @@ def test_discovery_writes_a_file_but_never_over_one(
 def test_only_a_port_that_is_listed_and_what_it_should_be_may_be_touched(
     server: RootedHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one, other = (port.bdf for port in discover.ports(server))
+    one, other = (port.bdf for port in answering(discover.ports(server)))
     spec = HostSpec("alpha", "x", (PortSpec(one, "82599", PortRef("alpha", other)),))
     monkeypatch.setattr(guard, "refusals", lambda *_: ())
     for bdf in (one, other):

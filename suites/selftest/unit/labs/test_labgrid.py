@@ -19,7 +19,6 @@ from harness.hosts.local import LocalHost
 from harness.inventory.reading import InventoryError, parse
 from harness.inventory.spec import HostSpec, Place
 from harness.labs.choice import of_inventory
-from harness.labs.real import place as places
 from harness.labs.real.lab import open_real_lab
 from harness.labs.real.place import place_held
 from harness.runs.suite import ROOT
@@ -144,7 +143,7 @@ def test_a_coordinator_that_does_not_answer_is_told() -> None:
 
 
 def test_without_labgrid_the_remedy_is_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(places.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     spec = HostSpec("alpha", "alpha.lab", place=Place("lab", "alpha"))
     with (
         pytest.raises(ConfigError, match="labgrid's client is not installed") as refused,

@@ -48,16 +48,20 @@ def failing(
     attachment: NicAttachment,
     found: dict[str, int],
     lost_bytes: int = 0,
+    /,
+    *,
     workload: str = "tcp-tx",
-    **changes: str,
+    driver: str = "",
+    neighbour: str = "",
 ) -> list[str]:
-    given = {
-        "driver": attachment.driver,
-        "neighbour": attachment.mac,
-        **changes,
-    }
+    """Driver and neighbour are the attachment's, unless they are given."""
     proofs = prove(
-        attachment, counters=found, workload=named(workload), lost_bytes=lost_bytes, **given
+        attachment,
+        workload=named(workload),
+        driver=driver or attachment.driver,
+        neighbour=neighbour or attachment.mac,
+        counters=found,
+        lost_bytes=lost_bytes,
     )
     return [proof.name for proof in proofs if not proof.holds]
 

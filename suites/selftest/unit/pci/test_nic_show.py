@@ -22,6 +22,7 @@ from harness.pci.extended import Sriov
 from harness.pci.profiles import profile_for
 from harness.pci.sriov import virtual_functions
 from harness.pci.survey import ethernet_functions, survey
+from suites.selftest.support.answering import answering
 from suites.selftest.support.files import CAPTURED
 
 DATA = CAPTURED / "pci"
@@ -186,7 +187,7 @@ def test_the_labs_nic_and_its_vf(lab: Lab, capsys: pytest.CaptureFixture[str]) -
         assert findings["VFs of the driver"].found == "7"
         assert findings["reset methods"].agrees == findings["offloads"].agrees == "yes"
 
-        virtual = live(lab.host, vf)[0]
+        virtual = answering(live(lab.host, vf))[0]
         assert virtual.ids == ("8086", "10ca") and virtual.config.identity.is_vf
         assert virtual.running is not None and virtual.running.pf == pf
         assert Device(lab.host, vf).model == "82576 VF"

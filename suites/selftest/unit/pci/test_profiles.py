@@ -27,7 +27,9 @@ RESETS = {"device_specific", "acpi", "flr", "af_flr", "pm", "bus", "cxl_bus"}
 def of(name: str, address: str) -> Survey:
     """One function of a captured dump."""
     found = from_dump(parse_dump((DATA / "pci" / f"{name}.txt").read_text()))
-    return next(each for each in found if each.address == address)
+    chosen = next(each for each in found if each.address == address)
+    assert isinstance(chosen, Survey)
+    return chosen
 
 
 def compared(survey: Survey) -> dict[str, Expectation]:

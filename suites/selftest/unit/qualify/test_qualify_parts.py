@@ -10,7 +10,7 @@ from harness.hosts.base import CommandResult
 from harness.qualify.checks import leaks
 from harness.qualify.checks.guest_lifecycle import properties
 from harness.qualify.traffic.streams import carried, document, longest_silence
-from harness.workloads.iperf3 import Document, read_document
+from harness.workloads.iperf3_output import Document, read_document
 from suites.selftest.support.files import CAPTURED
 
 DATA = CAPTURED

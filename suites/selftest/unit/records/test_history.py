@@ -18,6 +18,7 @@ from harness.records.history.db import VARIABLE, Location
 from harness.records.history.runs import digest_of, open_history
 from harness.records.trial import RunInfo, TrialRecord
 from suites.selftest.support import writers
+from suites.selftest.support.files import ROOT
 from suites.selftest.support.synthetic_run import make_run
 from suites.selftest.unit.records.test_store import INFO, trial
 
@@ -289,7 +290,7 @@ import resource, sys
 resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
 {FILLER.replace("bytes(200_000)", "b''")}
 """
-    host = LocalHost(env={"PYTHONPATH": str(writers.ROOT)})
+    host = LocalHost(env={"PYTHONPATH": str(ROOT)})
     argv = (sys.executable, "-c", program, str(tmp_path))
     result = host.run(argv, timeout=60, check=False)
     assert "history.db: its disk fails, or is full: disk I/O error" in result.text, result.error

@@ -92,6 +92,7 @@ def edges(option: Option) -> list[tuple[str, Any]]:
         case inspect.StrType(max_length=None):
             raise AssertionError(f"{option.flag} says no max_length")
         case inspect.StrType(min_length=least, max_length=most):
+            assert most is not None
             free = ("" if not least else "x" * least, "x" * most)
             return [(text, text) for text in option.examples or free]
 
@@ -100,12 +101,15 @@ def beyond(option: Option) -> Iterator[str]:
     """What cannot be said."""
     match option.kind:
         case inspect.IntType(ge=low, le=high):
+            assert low is not None and high is not None
             yield from ("", "x", "1e9", "0x10", "1.0", "9" * 5000, str(low - 1), str(high + 1))
         case inspect.FloatType(ge=low, le=high):
+            assert low is not None and high is not None
             yield from ("", "x", "nan", "inf", "-inf", "0", "-1", str(low * 0.9), str(high * 1.1))
         case inspect.LiteralType():
             yield from ("", "x")
         case inspect.StrType(min_length=least, max_length=most):
+            assert most is not None
             yield "x" * (most + 1)
             yield "\udcff"  # a byte that is not UTF-8, as Python has it from argv
             if least or (option.examples and "" not in option.examples):

@@ -60,8 +60,9 @@ def test_runs_of_one_second_have_directories_of_their_own(
 def test_of_two_runs_with_one_directory_the_other_touches_nothing(tmp_path: Path) -> None:
     """Started at once: one makes the run, and it alone renders it and adds it to the history."""
     (tmp_path / "without_lab.py").write_text(WITHOUT_LAB)
-    argv = (sys.executable, "-m", "harness.cli", "bench", "--lab=nested", "--name=main")
-    argv += (f"--run-dir={tmp_path}/run", f"--history={tmp_path}/history.db", "--", "-pwithout_lab")
+    argv: tuple[str, ...] = (sys.executable, "-m", "harness.cli", "bench", "--lab=nested")
+    argv += ("--name=main", f"--run-dir={tmp_path}/run", f"--history={tmp_path}/history.db")
+    argv += ("--", "-pwithout_lab")
     env = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
     pipe = subprocess.PIPE
     both = [subprocess.Popen(argv, env=env, stdout=pipe, stderr=pipe, text=True) for _ in "ab"]

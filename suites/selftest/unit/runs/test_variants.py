@@ -19,7 +19,7 @@ from harness.records import ablation
 from harness.runs import options
 from harness.runs.options import Asked, BenchOptions
 from harness.runs.variant import Variant, describe, parse
-from reports.comparison import baseline_interval
+from reports.comparison import baseline
 from reports.comparison.outcome import Comparison, against, compare, compare_variants
 from reports.run.frames import Run
 from suites.selftest.support.synthetic_run import PATHS as EVERY_PATH
@@ -204,7 +204,7 @@ def test_a_run_like_the_others_is_no_regression_and_a_slow_one_is() -> None:
 
 
 def test_a_short_series_is_no_baseline_and_another_machine_none_at_all() -> None:
-    *earlier, last = series(baseline_interval.FEWEST)
+    *earlier, last = series(baseline.FEWEST)
     outcome = against(earlier, last, "main")
     assert {change.verdict for change in outcome.primary} == {"undecided"}
     assert "5 runs are needed, the series has 4" in outcome.primary[0].why

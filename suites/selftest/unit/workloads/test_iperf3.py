@@ -292,7 +292,8 @@ def test_strange_output_raises_only_unusable(text: str) -> None:
 
 
 def test_metrics_have_units() -> None:
-    for kind, name in (("tcp-rx", "tcp"), ("tcp-bidir", "tcp_bidir"), ("udp", "udp")):
+    outputs: dict[Kind, str] = {"tcp-rx": "tcp", "tcp-bidir": "tcp_bidir", "udp": "udp"}
+    for kind, name in outputs.items():
         assert parse(kind, name).metrics.keys() <= METRICS.keys()
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -153,14 +155,16 @@ def test_the_summary_is_ordered(values: list[int]) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
-        *({"count": 0}, {"warmup": -1}, {"payload": 1473}, {"interval": -1}, {"timeout": 0}),
-        {"interval": 0},
-        {"interval": 0.00001, "timeout": 1},  # 100,000 under way, of 65,536 sequence numbers
+        *(partial(Latency, count=0), partial(Latency, warmup=-1), partial(Latency, payload=1473)),
+        *(partial(Latency, interval=-1), partial(Latency, timeout=0)),
+        partial(Latency, interval=0),
+        # 100,000 under way, of 65,536 sequence numbers
+        partial(Latency, interval=0.00001, timeout=1),
     ],
 )
-def test_nonsense_is_refused_before_anything_runs(wrong: dict[str, float]) -> None:
+def test_nonsense_is_refused_before_anything_runs(wrong: Callable[[], Latency]) -> None:
     with pytest.raises(ConfigError, match="latency"):
-        Latency(**wrong)
+        wrong()
 
 
 def test_workloads_are_chosen_by_name_and_a_wrong_name_is_shown() -> None:
