@@ -12,7 +12,7 @@ PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-v
 
 .PHONY: help bench qualify qualify-hosts drill live-distro
 .PHONY: bench-accounting bench-calibration bench-clocks bench-endurance bench-levels bench-pairs bench-reports
-.PHONY: test test-long setup tools test-tools check image clean
+.PHONY: test unit live test-long setup tools test-tools check rooms image clean
 
 help:
 	@echo "make bench          compare the network paths, on a host of ./lab.toml or in the nested lab: 17 minutes"
@@ -33,7 +33,11 @@ help:
 	@echo "make live-distro    the way of docs/real-host.md on Debian 13 and 12, with systemd, udev, managers of"
 	@echo "                    networks, a firewall, an account with sudo: about an hour each, as root"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
+	@echo "make check          of these the linters, types and floors (import-linter) alone"
+	@echo "make unit           of these the self-tests that need no lab"
+	@echo "make live           of these the self-tests in the nested lab"
 	@echo "make test-long      self-tests that take minutes each: hosts of an inventory, groups, ab in the lab"
+	@echo "make rooms          print the rooms of the code, floor by floor, and what each imports"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
 
@@ -83,6 +87,12 @@ live-distro: setup
 test: test-tools setup check
 	$(VENV)/bin/pytest --lab=nested -n 2 -m "not long"
 
+unit: test-tools setup
+	$(VENV)/bin/pytest --lab=nested -n 2 -m "not lab and not long"
+
+live: test-tools setup
+	$(VENV)/bin/pytest --lab=nested -n 2 -m "lab and not long"
+
 test-long: test-tools setup
 	$(VENV)/bin/pytest --lab=nested -n 2 -m long
 
@@ -93,6 +103,9 @@ check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+
+rooms: $(STAMP)
+	$(VENV)/bin/python -m suites.selftest.support.rooms
 
 image: $(STAMP)
 	$(NICPROOF) lab build

@@ -1,4 +1,4 @@
-"""Proof that a trial's traffic went where its record says (DESIGN rule 5). Pure functions."""
+"""Proof that a trial's traffic went where its record says (docs/design.md, rule 5). Pure functions."""
 
 from __future__ import annotations
 
