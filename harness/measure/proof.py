@@ -1,4 +1,7 @@
-"""Proof that a trial's traffic went where its record says (docs/design.md, rule 5). Pure functions."""
+"""Proof that a trial's traffic went where its record says (docs/design.md, rule 5).
+
+Pure functions.
+"""
 
 from __future__ import annotations
 
