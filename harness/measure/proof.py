@@ -1,4 +1,5 @@
-"""Proof that a trial's traffic went where its record says (DESIGN rule 5). Pure functions."""
+"""Proof that a trial's traffic went where its record says (rule 5 of docs/design.md). Pure
+functions."""
 
 from __future__ import annotations
 
