@@ -5,8 +5,8 @@ One number is one block, in which both configurations were booted: how they diff
 as a log ratio. Which of the two was booted first was drawn, so if the configuration made no
 difference, the block's differences would as well have had the other sign, in all figures at once
 (as in estimates.py). The most extreme figure is held against the most extreme one of every pattern
-of signs (Westfall and Young 1993, single step): what the figures share is not paid for twice, and the
-smallest p is 2 / 2^blocks however many they are.
+of signs (Westfall and Young 1993, single step): what the figures share is not paid for twice, and
+the smallest p is 2 / 2^blocks however many they are.
 
 The level is spent over the looks (Lan and DeMets 1983). What a look may spend is whole patterns,
 of those that its own blocks allow, and the chances of the looks are added up, so the bound holds
