@@ -10,7 +10,7 @@ from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of
 from harness.core.status import Status
 from harness.records import ablation
-from harness.runs.options import Measuring, Pair, Where
+from harness.runs.asked import Measuring, Pair, Where
 from harness.runs.suite import run_suite
 from harness.runs.variant import Variant
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from harness.runs.options import Asked, BenchOptions
+from harness.runs.asked import Asked
+from harness.runs.options import BenchOptions
 from harness.runs.suite import not_together, workers_of
 
 

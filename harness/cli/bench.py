@@ -19,8 +19,8 @@ from harness.core.flags import add_to, options_of, read, says
 from harness.core.status import Status
 from harness.records import series
 from harness.records.alike import check_across
+from harness.runs.asked import Asked, Measuring, Pair, Single, Where
 from harness.runs.claim import PUTTING_BACK
-from harness.runs.options import Asked, Measuring, Pair, Single, Where
 from harness.runs.suite import python, run_and_wait, run_suite, suite_argv
 from harness.runs.variant import Variant, describe
 

@@ -12,7 +12,7 @@ from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
 from harness.labs.choice import choose, require_room, require_together
 from harness.qualify.options import Qualification, QualifyOptions
-from harness.runs.options import Asked, Where
+from harness.runs.asked import Asked, Where
 from harness.runs.suite import exec_module, run_suite, workers_of
 
 EPILOG = """\

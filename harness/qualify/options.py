@@ -18,7 +18,7 @@ LONGEST_SOAK = 7 * 24 * 3600
 
 
 class Qualification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of a qualification, beside what it shares with every run (harness.runs.options.Where)."""
+    """Of a qualification, beside what it shares with every run (harness.runs.asked.Where)."""
 
     nic: (
         Annotated[

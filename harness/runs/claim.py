@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from harness.core.errors import ConfigError
 from harness.records import store
 from harness.records.cases import CASES_FILE
-from harness.runs.options import Asked
+from harness.runs.asked import Asked
 
 FILENAME = "options.json"
 

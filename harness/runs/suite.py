@@ -19,8 +19,8 @@ from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError
 from harness.core.status import Status
 from harness.core.xdg import cache_root, cached
+from harness.runs.asked import OPTIONS, Asked
 from harness.runs.claim import DOCUMENT_OPTION, FILENAME, PUTTING_BACK, claim
-from harness.runs.options import OPTIONS, Asked
 
 ROOT = Path(__file__).resolve().parents[2]
 """What holds our rooms: a checkout, or where packages are installed."""

@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 
-from harness.runs.options import MAX_BLOCKS
+from harness.runs.asked import MAX_BLOCKS
 from harness.stats import sequential
 from reports.comparison import judge, sequential_pairs
 from reports.comparison.verdict import Change, margin_of, worsening

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.runs.options import MAX_BLOCKS
+from harness.runs.asked import MAX_BLOCKS
 from harness.stats import sequential
 from harness.stats.estimates import Floats
 from harness.stats.sequential import Shown

@@ -23,7 +23,8 @@ from harness.measure.plan import PlannedBoot, interleave
 from harness.measure.runner import Bench
 from harness.pci.device import Device
 from harness.records.trial import TrialRecord
-from harness.runs.options import MAX_BLOCKS, BenchOptions
+from harness.runs.asked import MAX_BLOCKS
+from harness.runs.options import BenchOptions
 from harness.runs.variant import Variant
 from reports.run.frames import values_of
 from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, by_pairs, sides_of

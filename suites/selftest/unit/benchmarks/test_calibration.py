@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from harness.runs.options import MAX_BLOCKS
+from harness.runs.asked import MAX_BLOCKS
 from reports.comparison.outcome import EXCHANGED
 from suites.benchmarks import calibration as cal
 from suites.selftest.support.files import ROOT

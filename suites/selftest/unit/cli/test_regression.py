@@ -31,7 +31,8 @@ from harness.core.status import Status
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.trial import RunInfo, TrialRecord
-from harness.runs.options import Asked, BenchOptions
+from harness.runs.asked import Asked
+from harness.runs.options import BenchOptions
 from harness.runs.suite import run_and_wait
 from harness.runs.variant import Variant
 from harness.stats import permutation_test

@@ -218,7 +218,7 @@ from harness.core import crash
 from harness.runs import suite
 from harness.hosts.local import LocalHost
 from harness.labs.nested import accel, cache, image, keeper, snapshot
-from harness.runs.options import Asked
+from harness.runs.asked import Asked
 
 os.umask(int(sys.argv[1], 8))
 

@@ -23,7 +23,8 @@ from harness.labs.choice import (
     require_room,
     require_together,
 )
-from harness.runs.options import Asked, BenchOptions
+from harness.runs.asked import Asked
+from harness.runs.options import BenchOptions
 from harness.runs.suite import ROOT, workers_of
 from suites.selftest.unit.records.test_history_bench import without_lab
 

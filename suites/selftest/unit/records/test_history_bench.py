@@ -13,7 +13,8 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records import store
 from harness.records.history.runs import open_history
-from harness.runs.options import Asked, BenchOptions
+from harness.runs.asked import Asked
+from harness.runs.options import BenchOptions
 from suites.selftest.support.files import ROOT
 
 WITHOUT_LAB = """

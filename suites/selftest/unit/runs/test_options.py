@@ -34,7 +34,7 @@ from harness.records.cases import CASES_FILE
 from harness.records.history.db import VARIABLE
 from harness.records.store import FILENAME as RECORDS
 from harness.runs import claim
-from harness.runs.options import OPTIONS, Asked, Measuring, Pair, Single, Where
+from harness.runs.asked import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.runs.suite import ROOT, ROOTED
 from harness.runs.variant import Variant
 from reports.comparison.__main__ import main as judge
@@ -344,9 +344,9 @@ def parsed(*words: str) -> argparse.Namespace:
 def test_of_many_claims_to_a_directory_one_holds(tmp_path: Path) -> None:
     """In as many processes at once."""
     program = (
-        "import sys; from harness.runs import claim, options; from argparse import Namespace; "
+        "import sys; from harness.runs import asked, claim; from argparse import Namespace; "
         "sys.stdin.readline(); "
-        f"claim.claim(options.Asked.of(Namespace(run_dir={str(tmp_path / 'run')!r})))"
+        f"claim.claim(asked.Asked.of(Namespace(run_dir={str(tmp_path / 'run')!r})))"
     )
     argv = (sys.executable, "-c", program)
     pipe = subprocess.PIPE

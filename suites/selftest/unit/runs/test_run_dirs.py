@@ -28,7 +28,7 @@ from harness.records.cases import (
 )
 from harness.records.history.runs import open_history
 from harness.runs import claim
-from harness.runs.options import Asked
+from harness.runs.asked import Asked
 from reports.run import frames
 from suites.selftest.support.files import ROOT
 from suites.selftest.support.synthetic_run import make_run, write_run

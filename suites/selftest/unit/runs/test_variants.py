@@ -16,8 +16,9 @@ from harness.core.metrics import METRICS
 from harness.measure.plan import interleave
 from harness.paths.virtio import VIRTIO
 from harness.records import ablation
-from harness.runs import options
-from harness.runs.options import Asked, BenchOptions
+from harness.runs import asked as declared
+from harness.runs.asked import Asked
+from harness.runs.options import BenchOptions
 from harness.runs.variant import Variant, describe, parse
 from reports.comparison import baseline
 from reports.comparison.outcome import Comparison, against, compare, compare_variants
@@ -31,7 +32,7 @@ PATHS, WORKLOADS = ("virtio", "sriov"), ("tcp-tx", "latency")
 
 def asked(tmp_path: Path, *words: str) -> BenchOptions:
     parser = argparse.ArgumentParser()
-    add_to(parser.add_argument, options.OPTIONS)
+    add_to(parser.add_argument, declared.OPTIONS)
     given = parser.parse_args([*words, f"--run-dir={tmp_path / 'run'}"])
     return BenchOptions.of(Asked.of(given))
 
@@ -40,16 +41,16 @@ def test_one_configuration_is_the_usual_bench(tmp_path: Path) -> None:
     run = asked(tmp_path, "--vfio=x-no-mmap=on")
     assert dict(run.variants) == {"": Variant(vfio="x-no-mmap=on")} and not run.pair
     assert run.recorded() == {"vfio": "x-no-mmap=on"} and run.recorded_variants() == {}
-    assert run.boots == options.BOOTS and "native" in run.paths
+    assert run.boots == declared.BOOTS and "native" in run.paths
 
 
 def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
     run = asked(tmp_path, "--guest-cpus=2", "--a=", "--b=--virtio packed=on,event_idx=off")
-    assert run.pair and run.boots == options.MAX_BLOCKS
+    assert run.pair and run.boots == declared.MAX_BLOCKS
     assert run.recorded() == {"guest-cpus": "2"}
     assert run.recorded_variants() == {"a": {}, "b": {"virtio": "packed=on,event_idx=off"}}
     assert run.paths == ("virtio", "virtio-vhost"), "the paths that the option is about"
-    assert run.workloads == options.PAIR_WORKLOADS
+    assert run.workloads == declared.PAIR_WORKLOADS
 
 
 @pytest.mark.parametrize(
