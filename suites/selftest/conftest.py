@@ -13,12 +13,15 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadFileScheduling
 
+from fixtures.common.lab import opened_bench
 from fixtures.common.options import BENCH_OPTIONS, MAKES_RUN
+from fixtures.common.progress import Progress
 from harness.guest.image.rootfs import LOADER, qemu_through_loader
 from harness.labs.base import Lab
 from harness.labs.choice import NestedChoice
 from harness.labs.nested.image import LabImage, current_manifest, images, is_built
 from harness.labs.nested.lab import NestedLab, open_nested_lab
+from harness.measure.runner import Bench
 from harness.qualify.checks.digest import differences, digest
 from harness.records.history.db import VARIABLE
 from harness.runs.claim import new_run
@@ -122,7 +125,7 @@ def settled(lab: Lab) -> Iterator[None]:
     assert not differences(before, digest(lab.host))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bench_options(
     pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
 ) -> BenchOptions:
@@ -131,6 +134,13 @@ def bench_options(
     run_dir = tmp_path_factory.mktemp("results") / "run"
     lab = NestedChoice("self-tests run there")
     return replace(pytestconfig.stash[BENCH_OPTIONS], run=new_run(), run_dir=run_dir, lab=lab)
+
+
+@pytest.fixture(scope="module")
+def bench(lab: Lab, bench_options: BenchOptions, progress: Progress) -> Iterator[Bench]:
+    """A run of each file's own: another file may have restored what was left on the lab's host."""
+    with opened_bench(lab, bench_options, progress) as bench:
+        yield bench
 
 
 @pytest.fixture(scope="session")
