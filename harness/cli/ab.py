@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.cli.asked import checked
+from harness.cli.checked import checked
 from harness.cli.parser import Commands, add_pytest, command
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec.structs import replace
 
-from harness.cli.asked import checked
+from harness.cli.checked import checked
 from harness.cli.parser import Commands, add_across, add_pytest, command
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says

@@ -12,8 +12,8 @@ import pytest
 
 from harness.hosts.local import LocalHost
 from harness.records.history.runs import open_history
+from harness.runs.suite import ROOT
 from reports.run import frames
-from suites.selftest.support.files import ROOT
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[3]
-"""The checkout."""
+from harness.runs.suite import ROOT
 
 CAPTURED = ROOT / "suites" / "selftest" / "data"
 """Texts and files of real tools, of several ages."""

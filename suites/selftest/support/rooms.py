@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import grimp
 
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 PACKAGES = ("harness", "fixtures", "reports", "suites")
 

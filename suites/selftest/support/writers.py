@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.hosts.local import LocalHost
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 
 def start(program: str, *arguments: str) -> subprocess.Popen[bytes]:

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 
 from harness.runs.asked import MAX_BLOCKS
+from harness.runs.suite import ROOT
 from reports.comparison.outcome import EXCHANGED
 from suites.benchmarks import calibration as cal
-from suites.selftest.support.files import ROOT
 
 DOCS = ROOT / "docs" / "calibration"
 

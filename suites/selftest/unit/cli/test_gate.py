@@ -22,12 +22,12 @@ from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.trial import ExitCount, Failure, MissingPath, RunInfo, TrialRecord
+from harness.runs.suite import ROOT
 from reports.comparison import document, formats, words
 from reports.comparison.outcome import Comparison, against, compare, compare_variants
 from reports.comparison.verdict import Change, margin_of
 from reports.run.frames import Run, load
 from suites.selftest.support.command import nicproof
-from suites.selftest.support.files import ROOT
 from suites.selftest.support.synthetic_run import make_run, write_run
 
 PATHS, WORKLOADS = ("virtio", "sriov"), ("tcp-tx", "udp", "latency")

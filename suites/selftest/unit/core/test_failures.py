@@ -23,9 +23,9 @@ from harness.hosts.local import LocalHost
 from harness.records import store
 from harness.records.history.runs import History, open_history
 from harness.records.trial import ExitCount, TrialRecord
+from harness.runs.suite import ROOT
 from reports.run import frames
 from suites.selftest.support import command
-from suites.selftest.support.files import ROOT
 from suites.selftest.support.postgres_server import PostgresServer
 from suites.selftest.support.synthetic_run import make_run, write_run
 from suites.selftest.unit.records.test_history_bench import bench, without_lab

@@ -26,7 +26,7 @@ from harness.core.status import Status
 from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal, UndoCommand
 from harness.records.history.runs import open_history
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 from suites.selftest.support.synthetic_run import make_run
 
 LIMIT = 120.0

@@ -12,7 +12,7 @@ import pytest
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records.history.runs import open_history
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 from suites.selftest.unit.records.test_history_bench import WITHOUT_LAB
 
 yaml = pytest.importorskip("yaml", reason="PyYAML, which labgrid brings")

@@ -29,7 +29,7 @@ from harness.inventory import HostSpec, PortRef, PortSpec
 from harness.journal.journal import DIRECTORY, restore
 from harness.labs.real import discover
 from harness.pci.guard import Verdict
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 from suites.selftest.support.rooted_host import RootedHost, with_82599
 from suites.selftest.unit.doctor.test_doctor import DATA, by_name, debian, lets_count_exits
 

@@ -23,7 +23,7 @@ from harness.inventory.spec import Inventory
 from harness.inventory.view import ranges
 from harness.journal.permissions import Binding
 from harness.labs.reach import inventory_at
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 RACK = """\
 [lab]

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 PROGRAM = """
 import os, sys, time

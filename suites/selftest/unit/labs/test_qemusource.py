@@ -19,7 +19,7 @@ from harness.labs.nested.accel import VIRTUAL
 from harness.labs.nested.image import LabImage
 from harness.labs.nested.progress import shown
 from harness.labs.nested.qemusource import Source, bootstrap_argv, compile_argv, compiled, source_of
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 VERSION = "1:10.0.13+ds-0+deb13u1"
 MIRROR = "http://mirror.invalid/debian"

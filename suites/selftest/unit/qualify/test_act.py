@@ -29,7 +29,7 @@ from harness.hosts.local import LocalHost
 from harness.journal.journal import Journal, UndoCommand
 from harness.qemu.qmp import QemuGone, QmpError
 from harness.qualify.rig.act import set_up, under_test
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 SUITE = ROOT / "suites" / "qualification"
 REMEDY = "see dmesg"

@@ -14,7 +14,7 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.qualify.fidelity import load
 from harness.records.cases import FAMILIES
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 
 def qualify(*options: str) -> CommandResult:

@@ -17,8 +17,8 @@ from harness.hosts.local import LocalHost
 from harness.records.history.db import VARIABLE, Location
 from harness.records.history.runs import digest_of, open_history
 from harness.records.trial import RunInfo, TrialRecord
+from harness.runs.suite import ROOT
 from suites.selftest.support import writers
-from suites.selftest.support.files import ROOT
 from suites.selftest.support.synthetic_run import make_run
 from suites.selftest.unit.records.test_store import INFO, trial
 

@@ -15,7 +15,7 @@ from harness.records import store
 from harness.records.history.runs import open_history
 from harness.runs.asked import Asked
 from harness.runs.options import BenchOptions
-from suites.selftest.support.files import ROOT
+from harness.runs.suite import ROOT
 
 WITHOUT_LAB = """
 import os

@@ -29,8 +29,8 @@ from harness.records.cases import (
 from harness.records.history.runs import open_history
 from harness.runs import claim
 from harness.runs.asked import Asked
+from harness.runs.suite import ROOT
 from reports.run import frames
-from suites.selftest.support.files import ROOT
 from suites.selftest.support.synthetic_run import make_run, write_run
 from suites.selftest.unit.records.test_history_bench import WITHOUT_LAB
 
