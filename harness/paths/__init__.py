@@ -21,6 +21,9 @@ ALL: tuple[NetworkPath, ...] = (
 DEFAULT = tuple(path.name for path in ALL if path.usual)
 
 
+GUEST_DRIVERS = tuple(sorted({driver for path in ALL for driver in path.guest_drivers}))
+
+
 def select(names: tuple[str, ...]) -> tuple[NetworkPath, ...]:
     """The paths of these names, in the order given; ConfigError for a name there is not."""
     known = {path.name: path for path in ALL}

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from harness.core.facts import PathFacts
 from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
@@ -34,12 +35,20 @@ class NetworkPath(Protocol):
         """What it is, in one line."""
 
     @property
+    def facts(self) -> PathFacts:
+        """Its kind, and its colour: what reports know it by."""
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """Capabilities of the host, in words, as `missing` names them."""
 
     @property
     def changes(self) -> tuple[str, ...]:
         """What it changes on the host, and how that is undone, in words."""
+
+    @property
+    def guest_drivers(self) -> tuple[str, ...]:
+        """Kernel modules that its guest must have, so that the micro guest's image holds them."""
 
     @property
     def varies(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from harness.core.facts import PathFacts
 from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
@@ -29,12 +30,18 @@ class Tapped:
     summary: str
     model: str  # QEMU's -device
     driver: str  # the guest's
+    facts: PathFacts
+    other_driver: str = ""  # that the guest may need, too
     vhost: bool = False
     usual: bool = False
     has_guest: bool = True
     varies: tuple[str, ...] = ()
     needs: tuple[str, ...] = ("KVM", "kernel module macvtap")
     changes: tuple[str, ...] = (f"PF set up; macvtap {TAP} upon it (both undone)",)
+
+    @property
+    def guest_drivers(self) -> tuple[str, ...]:
+        return tuple(filter(None, (self.driver, self.other_driver)))
 
     def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
         if unmet := unmet_kvm(host) or unmet_module(host, ports, *MACVTAP):
@@ -86,9 +93,20 @@ class Tapped:
         return ("-netdev", netdev, "-device", device)
 
 
+def _emulated(colour: str) -> PathFacts:
+    return PathFacts(kind="emulated", colour=colour)
+
+
 EMULATED = (
-    Tapped("e1000", "emulated Intel 82540EM", "e1000", "e1000"),
-    Tapped("e1000e", "emulated Intel 82574L", "e1000e", "e1000e", usual=True),
-    Tapped("rtl8139", "emulated Realtek 8139C+", "rtl8139", "8139cp"),
-    Tapped("vmxnet3", "emulated VMware vmxnet3", "vmxnet3", "vmxnet3"),
+    Tapped("e1000", "emulated Intel 82540EM", "e1000", "e1000", _emulated("#e69f00")),
+    Tapped("e1000e", "emulated Intel 82574L", "e1000e", "e1000e", _emulated("#d55e00"), usual=True),
+    Tapped(
+        "rtl8139",
+        "emulated Realtek 8139C+",
+        "rtl8139",
+        "8139cp",
+        _emulated("#999933"),
+        other_driver="8139too",  # the chip's revision decides which of the two takes it
+    ),
+    Tapped("vmxnet3", "emulated VMware vmxnet3", "vmxnet3", "vmxnet3", _emulated("#882255")),
 )

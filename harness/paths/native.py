@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from harness.core.facts import PathFacts
 from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
@@ -35,8 +36,10 @@ class NativePath:
 
     name: str = "native"
     summary: str = "a VF of the port, used by the host itself: the bare-metal reference"
+    facts: PathFacts = PathFacts(kind="native", colour="#4d4d4d")
     usual: bool = True
     has_guest: bool = False
+    guest_drivers: tuple[str, ...] = ()
     varies: tuple[str, ...] = ()
     needs: tuple[str, ...] = ("SR-IOV", "the VF's driver")
     changes: tuple[str, ...] = (

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from harness.core.facts import PathFacts
 from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
@@ -14,6 +15,7 @@ from harness.paths.base import PathOptions
 from harness.paths.parts import UnmetRequirement, unmet_group, unmet_kvm, unmet_vfio
 from harness.pci.device import Device
 from harness.pci.group import assign_to_vfio
+from harness.pci.profiles import PF_DRIVERS
 from harness.pci.sriov import require_no_vfs
 from harness.qemu.attachment import NicAttachment
 
@@ -24,9 +26,11 @@ class PassthroughPath:
 
     name: str = "passthrough"
     summary: str = "the whole PF, through vfio-pci"
+    facts: PathFacts = PathFacts(kind="passthrough", colour="#cc79a7")
     usual: bool = True
     has_guest: bool = True
     varies: tuple[str, ...] = ("vfio",)
+    guest_drivers: tuple[str, ...] = PF_DRIVERS
     needs: tuple[str, ...] = ("KVM", "IOMMU", "kernel module vfio-pci")
     changes: tuple[str, ...] = (
         "PF bound to vfio-pci, the rest of its IOMMU group to pci-stub (undone: back to their "

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from harness.core.facts import PathFacts
 from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
@@ -21,6 +22,7 @@ from harness.paths.parts import (
 from harness.paths.passthrough import vfio_args
 from harness.pci.device import Device
 from harness.pci.group import assign_to_vfio
+from harness.pci.profiles import VF_DRIVERS
 from harness.pci.sriov import virtual_functions
 from harness.qemu.attachment import NicAttachment
 
@@ -31,9 +33,11 @@ class SriovPath:
 
     name: str = "sriov"
     summary: str = "a VF of the port, through vfio-pci"
+    facts: PathFacts = PathFacts(kind="vf", colour="#009e73")
     usual: bool = True
     has_guest: bool = True
     varies: tuple[str, ...] = ("vfio", "rx_usecs")
+    guest_drivers: tuple[str, ...] = VF_DRIVERS
     needs: tuple[str, ...] = ("KVM", "SR-IOV", "IOMMU", "kernel module vfio-pci")
     changes: tuple[str, ...] = (
         "PF set up; one VF made, its address set, bound to vfio-pci (all undone)",

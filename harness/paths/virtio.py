@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from harness.core.facts import PathFacts
 from harness.paths.emulated import Tapped
 
 VIRTIO = (
@@ -10,6 +11,7 @@ VIRTIO = (
         "virtio-net served by QEMU",
         "virtio-net-pci",
         "virtio_net",
+        PathFacts(kind="virtio", colour="#56b4e9"),
         usual=True,
         varies=("virtio", "queues"),
     ),
@@ -18,6 +20,7 @@ VIRTIO = (
         "virtio-net served by the kernel's vhost-net",
         "virtio-net-pci",
         "virtio_net",
+        PathFacts(kind="virtio", colour="#0072b2"),
         vhost=True,
         usual=True,
         varies=("virtio", "vhost", "queues"),

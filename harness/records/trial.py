@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import msgspec
 
+from harness.core.facts import PathFacts, WorkloadFacts
 from harness.core.units import Clock, Fidelity
 
 SCHEMA = 1
@@ -69,7 +70,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     nic: str  # model and BDF, e.g. "82576 0000:01:00.0"
     path: str
     variant: str = ""  # of two configurations that were interleaved: which one
-    workload: str  # "tcp-tx", "tcp-rx", "tcp-bidir", "udp", "latency", "idle": guest's view
+    workload: str  # e.g. "tcp-tx": directions are the guest's
     block: int  # the randomised block; in each, every path is booted once
     boot: int  # boot of this path's guest, from 0
     trial: int  # trial of this workload in this boot, from 0
@@ -147,6 +148,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     boots: int
     paths: tuple[str, ...]  # asked for, in the order of the request
     workloads: tuple[str, ...]
+    path_facts: dict[str, PathFacts] = {}  # by path; see harness.records.facts
+    workload_facts: dict[str, WorkloadFacts] = {}
     options: dict[str, str] = {}  # e.g. {"vfio": "x-no-mmap=on", "quick": "yes"}
     variants: dict[str, dict[str, str]] = {}  # name -> its own options, of `nicproof ab`
     environment: dict[str, dict[str, str]] = {}  # section -> key -> value

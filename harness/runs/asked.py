@@ -24,9 +24,6 @@ ten blocks a change of 5 % of one figure among sixty is told where boots vary by
 MOST_BOOTS = 1000
 """Of each path in a run: pytest holds them all in its memory at once."""
 
-PAIR_WORKLOADS = ("tcp-tx", "tcp-rx", "latency")
-"""Fewer figures are decided by fewer blocks."""
-
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of every run, of a qualification too: where it is made, and where its results go."""

@@ -18,7 +18,6 @@ from harness.records.trial import DECIDING
 from harness.runs.asked import (
     BOOTS,
     MAX_BLOCKS,
-    PAIR_WORKLOADS,
     QUICK_BOOTS,
     Asked,
     Measuring,
@@ -150,7 +149,7 @@ def _paths(asked: Asked, variants: Mapping[str, Variant]) -> tuple[str, ...]:
 
 def _workloads(asked: Asked) -> tuple[str, ...]:
     """Those asked for, or those that the run is about."""
-    usual = PAIR_WORKLOADS if _pair(asked) else workloads.NAMES
+    usual = workloads.SUMMARISED if _pair(asked) else workloads.NAMES
     feature = _ablated(asked)
     if asked.measuring.workloads is None:
         return workloads.select(feature.workloads(usual) if feature else usual)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harness.core.errors import ConfigError
+from harness.core.facts import WorkloadFacts
+from harness.core.units import Clock, Fidelity
 from harness.records.trial import IDLE
 from harness.window.window import Command
 
@@ -78,6 +80,10 @@ class Workload(Protocol):
         """As records have it: "tcp-tx", "udp", "latency"..."""
 
     @property
+    def facts(self) -> WorkloadFacts:
+        """What reports know it by."""
+
+    @property
     def frames(self) -> Frames: ...
 
     @property
@@ -99,11 +105,32 @@ class Workload(Protocol):
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """A workload to choose, with parameters that fit a host's clock."""
+
+    by_time: Workload  # its default ones
+    by_size: Workload
+    """For the virtual clock, which stands still for what costs the real one most: a trial of fixed
+    size does the same work each time, and takes a few seconds of the world's time."""
+    emulated: Workload  # for an emulated host by the wall's clock, which is slow
+
+    @property
+    def name(self) -> str:
+        return self.by_time.name
+
+    def fitted(self, clock: Clock, fidelity: Fidelity) -> Workload:
+        if clock == "virtual":
+            return self.by_size
+        return self.emulated if fidelity == "nested-tcg" else self.by_time
+
+
+@dataclass(frozen=True)
 class Idle:
     """No traffic for a while: the guest's baseline."""
 
     seconds: float = 2.0
     name: str = IDLE
+    facts: WorkloadFacts = WorkloadFacts()
     frames: Frames = TCP  # there are none
     primary: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from harness.core.facts import PathKind
 from harness.core.metrics import MMIO_REASONS
 from reports.run.frames import exits_per_boot
 
@@ -51,15 +52,15 @@ def exit_changes(
 
 @dataclass(frozen=True)
 class _Fingerprint:
-    """A rise of these reasons on these paths points to this cause."""
+    """A rise of these reasons on paths of these kinds points to this cause."""
 
-    paths: tuple[str, ...]  # none: any
+    kinds: tuple[PathKind, ...]  # none: any
     reasons: frozenset[str]
     cause: str
 
 
-_VFIO = ("sriov", "passthrough")
-_VIRTIO = ("virtio", "virtio-vhost")
+_VFIO: tuple[PathKind, ...] = ("vf", "passthrough")
+_VIRTIO: tuple[PathKind, ...] = ("virtio",)
 
 _FINGERPRINTS = (
     _Fingerprint(
@@ -99,13 +100,14 @@ _FINGERPRINTS = (
 )  # fmt: skip
 
 
-def likely_causes(path: str, changes: Sequence[ExitChange]) -> Iterator[str]:
-    """What the reasons that rose point to, the largest rise first; each cause once."""
+def likely_causes(kind: PathKind, changes: Sequence[ExitChange]) -> Iterator[str]:
+    """What the reasons that rose on a path of this kind point to, the largest rise first; each
+    cause once."""
     seen: set[str] = set()
     for change in changes:
         for known in _FINGERPRINTS:
             fits = change.reason.lower() in known.reasons and (
-                path in known.paths or not known.paths
+                kind in known.kinds or not known.kinds
             )
             if change.rise > 0 and fits:
                 if known.cause not in seen:

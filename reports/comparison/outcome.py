@@ -10,6 +10,7 @@ from typing import Literal
 import pandas as pd
 
 from harness.core.errors import ConfigError
+from harness.core.facts import PathKind
 from harness.core.units import Clock
 from harness.records import ablation
 from harness.records.ablation import Direction, Expected
@@ -239,7 +240,9 @@ def _outcome(
     if not any(each.primary and (each.both or each.verdict == "not measured") for each in changes):
         raise ConfigError(f"{base_name} and {new_name} have no figure in common")
     counted = frames.exits(base), frames.exits(new)
-    explained = tuple(_explained(change, *counted) for change in changes)
+    explained = tuple(
+        _explained(change, new.path_facts(change.path).kind, *counted) for change in changes
+    )
     warned = (*warnings(lacks.base, lacks.new), *lacks.left_out(changes))
     sides = lacks.base, lacks.new
     return Comparison(
@@ -247,7 +250,7 @@ def _outcome(
     )
 
 
-def _explained(change: Change, base: pd.DataFrame, new: pd.DataFrame) -> Change:
+def _explained(change: Change, kind: PathKind, base: pd.DataFrame, new: pd.DataFrame) -> Change:
     """A figure that changed, with what changed in the exits of its path."""
     if change.verdict not in ("regression", "improvement"):
         return change
@@ -255,5 +258,5 @@ def _explained(change: Change, base: pd.DataFrame, new: pd.DataFrame) -> Change:
     return replace(
         change,
         exits=tuple(map(str, exits)),
-        causes=tuple(likely_causes(change.path, exits)),
+        causes=tuple(likely_causes(kind, exits)),
     )

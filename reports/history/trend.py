@@ -34,6 +34,7 @@ class Panel:
     unit: str  # by the clock of its runs
     points: tuple[Point, ...]
     levels: tuple[Level, ...]
+    colour: str  # of its path, as the newest run declares it
     left_out: Mapping[int, tuple[str, ...]]  # place of a run of another kind -> what differs
 
     @property
@@ -50,10 +51,10 @@ def panels(
     Only runs of the newest one's kind make a panel; others are left out, never mixed in.
     """
     found: dict[tuple[str, str], list[_Found]] = {}
-    paths: dict[str, None] = {}
+    paths: dict[str, str] = {}  # to their colours, those of the newest run
     workloads: dict[str, None] = {}
     for place, run in enumerate(runs):
-        paths |= dict.fromkeys(run.paths)
+        paths |= {path: run.path_facts(path).colour for path in run.paths}
         workloads |= dict.fromkeys(run.workloads)
         boots = per_boot(measurements(run))
         boots = boots[boots["metric"] == metric]
@@ -66,7 +67,7 @@ def panels(
                 each = _Found(point, kind(run, here[1]), run.unit(metric))
                 found.setdefault(here, []).append(each)
     order = itertools.product(paths, workloads)
-    return tuple(_panel(*key, found[key]) for key in order if key in found)
+    return tuple(_panel(*key, paths[key[0]], found[key]) for key in order if key in found)
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def kind(run: Run, workload: str) -> dict[str, str]:
     return fingerprint(own) | {"options": str(chosen)}
 
 
-def _panel(path: str, workload: str, found: Sequence[_Found]) -> Panel:
+def _panel(path: str, workload: str, colour: str, found: Sequence[_Found]) -> Panel:
     newest = found[-1]
     points = tuple(each.point for each in found if each.kind == newest.kind)
     left_out = {
@@ -91,7 +92,7 @@ def _panel(path: str, workload: str, found: Sequence[_Found]) -> Panel:
         for each in found
         if each.kind != newest.kind
     }
-    return Panel(path, workload, newest.unit, points, _levels(points), left_out)
+    return Panel(path, workload, newest.unit, points, _levels(points), colour, left_out)
 
 
 def _levels(points: Sequence[Point]) -> tuple[Level, ...]:

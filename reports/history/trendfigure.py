@@ -61,7 +61,7 @@ def _fill(
     metric: str,
 ) -> None:
     grid = figure.subplots(len(paths), len(workloads), squeeze=False, sharex=True)
-    colours = style.path_colours(paths)
+    colours = style.path_colours({panel.path: panel.colour for panel in panels})
     points = {point.place: point for panel in panels for point in panel.points}
     places = {place: x for x, place in enumerate(sorted(points))}
     lowest = {

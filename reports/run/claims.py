@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import pandas as pd
 
+from harness.core.facts import PathKind
 from harness.core.metrics import Grounds
 from harness.stats import estimates
 from reports.run.frames import Run
@@ -18,35 +19,16 @@ Side = Literal["below", "above"]
 NEAR = 0.9
 """A throughput is near another if it is shown to be at least this share of it."""
 
-_EMULATED = ("e1000", "e1000e", "rtl8139", "vmxnet3", "ne2k", "pcnet", "igb", "tulip", "i825")
 _TCP = ("tcp-tx", "tcp-rx")
-
-
-def is_vf(path: str) -> bool:
-    """A virtual function in a guest; a variant has a suffix, as in "sriov-nomap"."""
-    return path == "sriov" or path.startswith("sriov-")
-
-
-def is_virtio(path: str) -> bool:
-    return path == "virtio" or path.startswith("virtio-")
-
-
-def is_emulated(path: str) -> bool:
-    """A model of a NIC that exists as silicon, by the names QEMU gives them."""
-    return path.startswith(_EMULATED)
-
-
-def is_native(path: str) -> bool:
-    return path == "native"
+_IN_WORDS: dict[PathKind, str] = {"vf": "VF"}
 
 
 @dataclass(frozen=True)
 class Part:
     """One statement of a claim: left / right lies on `side` of `bound`, in each workload."""
 
-    left: Callable[[str], bool]
-    right: Callable[[str], bool]
-    kinds: tuple[str, str]  # what left and right are, in words
+    left: PathKind
+    right: PathKind
     metric: str
     workloads: tuple[str, ...]
     side: Side = "below"
@@ -65,8 +47,8 @@ class Declared:
 
 def _ordered(metric: str) -> tuple[Part, ...]:
     return (
-        Part(is_vf, is_virtio, ("VF", "virtio"), metric, _TCP),
-        Part(is_virtio, is_emulated, ("virtio", "emulated"), metric, _TCP),
+        Part("vf", "virtio", metric, _TCP),
+        Part("virtio", "emulated", metric, _TCP),
     )
 
 
@@ -88,15 +70,15 @@ CLAIMS = (
         "The median round trip over a VF is shorter than over virtio and over an emulated NIC.",
         "rtt_p50",
         (
-            Part(is_vf, is_virtio, ("VF", "virtio"), "rtt_p50", ("latency",)),
-            Part(is_vf, is_emulated, ("VF", "emulated"), "rtt_p50", ("latency",)),
+            Part("vf", "virtio", "rtt_p50", ("latency",)),
+            Part("vf", "emulated", "rtt_p50", ("latency",)),
         ),
     ),
     Declared(
         "Throughput: VF near native",
         f"A VF's throughput is near native: at least {NEAR:g} of it, its interval included.",
         "throughput",
-        (Part(is_vf, is_native, ("VF", "native"), "throughput", _TCP, "above", NEAR),),
+        (Part("vf", "native", "throughput", _TCP, "above", NEAR),),
     ),
 )
 
@@ -151,20 +133,19 @@ def judge_claims(run: Run, boots: pd.DataFrame) -> tuple[Claim, ...]:
 
 
 def _compare_part(run: Run, boots: pd.DataFrame, part: Part) -> list[Comparison]:
-    paths = _comparable(run)
     return [
         compare(boots, left, right, workload, part)
         for workload in part.workloads
         if workload in run.workloads
-        for left in filter(part.left, paths)
-        for right in filter(part.right, paths)
+        for left in _comparable(run, part.left)
+        for right in _comparable(run, part.right)
     ]
 
 
-def _comparable(run: Run) -> list[str]:
-    """Paths that this host can offer: a path it cannot is no argument against a claim."""
+def _comparable(run: Run, kind: PathKind) -> list[str]:
+    """Paths of a kind that this host can offer: one it cannot is no argument against a claim."""
     missing = {m.path for m in run.info.missing}
-    return [path for path in run.paths if path not in missing]
+    return [p for p in run.paths if p not in missing and run.path_facts(p).kind == kind]
 
 
 def compare(boots: pd.DataFrame, left: str, right: str, workload: str, part: Part) -> Comparison:
@@ -251,9 +232,7 @@ def _gap(run: Run, part: Part) -> str:
     if not set(part.workloads) & set(run.workloads):
         return f"no {' or '.join(part.workloads)} in this run"
     lacking = [
-        kind
-        for kind, chosen in zip(part.kinds, (part.left, part.right), strict=True)
-        if not any(map(chosen, _comparable(run)))
+        _IN_WORDS.get(kind, kind) for kind in (part.left, part.right) if not _comparable(run, kind)
     ]
     return f"no {' and no '.join(lacking)} path in this run"
 

@@ -33,7 +33,6 @@ from reports.run.frames import Run, is_idle, metric_of
 from reports.run.tables import Estimates
 
 WIDTH = 4.6  # inches
-_PACED = ("udp", "latency")  # workloads that pause between packets
 _REASONS_SHOWN = 8
 _HALTING = "halting"
 _SUBTITLE_CHARACTERS = 64  # in one line
@@ -187,18 +186,23 @@ def packet_time(data: Data) -> Made:
     rows = [data.paths_with(workload, "guest_time_per_packet") for workload in panels]
     colours = dict(zip(explain.PARTS, style.PARTS, strict=True))
     subtitle = _subtitle(data, "guest_time_per_packet")
+
+    def paced(workload: str) -> bool:
+        return data.run.workload_facts(workload).paced
+
     figure = _figure(title, subtitle, [len(paths) for paths in rows], legend=1)
     for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
-        shown = [m for m in explain.PARTS if m != explain.REST or workload not in _PACED]
+        shown = [m for m in explain.PARTS if m != explain.REST or not paced(workload)]
         found = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
         parts = [{m: each.value for m, each in row.items() if each is not None} for row in found]
         _bars(axes, [sum(each.values()) for each in parts], parts, colours)
         _rows(axes, workload, paths)
     _legend(figure, ([Patch(color=c) for c in colours.values()], list(explain.PARTS.values())))
-    caption = (
-        f"{explain.MEANS} The lab has one CPU, so these are all of the window. Where traffic is "
-        "paced (udp, latency) the rest is mostly the pauses, and is left out."
-    )
+    caption = f"{explain.MEANS} The lab has one CPU, so these are all of the window."
+    if pausing := ", ".join(filter(paced, panels)):
+        caption += (
+            f" Where traffic is paced ({pausing}) the rest is mostly the pauses, and is left out."
+        )
     return figure, Drawn("packet-time", title, caption)
 
 
@@ -209,7 +213,7 @@ def latency(data: Data) -> Made:
     title = "Latency: share of round trips slower than x"
     figure = _figure(title, _subtitle(data, "rtt_p50"), [8], legend=3)
     axes = figure.subplots()
-    colours, markers = style.path_colours(data.run.paths), style.path_markers(data.run.paths)
+    colours, markers = data.run.colours, style.path_markers(data.run.paths)
     for path in (p for p in data.run.paths if p in data.rtts):
         for boot in data.rtts[path].values():
             _tail(axes, boot, points=100, color=colours[path], linewidth=0.7, alpha=0.4)
@@ -247,7 +251,7 @@ def latency(data: Data) -> Made:
 def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]) -> Made:
     if not panels:
         return None
-    colours = style.path_colours(data.run.paths)
+    colours = data.run.colours
     rows = [data.paths_with(workload, metric) for workload, metric in panels]
     figure = _figure(title, _subtitle(data, panels[0][1]), [len(paths) for paths in rows])
     for axes, (workload, metric), paths in zip(_axes(figure, rows), panels, rows, strict=True):

@@ -16,11 +16,14 @@ import numpy as np
 import pandas as pd
 
 from harness.core.errors import ConfigError
+from harness.core.facts import PathFacts, WorkloadFacts
 from harness.core.metrics import IDLE_REASONS, METRICS, MMIO_REASONS, Grounds, Metric
 from harness.core.percentiles import summarise
 from harness.core.units import MIB, NS_PER_S
+from harness.records import facts
 from harness.records.store import open_run
 from harness.records.trial import IDLE, ExitCount, RunInfo, TrialRecord
+from reports.run import style
 
 MEASUREMENT_COLUMNS = (
     "run", "fidelity", "host", "nic", "path", "workload", "metric", "unit", "better", "boot",
@@ -63,6 +66,17 @@ class Run:
     def unit(self, metric: str) -> str:
         """A metric's unit by the clock of this run."""
         return metric_of(metric).unit_by(self.info.clock)
+
+    def path_facts(self, path: str) -> PathFacts:
+        return facts.path_facts(self.info, path)
+
+    def workload_facts(self, workload: str) -> WorkloadFacts:
+        return facts.workload_facts(self.info, workload)
+
+    @cached_property
+    def colours(self) -> dict[str, str]:
+        """Of each path; of one that has none of its own, a spare one."""
+        return style.path_colours({path: self.path_facts(path).colour for path in self.paths})
 
     @cached_property
     def paths(self) -> tuple[str, ...]:

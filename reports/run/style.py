@@ -14,17 +14,6 @@ from harness.stats.estimates import Estimate
 
 INK, GREY, RULE = "#1a1a1a", "#6b6b6b", "#d5d5d5"
 
-_PATHS = {
-    "native": "#4d4d4d",
-    "sriov": "#009e73",
-    "passthrough": "#cc79a7",
-    "virtio-vhost": "#0072b2",
-    "virtio": "#56b4e9",
-    "e1000e": "#d55e00",
-    "e1000": "#e69f00",
-    "vmxnet3": "#882255",
-    "rtl8139": "#999933",
-}
 _REASONS = {
     "npf": "#d55e00",
     "ept_misconfig": "#d55e00",
@@ -49,9 +38,9 @@ OTHER = "#b8b8b8"
 _MARKERS = "oDsv^PX*<>"
 
 
-def path_colours(paths: Iterable[str]) -> dict[str, str]:
-    """A colour for each path, the same in every report for those that nicproof knows."""
-    return _assign(paths, _PATHS)
+def path_colours(declared: Mapping[str, str]) -> dict[str, str]:
+    """A colour for each path, its own in every report; a spare one for a path that declares ""."""
+    return _assign(declared, {path.lower(): colour for path, colour in declared.items() if colour})
 
 
 def path_markers(paths: Iterable[str]) -> dict[str, str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pandas as pd
 
@@ -23,14 +24,6 @@ _MARK_MEANS: dict[Grounds, str] = {
 }
 _ABSENT = "—"
 
-_SUMMARY = (
-    ("exits_per_packet", ("tcp-tx", "tcp-rx")),
-    ("mmio_exits_per_packet", ("tcp-tx", "tcp-rx")),
-    ("throughput", ("tcp-tx", "tcp-rx")),
-    ("rtt_p50", ("latency",)),
-    ("rtt_p99", ("latency",)),
-    ("cpu_per_gbit", ("tcp-tx",)),
-)
 Estimates = Mapping[tuple[str, str, str], Estimate]  # (path, workload, metric)
 
 
@@ -66,7 +59,7 @@ def estimates(boots: pd.DataFrame) -> dict[tuple[str, str, str], Estimate]:
 def summary(run: Run, found: Estimates) -> Table | None:
     """Paths by the metrics one asks for first; those that are evidence here come first."""
     measured = {(workload, metric) for _, workload, metric in found}
-    columns = [(w, m) for m, workloads in _SUMMARY for w in workloads if (w, m) in measured]
+    columns = [key for key in _summarised(run) if key in measured]
     columns = columns or sorted(measured, key=lambda key: (run.workloads.index(key[0]), key[1]))
     columns.sort(key=lambda key: run.grounds(key[1]) != "silicon")
     if not columns:
@@ -81,6 +74,13 @@ def summary(run: Run, found: Estimates) -> Table | None:
         for path in run.paths
     ]
     return Table(tuple(head), tuple(rows), note=figures_note(run, found))
+
+
+def _summarised(run: Run) -> Iterator[tuple[str, str]]:
+    """(workload, metric) that the workloads want in the summary, one metric after the other."""
+    wanted = {workload: run.workload_facts(workload).summary for workload in run.workloads}
+    for metric in dict.fromkeys(chain.from_iterable(wanted.values())):
+        yield from ((workload, metric) for workload in wanted if metric in wanted[workload])
 
 
 def _state(run: Run, path: str) -> str:

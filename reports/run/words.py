@@ -10,18 +10,8 @@ from harness.core.units import Fidelity
 from harness.stats import estimates
 from harness.stats.estimates import Estimate
 from reports.run import style
-from reports.run.claims import is_vf
 from reports.run.frames import Run, is_guest
 from reports.run.tables import Estimates
-
-_WORKLOADS = {
-    "tcp-tx": "Sending TCP",
-    "tcp-rx": "Receiving TCP",
-    "tcp-bidir": "With TCP both ways",
-    "udp": "Under UDP",
-    "latency": "Answering single frames",
-}
-_FIRST = ("tcp-tx", "tcp-rx")
 
 _MEANING: dict[Fidelity, str] = {
     "hardware": "Measured on the machine itself, with its NIC and its virtualisation hardware. The "
@@ -83,7 +73,7 @@ def headline(run: Run, found: Estimates) -> str:
     ]
     if not rankings:
         return "VM exits per packet were not measured in this run: see the tables."
-    return " ".join(_exits_sentence(workload, ranked) for workload, ranked in rankings)
+    return " ".join(_exits_sentence(run, workload, ranked) for workload, ranked in rankings)
 
 
 def lead(run: Run, found: Estimates) -> list[str]:
@@ -134,12 +124,12 @@ def fidelity(run: Run, found: Estimates) -> tuple[str, list[tuple[str, str]]]:
     ]
 
 
-def _exits_sentence(workload: str, ranked: list[Ranked]) -> str:
-    start = _WORKLOADS.get(workload, f"Under {workload}")
+def _exits_sentence(run: Run, workload: str, ranked: list[Ranked]) -> str:
+    start = run.workload_facts(workload).phrase or f"Under {workload}"
     low, high = ranked[0], ranked[-1]
     if low is high:
         return f"{start}, {low.path} needs {_amount(low)} per packet."
-    between = next((r for r in ranked[1:-1] if is_vf(r.path)), None)
+    between = next((r for r in ranked[1:-1] if run.path_facts(r.path).kind == "vf"), None)
     middle = f", {between.path} {style.rough(between.figure.value)}" if between else ""
     text = (
         f"{start}, {low.path} needs {_amount(low)} per packet{middle}, "
@@ -213,9 +203,9 @@ def _guest_note(run: Run) -> list[str]:
 
 
 def _workloads_with(run: Run, found: Estimates, metric: str) -> list[str]:
-    """The TCP workloads that have this metric; if none, the first other that has it."""
+    """The workloads that are summed up by this metric; if none, the first other that has it."""
     have = [w for w in run.workloads if any((p, w, metric) in found for p in run.paths)]
-    return [w for w in _FIRST if w in have] or have[:1]
+    return [w for w in have if metric in run.workload_facts(w).summary] or have[:1]
 
 
 def _ranked(run: Run, found: Estimates, workload: str, metric: str) -> list[Ranked]:

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from harness import paths
 from harness.core.metrics import METRICS
 from reports.run import style
 
@@ -84,6 +85,7 @@ def rows(keys: list[str], head: list[str], frame: pd.DataFrame, form: str) -> li
 def figure(launches: pd.DataFrame) -> Figure:
     """Each launch as a dot, as a ratio to the median of its path, workload and condition."""
     keys = ["metric", "workload", "path", "clock", "busy"]
+    colours = style.path_colours({path.name: path.facts.colour for path in paths.ALL})
     medians = launches.groupby(keys)["value"].transform("median")
     ratios = launches.assign(ratio=launches["value"] / medians).dropna()
     panels = ratios.groupby(["metric", "workload"], sort=False)
@@ -95,7 +97,7 @@ def figure(launches: pd.DataFrame) -> Figure:
     widest = max(1.25, 1.05 * ratios["ratio"].max(), 1.05 / ratios["ratio"].min())
     all_axes = drawn.subplots(len(panels), sharex=True, squeeze=False)[:, 0]
     for axes, ((metric, workload), group) in zip(all_axes, panels, strict=True):
-        _panel(axes, group, conditions, style.path_colours(dict.fromkeys(ratios["path"])))
+        _panel(axes, group, conditions, colours)
         axes.set_xscale("log")
         axes.set_xlim(1 / widest, widest)
         axes.set_title(f"{METRICS[str(metric)].label}, {workload}", loc="left", size=9)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import posixpath
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +23,8 @@ PIECE = 64 << 20
 
 QCOW2_MAGIC = b"QFI\xfb"
 
-DRIVERS = (
-    "virtio_console",
-    "virtio_pci",
-    "igb",
-    "igbvf",
-    "ixgbevf",
-    "e1000",
-    "e1000e",
-    "8139cp",
-    "8139too",
-    "vmxnet3",
-    "virtio_net",
-)
-"""Both Realtek drivers: the chip's revision decides which of them takes the device."""
+DRIVERS = ("virtio_console", "virtio_pci")
+"""Those of the guest's agent. Of NICs it has what the paths ask for."""
 
 PROGRAMS = (
     "usr/bin/dash",
@@ -120,15 +108,16 @@ class GuestImage:
     initrd: Path
 
 
-def build_guest_image(root: Path, out: Path) -> GuestImage:
-    """Build the micro guest from a Debian root tree into `out` (made if need be).
+def build_guest_image(root: Path, out: Path, drivers: Sequence[str]) -> GuestImage:
+    """Build the micro guest from a Debian root tree into `out` (made if need be), with these
+    drivers of NICs, kernel modules.
 
     Raises LabError naming what the tree lacks. The same tree gives the same bytes.
     """
     tree = KernelTree.find(root)
     packed = tree.image.read_bytes()
     kernel = uncompressed(root, packed) or packed
-    initrd = cpio.pack(_content(root, tree))
+    initrd = cpio.pack(_content(root, tree, drivers))
     key = hashlib.sha256(hashlib.sha256(kernel).digest() + initrd).hexdigest()[:16]
     out.mkdir(parents=True, exist_ok=True)
     built = GuestImage(key, out / "kernel", out / "initrd")
@@ -186,11 +175,11 @@ def _copy(host: Host, source: Path, path: str) -> None:
         raise
 
 
-def _content(root: Path, kernel: KernelTree) -> Iterator[cpio.Entry]:
+def _content(root: Path, kernel: KernelTree, drivers: Sequence[str]) -> Iterator[cpio.Entry]:
     yield from initramfs.skeleton()
     yield from initramfs.busybox(root, APPLETS.split())
     yield from initramfs.programs(root, PROGRAMS)
-    yield from initramfs.modules(kernel, DRIVERS)
+    yield from initramfs.modules(kernel, (*DRIVERS, *drivers))
     yield cpio.symlink("usr/bin/sh", "dash")
     yield cpio.file("init", INIT.encode(), 0o755)
     yield cpio.file("usr/sbin/shutdown", SHUTDOWN.encode(), 0o755)

@@ -5,6 +5,7 @@ To add a model, write a file: `generic.toml` says what it may hold. Nothing else
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Generic, Literal, TypeVar
@@ -28,6 +29,15 @@ class Fact(msgspec.Struct, Generic[T], frozen=True, forbid_unknown_fields=True):
     source: Annotated[str, msgspec.Meta(min_length=1)]
 
 
+class Registers(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where, in a VF's first BAR, what it takes to let it send by hand is."""
+
+    control: int
+    mailbox: int
+    message: int  # the mailbox's memory
+    queue: int  # TDBAL, the address of the first ring of frames to send
+
+
 class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a function of a model, its PF or its VF, should be found to be. What is None is not
     known."""
@@ -44,6 +54,7 @@ class Expected(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     isolated: Fact[bool] | None = None  # an IOMMU group of its own, if the slot allows it
     capabilities: Fact[tuple[str, ...]] | None = None
     offloads: Fact[tuple[str, ...]] | None = None  # as `ethtool -k` names them
+    registers: Fact[Registers] | None = None
 
 
 class Link(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -129,6 +140,14 @@ def models() -> str:
     """The models that have a profile, in words: "82576, I350 or X540"."""
     *most, last = (model for model, profile in profiles().items() if not profile.generic)
     return f"{', '.join(most)} or {last}" if most else last
+
+
+def _drivers(functions: Iterable[Expected]) -> tuple[str, ...]:
+    return tuple(sorted({each.driver.value for each in functions if each.driver}))
+
+
+PF_DRIVERS = _drivers(profile.pf for profile in profiles().values())
+VF_DRIVERS = _drivers(profile.vf for profile in profiles().values())
 
 
 def profile_for(vendor: str, device: str) -> Profile:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
 from harness.pci.device import Device
@@ -16,11 +18,6 @@ from harness.qualify.agents import agent
 from harness.qualify.rig.frames import Frame, heard_during
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.vf import Vf
-
-_IGBVF = {"control": 0x0000, "mailbox": 0x0C40, "message": 0x0800, "queue": 0x3800}
-
-REGISTERS = {"82576 VF": _IGBVF, "I350 VF": _IGBVF}
-"""A VF's model to where its CTRL, mailbox, mailbox memory and TDBAL are (igbvf's regs.h)."""
 
 MAPPED, OUTSIDE = 0x1000_0000, 0x2BAD_0000
 """IOVAs of the one page that the VF may use, and of one that it may not; both clear of what an
@@ -82,9 +79,11 @@ def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Acces
     """
     host = rig.host
     device = Device(host, vf.bdf)
-    registers = REGISTERS.get(device.model)
+    registers = device.profile.vf.registers
     if registers is None:
-        raise MissingCapability("DMA by hand", f"no register table for {device.model}")
+        raise MissingCapability(
+            "DMA by hand", f"the profile of {device.model} does not tell where its registers are"
+        )
     with assign_to_vfio(host, vf.bdf, rig.journal):
         if not host.exists(CONTAINER):
             raise MissingCapability("VFIO container", f"{host.name} has no {CONTAINER}")
@@ -93,7 +92,7 @@ def send(rig: Rig, vf: Vf, frames: Sequence[tuple[bytes, Literal["mapped", Acces
             "group": int(device.iommu_group),
             "mapped": MAPPED,
             "outside": OUTSIDE,
-            "registers": registers,
+            "registers": msgspec.structs.asdict(registers.value),
             "send": [[data.hex(), how] for data, how in frames],
         }
         argv = (*agent("vfio"), json.dumps(spec))

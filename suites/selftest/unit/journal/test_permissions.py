@@ -11,6 +11,7 @@ import pytest
 
 from harness import paths
 from harness.core.errors import MissingCapability
+from harness.core.facts import PathKind
 from harness.inventory import PortPair
 from harness.journal.journal import DIRECTORY, Journal, restore
 from harness.journal.modules import load
@@ -47,11 +48,15 @@ def without(ports: PortPair, permission: Permission) -> PortPair:
     return replace(ports, may=EVERYTHING - {permission})
 
 
+def of_kinds(*kinds: PathKind) -> set[str]:
+    return {path.name for path in paths.ALL if path.facts.kind in kinds}
+
+
 @pytest.mark.parametrize(
     ("permission", "barred"),
     [
-        ("sriov", {"native", "sriov"}),
-        ("bind", {"native", "passthrough", "sriov"}),
+        ("sriov", of_kinds("native", "vf")),
+        ("bind", of_kinds("native", "vf", "passthrough")),
         ("modules", {path.name for path in paths.ALL}),  # none is loaded
         ("tune", set()),
     ],

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from harness.core.facts import PathFacts
 from harness.records.trial import TrialRecord
 from harness.stats.estimates import paired, sign_flip_p
 from reports.run import claims as compare
@@ -128,6 +129,16 @@ def test_a_path_of_a_name_never_seen_takes_part_in_no_claim() -> None:
     odd = [msgspec.structs.replace(t, path="vdpa") for t in made if t.path == "virtio"]
     claims = claims_of(6, [*made, *odd])
     assert not [c for c in claims[1].comparisons if "vdpa" in (c.left, c.right)]
+
+
+def test_a_path_that_its_run_declares_takes_part_as_one_of_its_kind() -> None:
+    info, made = make_run(6)
+    odd = [msgspec.structs.replace(t, path="vdpa") for t in made if t.path == "virtio"]
+    declared = {"vdpa": PathFacts(kind="virtio", colour="#112233")}
+    run = frames.Run(msgspec.structs.replace(info, path_facts=declared), (*made, *odd))
+    claims = compare.judge_claims(run, frames.per_boot(frames.measurements(run)))
+    assert [c for c in claims[0].comparisons if "vdpa" in (c.left, c.right)]
+    assert run.colours["vdpa"] == "#112233"
 
 
 def test_a_claim_that_is_not_so_is_rarely_judged() -> None:

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from harness import workloads
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to
 from harness.core.metrics import METRICS
@@ -50,7 +51,7 @@ def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
     assert run.recorded() == {"guest-cpus": "2"}
     assert run.recorded_variants() == {"a": {}, "b": {"virtio": "packed=on,event_idx=off"}}
     assert run.paths == ("virtio", "virtio-vhost"), "the paths that the option is about"
-    assert run.workloads == declared.PAIR_WORKLOADS
+    assert run.workloads == workloads.SUMMARISED
 
 
 @pytest.mark.parametrize(
