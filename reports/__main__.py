@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.core.crash import guarded
 from harness.records.cases import CASES_FILE
+from harness.records.run import load
 from harness.records.store import open_run
 
 
@@ -24,10 +25,10 @@ def main(argv: list[str] | None = None) -> None:
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
     from reports.certificate import document as certificate
     from reports.comparison import document as pairs
-    from reports.run import benchstat, document, explain, frames
+    from reports.run import benchstat, document, explain
 
     if arguments.benchstat:
-        print(benchstat.text(frames.load(arguments.run_dir)), end="", flush=True)
+        print(benchstat.text(load(arguments.run_dir)), end="", flush=True)
         return
     if (arguments.run_dir / CASES_FILE).exists():
         page, _ = certificate.render(arguments.run_dir)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from harness.core.units import Clock, Fidelity
@@ -191,3 +192,19 @@ MMIO_REASONS = frozenset({"npf", "ept_misconfig", "ept_violation"})
 fault on SVM, EPT misconfiguration or violation on VMX (arch/x86/include/uapi/asm/{svm,vmx}.h)."""
 
 PRIMARY = tuple(name for name, metric in METRICS.items() if metric.primary)
+
+
+def metric_of(name: str) -> Metric:
+    """What a metric means; one this version does not know is shown as it is."""
+    return METRICS.get(name) or Metric(name, name, "", "none", frozenset())
+
+
+@cache
+def is_mmio(reason: str) -> bool:
+    return reason.lower() in MMIO_REASONS
+
+
+@cache
+def is_idle(reason: str) -> bool:
+    """Does an exit of this reason mean that the guest had nothing to do?"""
+    return reason.lower() in IDLE_REASONS

@@ -18,7 +18,7 @@ from harness.core.errors import HarnessError
 from harness.core.status import Status
 
 if TYPE_CHECKING:
-    from reports.comparison.outcome import Comparison
+    from harness.comparison.outcome import Comparison
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _outcome(given: argparse.Namespace) -> tuple[Comparison, Path]:
     """What is said, and the directory for it if none was named."""
-    from reports.comparison import outcome
+    from harness.comparison import outcome
     from reports.history import sources
 
     runs = [sources.load(what, given.history) for what in given.runs]

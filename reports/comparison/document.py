@@ -6,15 +6,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from harness.comparison import baseline
+from harness.comparison.outcome import PREDICTED, Comparison, compare_variants
+from harness.comparison.verdict import RANK, Change, Verdict
 from harness.core.errors import LabError
-from harness.core.metrics import METRICS
-from reports.comparison import baseline, formats
-from reports.comparison.outcome import PREDICTED, Comparison, compare_variants
-from reports.comparison.verdict import RANK, Change, Verdict
+from harness.core.metrics import METRICS, metric_of
+from harness.records.run import Run, load
+from reports.comparison import formats
 from reports.comparison.words import RARE, headline, percent, percent_of
 from reports.run import frames, style
 from reports.run.document import templates, write_whole
-from reports.run.frames import Run, metric_of
 from reports.run.tables import Cell, Table
 
 KIND: dict[Verdict, str] = {
@@ -141,7 +142,7 @@ def render(run_dir: Path) -> tuple[Path, Comparison]:
 
     ConfigError if there are not two, or they have nothing in common.
     """
-    run = frames.load(run_dir)
+    run = load(run_dir)
     frames.export(run, frames.measurements(run), frames.exits(run), run_dir)
     outcome = compare_variants(run)
     return write(outcome, run_dir), outcome

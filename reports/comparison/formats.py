@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from xml.etree import ElementTree
 
-from reports.comparison.outcome import Comparison
-from reports.comparison.verdict import LOST, RANK, Change, Verdict
+from harness.comparison.outcome import Comparison
+from harness.comparison.verdict import LOST, RANK, Change, Verdict
+from harness.core.metrics import metric_of
 from reports.comparison.words import headline, trials
-from reports.run.frames import metric_of
 
 
 def every(outcome: Comparison) -> dict[str, str]:

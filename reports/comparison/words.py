@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from reports.comparison import baseline
-from reports.comparison.missing import fallen
-from reports.comparison.outcome import PREDICTED, Comparison
-from reports.comparison.verdict import LOST, Change, Verdict
+from harness.comparison import baseline
+from harness.comparison.missing import fallen
+from harness.comparison.outcome import PREDICTED, Comparison
+from harness.comparison.verdict import LOST, Change, Verdict
+from harness.core.metrics import metric_of
 from reports.run import style
-from reports.run.frames import metric_of
 
 RARE: tuple[Verdict, ...] = (*LOST, "only in new")
 """Verdicts on what one side alone has, counted only where there is some."""

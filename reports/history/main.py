@@ -13,7 +13,7 @@ from harness.core.metrics import METRICS
 from harness.records.history.runs import History, open_history
 
 if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not wait for them
-    from reports.run.frames import Run
+    from harness.records.run import Run
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,7 +48,7 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
 
 def _runs(history: History, name: str | None) -> Iterator[Run]:
     """Oldest first, one at a time; not those of two configurations, which would be two series."""
-    from reports.run.frames import Run
+    from harness.records.run import Run
 
     for entry in reversed(history.entries(name)):
         run = Run(*history.load(entry))

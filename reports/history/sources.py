@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.core.errors import ConfigError
+from harness.records import run as records
 from harness.records.history.runs import open_history
-from reports.run import frames
-from reports.run.frames import Run
+from harness.records.run import Run
 
 
 def load(what: str, history: str | None = None) -> Run:
@@ -17,10 +17,10 @@ def load(what: str, history: str | None = None) -> Run:
     ConfigError if there is neither.
     """
     if Path(what).exists():
-        return frames.load(Path(what))
+        return records.load(Path(what))
     try:
         with open_history(history) as store:
-            return frames.checked(Run(*store.load(store.find(what))), what)
+            return records.checked(Run(*store.load(store.find(what))), what)
     except ConfigError as error:
         raise ConfigError(
             f"{what}: no directory, and no run of the history: {error.message}", remedy=error.remedy

@@ -6,10 +6,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from harness.comparison.comparable import kind
+from harness.core.metrics import metric_of
+from harness.records.run import Run
 from harness.stats.levels import FEWEST, Level, levels, step
 from reports.run import style
-from reports.run.comparable import fingerprint
-from reports.run.frames import Run, measurements, metric_of, per_boot
+from reports.run.frames import measurements, per_boot
 
 
 @dataclass(frozen=True)
@@ -75,13 +77,6 @@ class _Found:
     point: Point
     kind: dict[str, str]
     unit: str
-
-
-def kind(run: Run, workload: str) -> dict[str, str]:
-    """What must be the same in two runs for their figures of a workload to make one series."""
-    own = Run(run.info, tuple(trial for trial in run.trials if trial.workload == workload))
-    chosen = sorted((key, value) for key, value in run.info.options.items() if key != "quick")
-    return fingerprint(own) | {"options": str(chosen)}
 
 
 def _panel(path: str, workload: str, colour: str, found: Sequence[_Found]) -> Panel:

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from harness.core.errors import LabError
+from harness.core.metrics import metric_of
 from harness.stats.levels import step
 from reports.history.trend import Panel, left_out
 from reports.run import figures, style
-from reports.run.frames import metric_of
 
 COLUMN, ROW = 4.2, 1.6  # inches; a column is as wide as the report's figures
 _CHARACTERS = 15  # of the note, in an inch

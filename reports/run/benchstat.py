@@ -15,11 +15,12 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from harness.comparison.comparable import fingerprint
+from harness.core.metrics import metric_of
 from harness.records.alike import PARAMETERS
+from harness.records.run import Run
 from harness.records.trial import IDLE
 from reports.run import frames
-from reports.run.comparable import fingerprint
-from reports.run.frames import Run, metric_of
 
 
 def text(run: Run) -> str:

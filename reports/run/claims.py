@@ -10,8 +10,8 @@ import pandas as pd
 
 from harness.core.facts import PathKind
 from harness.core.metrics import Grounds
+from harness.records.run import Run
 from harness.stats import estimates
-from reports.run.frames import Run
 
 Verdict = Literal["supported", "refuted", "undecided"]
 Side = Literal["below", "above"]

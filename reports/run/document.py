@@ -13,6 +13,7 @@ from jinja2.nodes import EvalContext
 
 from harness.core.errors import LabError
 from harness.core.percentiles import summarise
+from harness.records.run import Run, load
 from harness.stats import estimates
 from reports.run import figures, frames, style, tables, words
 from reports.run.claims import Claim, judge_claims
@@ -24,7 +25,7 @@ HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
 class Report:
     """All that the templates print; they decide nothing."""
 
-    run: frames.Run
+    run: Run
     headline: str
     interrupted: str
     lead: Sequence[str]
@@ -52,7 +53,7 @@ def render(run_dir: Path) -> Path:
 
     ConfigError if the directory holds no run or nothing to show; LabError if it cannot be written.
     """
-    run = frames.load(run_dir)
+    run = load(run_dir)
     measured, exits = frames.measurements(run), frames.exits(run)
     boots, exits_per_boot = frames.per_boot(measured), frames.exits_per_boot(exits)
     try:
@@ -144,7 +145,7 @@ def _markdown_cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|")
 
 
-def _round_trips(run: frames.Run) -> dict[str, dict[int, np.ndarray]]:
+def _round_trips(run: Run) -> dict[str, dict[int, np.ndarray]]:
     """Path -> boot -> round trips in ns, of the trials that count."""
     found: dict[str, dict[int, list[np.ndarray]]] = {}
     for trial in run.counted:
@@ -157,7 +158,7 @@ def _round_trips(run: frames.Run) -> dict[str, dict[int, np.ndarray]]:
     }
 
 
-def _facts(run: frames.Run) -> tables.Table:
+def _facts(run: Run) -> tables.Table:
     info = run.info
     facts = {
         "Seed": f"{info.seed}, for the order of the paths in each block",

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.core.errors import ConfigError
+from harness.records.run import load
 from harness.records.trial import IDLE
 from harness.stats import estimates
 from reports.run import frames, style, tables
@@ -41,7 +42,7 @@ def show(run_dir: Path, path: str) -> None:
 
     ConfigError if the run has no figures of that path.
     """
-    run = frames.load(run_dir)
+    run = load(run_dir)
     found = tables.estimates(frames.per_boot(frames.measurements(run)))
     workloads = [w for w in run.workloads if w != IDLE and _parts(found, path, w)]
     if not workloads:

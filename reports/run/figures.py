@@ -24,12 +24,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
-from harness.core.metrics import Grounds
+from harness.core.metrics import Grounds, is_idle, metric_of
 from harness.core.percentiles import BEYOND
+from harness.records.run import Run
 from harness.records.trial import IDLE
 from harness.stats import estimates
 from reports.run import explain, style
-from reports.run.frames import Run, is_idle, metric_of
 from reports.run.tables import Estimates
 
 WIDTH = 4.6  # inches
@@ -213,7 +213,7 @@ def latency(data: Data) -> Made:
     title = "Latency: share of round trips slower than x"
     figure = _figure(title, _subtitle(data, "rtt_p50"), [8], legend=3)
     axes = figure.subplots()
-    colours, markers = data.run.colours, style.path_markers(data.run.paths)
+    colours, markers = style.colours_of(data.run), style.path_markers(data.run.paths)
     for path in (p for p in data.run.paths if p in data.rtts):
         for boot in data.rtts[path].values():
             _tail(axes, boot, points=100, color=colours[path], linewidth=0.7, alpha=0.4)
@@ -251,7 +251,7 @@ def latency(data: Data) -> Made:
 def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]) -> Made:
     if not panels:
         return None
-    colours = data.run.colours
+    colours = style.colours_of(data.run)
     rows = [data.paths_with(workload, metric) for workload, metric in panels]
     figure = _figure(title, _subtitle(data, panels[0][1]), [len(paths) for paths in rows])
     for axes, (workload, metric), paths in zip(_axes(figure, rows), panels, rows, strict=True):

@@ -1,13 +1,11 @@
-"""Records to tables: one row a number. Every ratio of the report is made here, from integers."""
+"""Records to tables: one row a number."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +13,10 @@ import msgspec
 import numpy as np
 import pandas as pd
 
-from harness.core.errors import ConfigError
-from harness.core.facts import PathFacts, WorkloadFacts
-from harness.core.metrics import IDLE_REASONS, METRICS, MMIO_REASONS, Grounds, Metric
-from harness.core.percentiles import summarise
-from harness.core.units import MIB, NS_PER_S
-from harness.records import facts
-from harness.records.store import open_run
-from harness.records.trial import IDLE, ExitCount, RunInfo, TrialRecord
-from reports.run import style
+from harness.core.metrics import metric_of
+from harness.records.ratios import packets_of, timeout_us, values_of, watched_ns
+from harness.records.run import Run, union
+from harness.records.trial import IDLE, ExitCount, TrialRecord
 
 MEASUREMENT_COLUMNS = (
     "run", "fidelity", "host", "nic", "path", "workload", "metric", "unit", "better", "boot",
@@ -36,133 +29,7 @@ EXIT_COLUMNS = (
 
 _CSV_ROWS = 50_000  # at a time
 
-_IRQS = {
-    "irqs_per_packet": "irq.device",
-    "timer_irqs_per_packet": "irq.timer",
-    "ipis_per_packet": "irq.ipi",
-}
-"""Metric -> counter."""
-
-_BITS_PER_GBIT = 8 / 1e9  # Gbit in a byte
 _NS_PER_US = 1000
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run as it was stored."""
-
-    info: RunInfo
-    trials: tuple[TrialRecord, ...]
-
-    @cached_property
-    def counted(self) -> tuple[TrialRecord, ...]:
-        """The trials that figures are made from: valid, and no warm-up."""
-        return tuple(t for t in self.trials if t.valid and not t.warmup)
-
-    def grounds(self, metric: str) -> Grounds:
-        """How far this run's figures of a metric may be relied upon."""
-        return metric_of(metric).grounds(self.info.fidelity, self.info.clock)
-
-    def unit(self, metric: str) -> str:
-        """A metric's unit by the clock of this run."""
-        return metric_of(metric).unit_by(self.info.clock)
-
-    def path_facts(self, path: str) -> PathFacts:
-        return facts.path_facts(self.info, path)
-
-    def workload_facts(self, workload: str) -> WorkloadFacts:
-        return facts.workload_facts(self.info, workload)
-
-    @cached_property
-    def colours(self) -> dict[str, str]:
-        """Of each path; of one that has none of its own, a spare one."""
-        return style.path_colours({path: self.path_facts(path).colour for path in self.paths})
-
-    @cached_property
-    def paths(self) -> tuple[str, ...]:
-        """Paths asked for, in that order, then any other that has trials."""
-        return _union(self.info.paths, (t.path for t in self.trials))
-
-    @cached_property
-    def workloads(self) -> tuple[str, ...]:
-        """Workloads asked for, in that order, then any other that has trials; idle last."""
-        names = _union(self.info.workloads, (t.workload for t in self.trials))
-        return tuple(sorted(names, key=lambda name: name == IDLE))
-
-
-def load(directory: Path) -> Run:
-    """Read a run. ConfigError if it holds nothing, or trials that must not be compared."""
-    with open_run(directory) as store:
-        return checked(Run(store.info(), store.trials()), str(directory))
-
-
-def checked(run: Run, place: str) -> Run:
-    """The run. ConfigError, with its place, if it holds nothing, or what must not be compared."""
-    if not (run.trials or run.info.missing or run.info.failures):
-        raise ConfigError(f"{place}: no trial was finished in this run")
-    kinds = {(t.fidelity, t.clock) for t in run.trials} | {(run.info.fidelity, run.info.clock)}
-    if len(kinds) > 1:
-        found = ", ".join(sorted(f"{fidelity} ({clock} clock)" for fidelity, clock in kinds))
-        raise ConfigError(f"{place}: trials of different fidelity in one run: {found}")
-    return run
-
-
-def of_variant(run: Run, name: str) -> Run:
-    """The half of a run of two configurations that belongs to one of them."""
-    options = {**run.info.options, **run.info.variants[name]}
-    info = msgspec.structs.replace(run.info, options=options, variants={})
-    return Run(info, tuple(trial for trial in run.trials if trial.variant == name))
-
-
-def metric_of(name: str) -> Metric:
-    """What a metric means; one this version does not know is shown as it is."""
-    return METRICS.get(name) or Metric(name, name, "", "none", frozenset())
-
-
-def packets_of(trial: TrialRecord) -> int | None:
-    """Frames on the wire in the window, both ways, counted at the partner's port."""
-    return _sum_of(trial, "partner.rx_packets", "partner.tx_packets")
-
-
-def watched_ns(trial: TrialRecord) -> int:
-    """How long exits, CPU time, interrupts and the host's interface were counted."""
-    return trial.window_ns + trial.wider_ns
-
-
-def is_guest(trial: TrialRecord) -> bool:
-    """Does its traffic end in a guest, and not on the host itself?"""
-    return "cpu.vcpu_ns" in trial.counters
-
-
-@cache
-def _is_mmio(reason: str) -> bool:
-    return reason.lower() in MMIO_REASONS
-
-
-@cache
-def is_idle(reason: str) -> bool:
-    """Does an exit of this reason mean that the guest had nothing to do?"""
-    return reason.lower() in IDLE_REASONS
-
-
-def values_of(trial: TrialRecord) -> dict[str, float]:
-    """All metrics of a trial by name: what its workload measured, and the ratios made here.
-
-    A ratio whose parts were not recorded is absent, never zero.
-    """
-    exits = _exits_of(trial)
-    ratios = (*_exit_ratios(trial, exits), *_cpu_ratios(trial, exits))
-    return {**measured_of(trial), **dict(ratios)}
-
-
-def measured_of(trial: TrialRecord) -> dict[str, float]:
-    """What the workload measured. Records of a prober that waited for each answer (they name an
-    interval and no schedule) hold percentiles of too few probes, without those that were lost;
-    these are made anew."""
-    if not trial.rtt_ns or "interval" not in trial.parameters:
-        return trial.metrics
-    others = {name: v for name, v in trial.metrics.items() if not name.startswith("rtt_")}
-    return others | summarise(trial.rtt_ns, trial.lost, round(timeout_us(trial) * _NS_PER_US))
 
 
 def round_trips(trial: TrialRecord) -> np.ndarray:
@@ -170,96 +37,6 @@ def round_trips(trial: TrialRecord) -> np.ndarray:
     waited = timeout_us(trial) * _NS_PER_US
     lost = np.full(trial.lost if waited < math.inf else 0, waited)
     return np.concatenate([np.array(trial.rtt_ns, dtype=np.float64), lost])
-
-
-def timeout_us(trial: TrialRecord) -> float:
-    """How long a probe waits for its answer, in us: what a lost one counts as; else infinity."""
-    seconds = trial.parameters.get("timeout", "") if trial.workload == "latency" else ""
-    return float(seconds) * 1e6 if seconds else math.inf
-
-
-@dataclass(frozen=True)
-class _Exits:
-    """What a trial's exits sum up to: of a guest that had nothing to do, polling for an end of that
-    included, and the others.
-
-    CPU time is that of the vCPU threads in exits, i.e. what KVM, QEMU, and interrupts of the host
-    that came meanwhile, took. None where it was not counted.
-    """
-
-    count: int  # of the others
-    mmio: int  # of these
-    busy_ns: int | None
-    idle_ns: int | None
-
-
-def _exits_of(trial: TrialRecord) -> _Exits | None:
-    """None if they were not counted."""
-    if trial.exits is None:
-        return None
-    count = mmio = busy_ns = idle_ns = 0
-    timed = "vcpus.window_ns" in trial.counters
-    for exit_ in trial.exits:
-        cpu_ns = exit_.cpu_ns or 0
-        timed = timed and exit_.cpu_ns is not None
-        if is_idle(exit_.reason):
-            idle_ns += cpu_ns
-            continue
-        busy_ns += cpu_ns
-        count += exit_.count
-        if _is_mmio(exit_.reason):
-            mmio += exit_.count
-    return _Exits(count, mmio, *((busy_ns, idle_ns) if timed else (None, None)))
-
-
-def _exit_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str, float]]:
-    if exits is None or trial.window_ns <= 0:
-        return
-    spent = {"exit": exits.busy_ns, "halt": exits.idle_ns}
-    for name, time_ns in spent.items():
-        if time_ns is not None:
-            yield f"{name}_time_share", 100 * time_ns / trial.counters["vcpus.window_ns"]
-    if trial.workload == IDLE:
-        yield "exits_per_s", exits.count * NS_PER_S / watched_ns(trial)
-        return
-    if packets := packets_of(trial):
-        yield "exits_per_packet", exits.count / packets
-        yield "mmio_exits_per_packet", exits.mmio / packets
-        for name, time_ns in spent.items():
-            if time_ns is not None:
-                yield f"{name}_time_per_packet", time_ns / _NS_PER_US / packets
-    if octets := _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes"):
-        yield "exits_per_mib", exits.count * MIB / octets
-
-
-def _cpu_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str, float]]:
-    counters = trial.counters
-    total = counters.get("guest.cpu_total_ns")
-    if total and is_guest(trial) and trial.guest_wider_ns is not None:
-        yield "guest_cpu", 100 * counters.get("guest.cpu_busy_ns", 0) / total
-    if trial.workload == IDLE:
-        return
-    octets = _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes")
-    busy = _sum_of(trial, "cpu.vcpu_ns", "cpu.vhost_ns", "cpu.qemu_ns")
-    if octets and busy is not None:
-        yield "cpu_per_gbit", busy / NS_PER_S / (octets * _BITS_PER_GBIT)
-    packets = packets_of(trial)
-    if not packets:
-        return
-    for metric, kind in _IRQS.items():
-        # Timers and IPIs of a machine that is not a guest are not the path's.
-        if kind in counters and (metric == "irqs_per_packet" or is_guest(trial)):
-            yield metric, counters[kind] / packets
-    for name in ("guest", "vhost", "qemu"):
-        if (spent := counters.get(f"cpu.{name}_ns")) is not None:
-            yield f"{name}_time_per_packet", spent / _NS_PER_US / packets
-    known = _sum_of(trial, "cpu.guest_ns", "cpu.vhost_ns", "cpu.qemu_ns")
-    if trial.clock != "virtual" or known is None or exits is None:
-        return
-    if exits.busy_ns is not None and exits.idle_ns is not None:
-        # Such a lab has one CPU, so nothing goes on beside the rest.
-        rest = watched_ns(trial) - known - exits.busy_ns - exits.idle_ns
-        yield "rest_time_per_packet", max(0, rest) / _NS_PER_US / packets
 
 
 def measurements(run: Run) -> pd.DataFrame:
@@ -288,7 +65,7 @@ def exits(run: Run) -> pd.DataFrame:
     anywhere in the run has a row in each trial that counted exits, so that zero is a number.
     """
     counted = [(trial, trial.exits) for trial in run.counted if trial.exits is not None]
-    reasons = _union((), (e.reason for _, found in counted for e in found))
+    reasons = union((), (e.reason for _, found in counted for e in found))
     rows = _Rows([trial for trial, _ in counted], [len(reasons)] * len(counted))
     totals = [total for _, found in counted for total in _by_reason(found, reasons).values()]
 
@@ -427,15 +204,3 @@ def _by_reason(
         more = None if cpu_ns is None or exit_.cpu_ns is None else cpu_ns + exit_.cpu_ns
         totals[exit_.reason] = (count + exit_.count, time_ns + exit_.time_ns, more)
     return totals
-
-
-def _sum_of(trial: TrialRecord, *names: str) -> int | None:
-    """The sum of counters; None if one was not read."""
-    try:
-        return sum([trial.counters[name] for name in names])
-    except KeyError:
-        return None
-
-
-def _union(first: Sequence[str], more: Iterator[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((*first, *more)))

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 
+from harness.records.run import Run
 from harness.stats.estimates import Estimate
 
 INK, GREY, RULE = "#1a1a1a", "#6b6b6b", "#d5d5d5"
@@ -41,6 +42,11 @@ _MARKERS = "oDsv^PX*<>"
 def path_colours(declared: Mapping[str, str]) -> dict[str, str]:
     """A colour for each path, its own in every report; a spare one for a path that declares ""."""
     return _assign(declared, {path.lower(): colour for path, colour in declared.items() if colour})
+
+
+def colours_of(run: Run) -> dict[str, str]:
+    """A colour for each path of a run."""
+    return path_colours({path: run.path_facts(path).colour for path in run.paths})
 
 
 def path_markers(paths: Iterable[str]) -> dict[str, str]:

@@ -9,13 +9,14 @@ from itertools import chain
 
 import pandas as pd
 
-from harness.core.metrics import METRICS, Grounds
+from harness.core.metrics import METRICS, Grounds, is_idle, metric_of
+from harness.records.ratios import timeout_us
+from harness.records.run import Run
 from harness.records.trial import IDLE, STAMPS, USER
 from harness.stats import estimates as stats
 from harness.stats.estimates import Estimate
 from reports.run import style
 from reports.run.claims import Claim, Comparison
-from reports.run.frames import Run, is_idle, metric_of, timeout_us
 
 MARKS: dict[Grounds, str] = {"silicon": "", "software": "‡", "lab": "†"}
 _MARK_MEANS: dict[Grounds, str] = {

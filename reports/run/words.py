@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from harness.core.metrics import METRICS, Grounds
 from harness.core.units import Fidelity
+from harness.records.ratios import is_guest
+from harness.records.run import Run
 from harness.stats import estimates
 from harness.stats.estimates import Estimate
 from reports.run import style
-from reports.run.frames import Run, is_guest
 from reports.run.tables import Estimates
 
 _MEANING: dict[Fidelity, str] = {

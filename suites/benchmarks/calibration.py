@@ -18,10 +18,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 
+from harness.comparison import judge, sequential_pairs
+from harness.comparison.boots import Boots, Name
+from harness.comparison.verdict import Change, margin_of, worsening
 from harness.runs.asked import MAX_BLOCKS
 from harness.stats import sequential
-from reports.comparison import judge, sequential_pairs
-from reports.comparison.verdict import Change, margin_of, worsening
 from reports.run import style
 
 FILENAME = "blocks.csv"
@@ -43,7 +44,7 @@ Frame = pd.DataFrame
 
 @dataclass(frozen=True)
 class Sides:
-    """A comparison: one row a block and figure on each side, as frames.per_boot gives them."""
+    """A comparison: one row a block and figure on each side, as reports.run.frames has them."""
 
     base: Frame
     new: Frame
@@ -73,7 +74,7 @@ def by_pairs_alone(sides: Sides) -> int | None:
 def primary(sides: Sides) -> list[Change]:
     """What `ab` makes of the figures that it has to decide."""
     return [
-        change for change in sequential_pairs.judge(*_both(sides), MAX_BLOCKS) if change.primary
+        change for change in sequential_pairs.judge(*_boots(sides), MAX_BLOCKS) if change.primary
     ]
 
 
@@ -88,7 +89,7 @@ def by_exchange_alone(sides: Sides) -> int | None:
 
 
 def _exchanged(sides: Sides) -> list[Change]:
-    return [change for change in judge.judge(*_both(sides)) if change.primary]
+    return [change for change in judge.judge(*_boots(sides)) if change.primary]
 
 
 def by_mann_whitney(sides: Sides) -> int | None:
@@ -111,7 +112,7 @@ def _tested(sides: Sides) -> Iterator[tuple[float, float, float]]:
     """Of each figure: how much worse its median is, as a log ratio, its margin, and Mann and
     Whitney's p."""
     keys = ["path", "workload", "metric"]
-    base, new = (side.groupby(keys)["value"] for side in _both(sides))
+    base, new = (side.groupby(keys)["value"] for side in (sides.base, sides.new))
     for key, values in base:
         other, metric = new.get_group(key), str(key[2])
         before, now = float(values.median()), float(other.median())
@@ -123,8 +124,17 @@ def _tested(sides: Sides) -> Iterator[tuple[float, float, float]]:
         )
 
 
-def _both(sides: Sides) -> tuple[Frame, Frame]:
-    return sides.base, sides.new
+def _boots(sides: Sides) -> tuple[Boots, Boots]:
+    """As nicproof has them."""
+    return _by_figure(sides.base), _by_figure(sides.new)
+
+
+def _by_figure(side: Frame) -> Boots:
+    found: dict[Name, dict[int, float]] = {}
+    columns = ["path", "workload", "metric", "block", "value"]
+    for path, workload, metric, block, value in side[columns].itertuples(index=False, name=None):
+        found.setdefault((path, workload, metric), {})[int(block)] = float(value)
+    return found
 
 
 PAIRS = "nicproof ab (pairs)"
@@ -261,7 +271,7 @@ def in_sessions(equal: Frame, effect: float, count: int = DRAWN) -> Iterator[Sid
     random = np.random.default_rng(_SEED)
     for sides in drawn(equal, count):
         here = sides.until(RUN_BOOTS - 1)
-        yield Sides(*(_moved(side, effect, random) for side in _both(here)))
+        yield Sides(*(_moved(side, effect, random) for side in (here.base, here.new)))
 
 
 def _moved(frame: Frame, effect: float, random: np.random.Generator) -> Frame:

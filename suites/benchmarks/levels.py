@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import ruptures
 
+from harness.comparison import baseline_interval
+from harness.comparison.baseline import FEWEST, LAST
+from harness.comparison.verdict import margin_of
 from harness.stats.estimates import Floats
 from harness.stats.levels import change_points, clipped, levels
-from reports.comparison import baseline_interval
-from reports.comparison.baseline import FEWEST, LAST
-from reports.comparison.verdict import margin_of
 
 NOISE = 0.015
 """Standard deviation of a run, as a log ratio."""

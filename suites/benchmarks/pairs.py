@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.comparison.sequential_pairs import LEVEL
 from harness.runs.asked import MAX_BLOCKS
 from harness.stats import sequential
 from harness.stats.estimates import Floats
 from harness.stats.sequential import Shown
-from reports.comparison.sequential_pairs import LEVEL
 
 SPREAD = 0.01
 """A boot's standard deviation as a log ratio (of t2, which has none, its scale)."""

@@ -22,11 +22,11 @@ from harness.core.metrics import PRIMARY
 from harness.measure.plan import PlannedBoot, interleave
 from harness.measure.runner import Bench
 from harness.pci.device import Device
+from harness.records.ratios import values_of
 from harness.records.trial import TrialRecord
 from harness.runs.asked import MAX_BLOCKS
 from harness.runs.options import BenchOptions
 from harness.runs.variant import Variant
-from reports.run.frames import values_of
 from suites.benchmarks.calibration import COLUMNS, EQUAL, FILENAME, by_pairs, sides_of
 from suites.benchmarks.trials import WORKLOADS, Row, append, measure
 

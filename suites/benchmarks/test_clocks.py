@@ -20,9 +20,9 @@ from harness.core.errors import HarnessError
 from harness.core.units import Clock
 from harness.hosts.local import LocalHost
 from harness.measure.plan import interleave
+from harness.records.ratios import values_of
 from harness.records.store import RunStore, open_run
 from harness.runs.options import BenchOptions
-from reports.run.frames import values_of
 from suites.benchmarks.clocks import COLUMNS, FILENAME, PRIMARY
 from suites.benchmarks.trials import WORKLOADS, Row, append, measure
 

@@ -12,8 +12,8 @@ import pytest
 
 from harness.hosts.local import LocalHost
 from harness.records.history.runs import open_history
+from harness.records.run import load, of_variant
 from harness.runs.suite import ROOT
-from reports.run import frames
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -62,13 +62,13 @@ def test_a_run_leaves_everything_that_is_promised(run_dir: Path) -> None:
     suite = ElementTree.parse(run_dir / "junit.xml").getroot()[0]
     assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "0", "0")
     with open_history(str(history_of(run_dir))) as history:
-        assert history.load(history.find("end-to-end"))[0] == frames.load(run_dir).info
+        assert history.load(history.find("end-to-end"))[0] == load(run_dir).info
     for path in ("e1000e", "sriov"):
         assert (run_dir / "logs" / f"b0-{path}.serial.log").exists()
 
 
 def test_every_trial_proved_its_path(run_dir: Path) -> None:
-    run = frames.load(run_dir)
+    run = load(run_dir)
     assert run.info.finished
     measured = [trial for trial in run.trials if trial.workload != "idle"]
     assert len(measured) == 2 * 2 + 2  # and one warm-up a path
@@ -88,7 +88,7 @@ def test_an_emulated_nic_costs_at_least_thrice_the_mmio_exits_of_a_vf(run_dir: P
 
 def test_in_virtual_time_a_fixed_amount_is_sent_at_a_rate_of_its_own(run_dir: Path) -> None:
     """By iperf3's own clock the two transfers would take whole tenths of a second."""
-    run = frames.load(run_dir)
+    run = load(run_dir)
     assert run.info.clock == "virtual"
     sent = [each for each in run.trials if (each.path, each.workload) == ("sriov", "tcp-bidir")]
     warmup, trial = sorted(sent, key=lambda each: not each.warmup)
@@ -107,9 +107,9 @@ def test_two_configurations_are_interleaved_and_told_apart_by_their_exits(tmp_pa
     output = nicproof("ab", run_dir, *options)
     assert "block 1: undecided: sriov tcp-tx mmio_exits_per_packet" in output
     assert "x-no-mmap: 0 of 1 figures did what was expected" in output
-    run = frames.load(run_dir)
+    run = load(run_dir)
     assert run.info.finished and run.info.variants == {"a": {}, "b": {"vfio": "x-no-mmap=on"}}
-    mapped, trapped = (frames.of_variant(run, name) for name in ("a", "b"))
+    mapped, trapped = (of_variant(run, name) for name in ("a", "b"))
     assert [len(each.counted) for each in (mapped, trapped)] == [2, 2]  # and the idle ones
     seen = ({e.reason for t in side.counted for e in t.exits or ()} for side in (mapped, trapped))
     assert ["npf" in reasons for reasons in seen] == [False, True]
@@ -138,4 +138,4 @@ def test_a_full_disk_is_one_clear_error_and_the_records_are_kept(tmp_path: Path)
     assert output.count("database or disk is full") == 1
     assert "what was stored before is intact" in output
     assert "Traceback" not in output
-    assert frames.load(copy).counted
+    assert load(copy).counted

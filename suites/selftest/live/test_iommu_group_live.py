@@ -23,7 +23,7 @@ from harness.labs.nested.lab import NestedLab
 from harness.labs.nested.vm import LabMachine
 from harness.pci.device import Device
 from harness.pci.group import assign_to_vfio, others
-from reports.run import frames
+from harness.records.run import load
 from suites.selftest.support.l1_host import inventory, nicproof
 
 pytestmark = [pytest.mark.lab, pytest.mark.long, pytest.mark.timeout(300)]
@@ -71,7 +71,7 @@ def test_a_port_goes_to_a_guest_while_its_twin_is_held(lab: NestedLab, tmp_path:
     chosen = (f"--lab={lab_toml}", "--paths=passthrough,sriov", "--workloads=latency")
     short = (f"--run-dir={tmp_path}/run", "--boots=1", "--seed=1", "--no-history")
     nicproof("bench", *chosen, *short)
-    run = frames.load(tmp_path / "run")
+    run = load(tmp_path / "run")
     (missing,) = run.info.missing
     assert missing.path == "sriov"
     assert missing.why.startswith(f"{lab.ports.dut} shares its IOMMU group")

@@ -33,9 +33,9 @@ from harness.pci.device import Device
 from harness.qemu.argv import RUN
 from harness.qemu.config import GuestConfig, Hugepages
 from harness.qualify.checks.digest import differences, digest
+from harness.records.run import load
 from harness.runs.suite import ROOT
 from harness.tuning.governor import NONE
-from reports.run import frames
 from suites.lab_toml import host_table, login
 from suites.selftest.support.l1_host import NICPROOF, inventory, kill_run, nicproof
 
@@ -90,7 +90,7 @@ def test_a_bench_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> No
     assert (
         f"lab: l1 (127.0.0.1), {lab.ports.dut} against {lab.ports.partner}: as --lab says" in output
     )
-    run = frames.load(tmp_path / "run")
+    run = load(tmp_path / "run")
     assert run.info.finished and not run.info.missing
     assert (run.info.host, run.info.fidelity, run.info.clock) == ("l1", lab.fidelity, "wall")
     assert run.info.environment["lab"]["kind"] == "real host"
@@ -282,7 +282,7 @@ def test_a_bench_with_its_partner_on_another_host(
     assert result.returncode == 0, output
     assert f"{lab.ports.dut} against {lab.ports.partner} of beta (127.0.0.1): as" in output
     assert not differences(before, digest(beta))
-    run = frames.load(two_hosts.with_name("run"))
+    run = load(two_hosts.with_name("run"))
     assert (run.info.host, run.info.partner_host, run.info.finished) == ("alpha", "beta", True)
     assert run.info.environment["link partner"]["host"] == "beta"
     assert run.info.environment["link partner's host"]["kernel"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from harness.comparison.outcome import EXCHANGED
 from harness.runs.asked import MAX_BLOCKS
 from harness.runs.suite import ROOT
-from reports.comparison.outcome import EXCHANGED
 from suites.benchmarks import calibration as cal
 
 DOCS = ROOT / "docs" / "calibration"

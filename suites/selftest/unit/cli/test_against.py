@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness.comparison import baseline
+from harness.comparison.outcome import Comparison, against
+from harness.comparison.verdict import Change
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
-from reports.comparison import baseline
-from reports.comparison.outcome import Comparison, against
-from reports.comparison.verdict import Change
+from harness.records.run import Run
 from reports.history import trend
-from reports.run.frames import Run
 from suites.selftest.support.command import program
 from suites.selftest.support.synthetic_run import make_run, write_run
 

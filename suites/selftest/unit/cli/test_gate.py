@@ -18,15 +18,15 @@ import pytest
 
 from fixtures.comparison import pairs
 from harness.cli.bench import Suspicion
+from harness.comparison.outcome import Comparison, against, compare, compare_variants
+from harness.comparison.verdict import Change, margin_of
 from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
+from harness.records.run import Run, load
 from harness.records.trial import ExitCount, Failure, MissingPath, RunInfo, TrialRecord
 from harness.runs.suite import ROOT
 from reports.comparison import document, formats, words
-from reports.comparison.outcome import Comparison, against, compare, compare_variants
-from reports.comparison.verdict import Change, margin_of
-from reports.run.frames import Run, load
 from suites.selftest.support.command import nicproof
 from suites.selftest.support.synthetic_run import make_run, write_run
 

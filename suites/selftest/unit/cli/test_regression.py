@@ -20,16 +20,21 @@ from xml.etree import ElementTree
 
 import msgspec
 import numpy as np
-import pandas as pd
 import pytest
 
 from harness.cli import compare as compare_command
 from harness.cli import main as cli
 from harness.cli.bench import Suspicion
+from harness.comparison import judge
+from harness.comparison.boots import Boots
+from harness.comparison.exits import ExitChange, likely_causes
+from harness.comparison.outcome import compare as compared
+from harness.comparison.outcome import compare_variants
 from harness.core.errors import ConfigError
 from harness.core.status import Status
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
+from harness.records.run import Run, load
 from harness.records.trial import RunInfo, TrialRecord
 from harness.runs.asked import Asked
 from harness.runs.options import BenchOptions
@@ -37,11 +42,7 @@ from harness.runs.suite import run_and_wait
 from harness.runs.variant import Variant
 from harness.stats import permutation_test
 from harness.stats.estimates import Floats
-from reports.comparison import formats, judge
-from reports.comparison.exits import ExitChange, likely_causes
-from reports.comparison.outcome import compare as compared
-from reports.comparison.outcome import compare_variants
-from reports.run.frames import Run, load
+from reports.comparison import formats
 from suites.selftest.support import synthetic_run
 from suites.selftest.support.command import nicproof
 from suites.selftest.support.synthetic_run import CHARACTERS, make_run, write_run
@@ -254,18 +255,15 @@ def test_known_shifts_are_judged_as_they_are() -> None:
     quiet = synthetic_run.CHARACTERS["sriov"]
     random = np.random.default_rng(5)
     for by, verdict in ((0.0, "no change"), (0.01, "no change"), (-0.08, "regression")):
-        frames = [
+        sides = [
             _boots(quiet.mbit * (1 + side * by) * random.lognormal(0, 0.005, 8)) for side in (0, 1)
         ]
-        (change,) = judge.judge(*frames)
+        (change,) = judge.judge(*sides)
         assert change.verdict == verdict, (by, change)
 
 
-def _boots(values: Floats) -> pd.DataFrame:
-    rows = {"path": "sriov", "workload": "tcp-tx", "metric": "throughput", "variant": ""}
-    blocks = range(len(values))
-    return pd.DataFrame([{**rows, "block": b, "boot": b, "value": v} for b, v in zip(
-        blocks, values, strict=True)])  # fmt: skip
+def _boots(values: Floats) -> Boots:
+    return {("sriov", "tcp-tx", "throughput"): dict(enumerate(map(float, values)))}
 
 
 def benchstat_input(directory: Path) -> str:

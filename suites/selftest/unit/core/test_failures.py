@@ -22,9 +22,9 @@ from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.records import store
 from harness.records.history.runs import History, open_history
+from harness.records.run import load
 from harness.records.trial import ExitCount, TrialRecord
 from harness.runs.suite import ROOT
-from reports.run import frames
 from suites.selftest.support import command
 from suites.selftest.support.postgres_server import PostgresServer
 from suites.selftest.support.synthetic_run import make_run, write_run
@@ -104,13 +104,13 @@ DAMAGES: dict[str, Damage] = {
 def test_a_damaged_trial_is_told_with_its_file_and_number(damage: Damage, other: Path) -> None:
     rewritten(other / store.FILENAME, "trial", "id", damage)
     with pytest.raises(ConfigError, match=rf"{other}/trials.db: trial {VICTIM}\b") as caught:
-        frames.load(other)
+        load(other)
     _, _, command = caught.value.remedy.partition(": ")
     assert f"WHERE id={VICTIM}" in command
     with sqlite3.connect(other / store.FILENAME) as connection:
         connection.execute(command.split('"')[1])
     connection.close()
-    assert len(frames.load(other).trials) == 35, "the remedy helps"
+    assert len(load(other).trials) == 35, "the remedy helps"
 
 
 @pytest.mark.parametrize("words", ["compare", "report", "report --benchstat"])
@@ -266,7 +266,7 @@ def test_of_earlier_versions_a_trial_that_does_not_count_may_be_odd(other: Path)
         return metric(b"-3.5")(body).replace(b'"valid":true', b'"valid":false')
 
     rewritten(other / store.FILENAME, "trial", "id", old)
-    assert frames.load(other).trials[VICTIM - 1].metrics["throughput"] == -3.5
+    assert load(other).trials[VICTIM - 1].metrics["throughput"] == -3.5
 
 
 @pytest.fixture

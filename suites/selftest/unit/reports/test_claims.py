@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from harness.core.facts import PathFacts
+from harness.records.run import Run
 from harness.records.trial import TrialRecord
 from harness.stats.estimates import paired, sign_flip_p
 from reports.run import claims as compare
-from reports.run import frames
+from reports.run import frames, style
 from reports.run.claims import Comparison
 from suites.selftest.support.synthetic_run import make_run
 
@@ -22,7 +23,7 @@ def claims_of(
     boots: int = 6, records: Sequence[TrialRecord] | None = None, **options: object
 ) -> dict[int, compare.Claim]:
     info, made = make_run(boots, **options)  # type: ignore[arg-type]
-    run = frames.Run(info, tuple(made if records is None else records))
+    run = Run(info, tuple(made if records is None else records))
     boot_values = frames.per_boot(frames.measurements(run))
     return {claim.number: claim for claim in compare.judge_claims(run, boot_values)}
 
@@ -135,10 +136,10 @@ def test_a_path_that_its_run_declares_takes_part_as_one_of_its_kind() -> None:
     info, made = make_run(6)
     odd = [msgspec.structs.replace(t, path="vdpa") for t in made if t.path == "virtio"]
     declared = {"vdpa": PathFacts(kind="virtio", colour="#112233")}
-    run = frames.Run(msgspec.structs.replace(info, path_facts=declared), (*made, *odd))
+    run = Run(msgspec.structs.replace(info, path_facts=declared), (*made, *odd))
     claims = compare.judge_claims(run, frames.per_boot(frames.measurements(run)))
     assert [c for c in claims[0].comparisons if "vdpa" in (c.left, c.right)]
-    assert run.colours["vdpa"] == "#112233"
+    assert style.colours_of(run)["vdpa"] == "#112233"
 
 
 def test_a_claim_that_is_not_so_is_rarely_judged() -> None:

@@ -14,6 +14,7 @@ from harness import paths
 from harness.core.crash import guarded
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
+from harness.records.run import Run
 from harness.records.trial import RunInfo, TrialRecord
 from harness.stats.estimates import Estimate
 from reports.__main__ import main
@@ -30,7 +31,7 @@ def rendered(directory: Path, info: RunInfo, records: Sequence[TrialRecord]) -> 
 
 
 def headline_of(info: RunInfo, records: Sequence[TrialRecord]) -> str:
-    run = frames.Run(info, tuple(records))
+    run = Run(info, tuple(records))
     boots = frames.per_boot(frames.measurements(run))
     return words.headline(run, tables.estimates(boots))
 

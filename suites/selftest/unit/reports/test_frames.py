@@ -11,6 +11,8 @@ import pytest
 
 from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS
+from harness.records.ratios import values_of
+from harness.records.run import Run, load
 from harness.records.trial import ExitCount, TrialRecord
 from reports.run import explain, frames
 from suites.selftest.support.synthetic_run import make_run, write_run
@@ -42,12 +44,12 @@ def trial(**changes: object) -> TrialRecord:
     return msgspec.structs.replace(base, **changes)
 
 
-def run_of(*trials: TrialRecord) -> frames.Run:
-    return frames.Run(make_run(1, paths=("e1000e",), workloads=("tcp-tx",))[0], trials)
+def run_of(*trials: TrialRecord) -> Run:
+    return Run(make_run(1, paths=("e1000e",), workloads=("tcp-tx",))[0], trials)
 
 
 def test_ratios_of_a_trial() -> None:
-    values = frames.values_of(trial(metrics={"throughput": 16.0}))
+    values = values_of(trial(metrics={"throughput": 16.0}))
     assert values == pytest.approx(
         {
             "throughput": 16.0,
@@ -74,17 +76,17 @@ def test_ratios_of_a_trial() -> None:
 def test_by_the_virtual_clock_the_parts_of_a_packets_time_are_the_window() -> None:
     """Such a lab has one CPU. By the wall clock others work meanwhile, so there is no rest."""
     record = trial(clock="virtual", window_ns=1_500_000_000)
-    values = frames.values_of(record)
+    values = values_of(record)
     parts = sum(values[metric] for metric in explain.PARTS)
     assert parts == pytest.approx(1_500_000_000 / 1000 / 1000)  # us, for 1,000 packets
-    assert explain.REST not in frames.values_of(trial())
+    assert explain.REST not in values_of(trial())
 
 
 def test_idle_exits_are_no_overhead() -> None:
     busy = tuple(e for e in trial().exits or () if e.reason != "HLT")
     halting = {"halt_time_per_packet": 80.0, "halt_time_share": 4.0}
-    without = frames.values_of(trial(exits=busy)) | halting
-    assert frames.values_of(trial()) == pytest.approx(without)
+    without = values_of(trial(exits=busy)) | halting
+    assert values_of(trial()) == pytest.approx(without)
 
 
 def test_a_record_of_before_has_no_time_in_exits_and_no_interrupts_of_the_device() -> None:
@@ -95,7 +97,7 @@ def test_a_record_of_before_has_no_time_in_exits_and_no_interrupts_of_the_device
     counters = {k: v for k, v in trial().counters.items() if k not in gone} | {"irq.guest": 487}
     changes = {"exits": old, "counters": counters, "guest_wider_ns": None, "clock": "virtual"}
     record = trial(**changes)
-    values = frames.values_of(record)
+    values = values_of(record)
     kept = {"exits_per_packet", "mmio_exits_per_packet", "exits_per_mib", "cpu_per_gbit"}
     parts = {f"{name}_time_per_packet" for name in ("guest", "vhost", "qemu")}
     assert values.keys() == kept | parts
@@ -108,12 +110,12 @@ def test_a_record_of_before_has_no_time_in_exits_and_no_interrupts_of_the_device
 def test_cpu_use_timers_and_ipis_of_a_host_are_not_the_paths() -> None:
     """With native the counters are the host's, with all that runs there."""
     counters = {k: v for k, v in trial().counters.items() if not k.startswith(("cpu.", "vcpus."))}
-    values = frames.values_of(trial(path="native", exits=None, counters=counters))
+    values = values_of(trial(path="native", exits=None, counters=counters))
     assert values == {"irqs_per_packet": 0.05}
 
 
 def test_an_idle_window_has_exits_per_second_and_nothing_per_packet() -> None:
-    values = frames.values_of(trial(workload="idle"))
+    values = values_of(trial(workload="idle"))
     assert values["exits_per_s"] == 500
     assert not [name for name in values if name.endswith(("_packet", "_mib", "_gbit"))]
 
@@ -121,9 +123,9 @@ def test_an_idle_window_has_exits_per_second_and_nothing_per_packet() -> None:
 def test_what_was_counted_for_longer_than_the_traffic_is_divided_by_that() -> None:
     """The link partner is on another host; a share of time is one of the time that was watched."""
     wider = {"window_ns": 800_000_000, "wider_ns": 200_000_000}
-    assert frames.values_of(trial(**wider)) == frames.values_of(trial())
+    assert values_of(trial(**wider)) == values_of(trial())
     idle = trial(workload="idle", **wider)
-    assert frames.values_of(idle)["exits_per_s"] == 500
+    assert values_of(idle)["exits_per_s"] == 500
     assert set(frames.exits(run_of(trial(**wider)))["window_ns"]) == {1_000_000_000}
 
 
@@ -136,13 +138,13 @@ def test_what_was_counted_for_longer_than_the_traffic_is_divided_by_that() -> No
     ],
 )
 def test_what_was_not_measured_is_absent_and_not_zero(changes: dict[str, object]) -> None:
-    values = frames.values_of(trial(**changes))
+    values = values_of(trial(**changes))
     assert "exits_per_packet" not in values
     assert "mmio_exits_per_packet" not in values
 
 
 def test_native_has_no_exit_in_any_table() -> None:
-    run = frames.Run(*make_run(2))
+    run = Run(*make_run(2))
     measured = frames.measurements(run)
     native = set(measured[measured["path"] == "native"]["metric"])
     assert "throughput" in native
@@ -151,7 +153,7 @@ def test_native_has_no_exit_in_any_table() -> None:
 
 
 def test_no_exit_at_all_is_a_zero() -> None:
-    assert frames.values_of(trial(exits=()))["exits_per_packet"] == 0
+    assert values_of(trial(exits=()))["exits_per_packet"] == 0
 
 
 def test_warm_ups_and_invalid_trials_stay_out_of_a_boots_value() -> None:
@@ -174,7 +176,7 @@ def test_a_reason_of_one_trial_is_a_zero_row_in_the_others() -> None:
 
 def test_exported_files_have_the_agreed_columns(tmp_path: Path) -> None:
     info, records = make_run(2, flaws=True)
-    run = frames.Run(info, records)
+    run = Run(info, records)
     frames.export(run, frames.measurements(run), frames.exits(run), tmp_path)
     with (tmp_path / "measurements.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -207,13 +209,13 @@ def test_trials_of_another_fidelity_are_refused(tmp_path: Path) -> None:
     strange = msgspec.structs.replace(records[0], fidelity="hardware")
     write_run(tmp_path / "run", info, [*records, strange])
     with pytest.raises(ConfigError, match="different fidelity"):
-        frames.load(tmp_path / "run")
+        load(tmp_path / "run")
 
 
 def test_a_run_without_anything_says_so(tmp_path: Path) -> None:
     write_run(tmp_path / "run", make_run(1)[0], [])
     with pytest.raises(ConfigError, match="no trial was finished"):
-        frames.load(tmp_path / "run")
+        load(tmp_path / "run")
 
 
 def test_what_is_exported_is_what_pandas_would_write(tmp_path: Path) -> None:
@@ -241,5 +243,5 @@ def test_a_run_without_a_figure_has_tables_of_no_rows() -> None:
 def test_a_table_costs_little_a_row() -> None:
     """Few bytes: the words of a row are said once for all of them."""
     info, records = make_run(2, trials=10)
-    measured = frames.measurements(frames.Run(info, records))
+    measured = frames.measurements(Run(info, records))
     assert measured.memory_usage(deep=True).sum() / len(measured) < 60

@@ -11,8 +11,8 @@ import pytest
 
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
+from harness.records.run import Run
 from reports.history import trend
-from reports.run.frames import Run
 from suites.selftest.support.command import nicproof
 from suites.selftest.support.synthetic_run import CHARACTERS, make_run
 

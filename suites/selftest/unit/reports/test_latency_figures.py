@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from harness.comparison.outcome import against, compare
 from harness.core.errors import ConfigError
+from harness.records.ratios import values_of
+from harness.records.run import Run
 from harness.records.trial import CLIENT, SERVER, STAMPS, USER, TrialRecord
-from reports.comparison.outcome import against, compare
 from reports.history import trend
 from reports.run import document, frames, tables
-from reports.run.frames import Run, values_of
 from suites.selftest.support.synthetic_run import make_run, write_run
 
 KERNEL = "kernel software"

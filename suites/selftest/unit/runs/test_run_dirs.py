@@ -27,10 +27,10 @@ from harness.records.cases import (
     load_subject,
 )
 from harness.records.history.runs import open_history
+from harness.records.run import load
 from harness.runs import claim
 from harness.runs.asked import Asked
 from harness.runs.suite import ROOT
-from reports.run import frames
 from suites.selftest.support.synthetic_run import make_run, write_run
 from suites.selftest.unit.records.test_history_bench import WITHOUT_LAB
 
@@ -110,7 +110,7 @@ def test_runs_that_are_read_only_can_be_read(tmp_path: Path) -> None:
             runs / f"{number}",
             *make_run(6, paths=("sriov",), workloads=("tcp-tx",), seed=number),
         )
-    trials = len(frames.load(runs / "1").trials)
+    trials = len(load(runs / "1").trials)
     before = sorted(runs.rglob("*"))
     script = f"""
 mount --bind {runs} {runs} && mount -o remount,bind,ro {runs} || exit 99

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 
 from harness import workloads
+from harness.comparison import baseline
+from harness.comparison.outcome import Comparison, against, compare, compare_variants
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to
 from harness.core.metrics import METRICS
 from harness.measure.plan import interleave
 from harness.paths.virtio import VIRTIO
 from harness.records import ablation
+from harness.records.run import Run
 from harness.runs import asked as declared
 from harness.runs.asked import Asked
 from harness.runs.options import BenchOptions
 from harness.runs.variant import Variant, describe, parse
-from reports.comparison import baseline
-from reports.comparison.outcome import Comparison, against, compare, compare_variants
-from reports.run.frames import Run
 from suites.selftest.support.synthetic_run import PATHS as EVERY_PATH
 from suites.selftest.support.synthetic_run import WORKLOADS as EVERY_WORKLOAD
 from suites.selftest.support.synthetic_run import make_run

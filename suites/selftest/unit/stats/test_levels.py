@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import binom
 from scipy.stats import t as student
 
+from harness.comparison import baseline_interval
 from harness.stats.estimates import Floats
 from harness.stats.levels import FEWEST, change_points, levels
-from reports.comparison import baseline_interval
 from suites.benchmarks.levels import NOW, Case, false_changes, record, steps_found
 
 SERIES = 200

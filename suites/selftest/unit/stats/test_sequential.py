@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
+from harness.comparison import baseline_interval, sequential_pairs
 from harness.stats import estimates, sequential
 from harness.stats.estimates import Floats
 from harness.stats.sequential import Shown
-from reports.comparison import baseline_interval, sequential_pairs
 from suites.benchmarks import pairs
 
 LEVEL = sequential_pairs.LEVEL

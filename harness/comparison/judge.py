@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 
-from harness.stats import permutation_test
-from harness.stats.permutation_test import Shift
-from reports.comparison.verdict import (
+from harness.comparison.boots import Boots
+from harness.comparison.verdict import (
     Change,
     Figure,
     advice,
@@ -20,13 +18,15 @@ from reports.comparison.verdict import (
     figures,
     gap_of,
 )
+from harness.stats import permutation_test
+from harness.stats.permutation_test import Shift
 
 LEVEL = 0.01
 """The chance that a gate on two equal configurations calls any primary figure changed."""
 
 
-def judge(base: pd.DataFrame, new: pd.DataFrame) -> tuple[Change, ...]:
-    """Every figure that both runs have, the worst first; the frames are frames.per_boot of them.
+def judge(base: Boots, new: Boots) -> tuple[Change, ...]:
+    """Every figure that both runs have, the worst first.
 
     The primary ones are decided together, with the chance of any false alarm bounded by LEVEL, and
     so are the others.

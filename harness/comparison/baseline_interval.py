@@ -17,16 +17,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
 import numpy as np
-import pandas as pd
 from scipy.special import stdtr, stdtrit  # Student's t without the overhead of scipy.stats
 
+from harness.comparison.baseline import FEWEST, LAST, Baseline, Earlier
+from harness.comparison.boots import Boots, Name
+from harness.comparison.verdict import Change, Figure, badness, decide, families, figures
 from harness.stats import permutation_test
 from harness.stats.estimates import Floats
 from harness.stats.permutation_test import Shift
-from reports.comparison.baseline import FEWEST, LAST, Baseline, Earlier
-from reports.comparison.verdict import Change, Figure, badness, decide, families, figures
 
 LEVEL = 0.05
 """The chance that a run like the others is called changed in any primary figure, if runs vary
@@ -37,32 +38,27 @@ ONE_OFF = 1
 gate for as long as it is remembered."""
 
 
-def judge(series: Sequence[Earlier], new: pd.DataFrame) -> tuple[Change, ...]:
-    """Every figure of `new` (its frames.per_boot) that the series, the oldest run first, still has,
+def judge(series: Sequence[Earlier], new: Boots) -> tuple[Change, ...]:
+    """Every figure of `new` that the series, the oldest run first, still has,
     the worst first. Primary figures are decided together, and so are the others."""
     split = families(figures(still_there(series), as_block(new)))
     changes = [change for family in split for change in _decide(family, series)]
     return tuple(sorted(changes, key=badness))
 
 
-_KEYS = ["path", "workload", "metric"]
-
-
-def still_there(series: Sequence[Earlier]) -> pd.DataFrame:
-    """A row a run and figure, the run's place being the block; not of figures that none of the
+def still_there(series: Sequence[Earlier]) -> Boots:
+    """Each run's medians, its place in the series being the block; not of figures that none of the
     last runs has."""
-    every = pd.concat([_medians(run.boots).assign(block=at) for at, run in enumerate(series)])
-    newest = every.groupby(_KEYS)["block"].transform("max")
-    return every[newest >= len(series) - LAST]
+    every: dict[Name, dict[int, float]] = {}
+    for place, run in enumerate(series):
+        for name, value in run.medians.items():
+            every.setdefault(name, {})[place] = value
+    return {name: of for name, of in sorted(every.items()) if max(of) >= len(series) - LAST}
 
 
-def as_block(boots: pd.DataFrame) -> pd.DataFrame:
+def as_block(boots: Boots) -> Boots:
     """A run by itself, as `still_there` has those of a series."""
-    return _medians(boots).assign(block=0)
-
-
-def _medians(boots: pd.DataFrame) -> pd.DataFrame:
-    return boots.groupby(_KEYS, as_index=False)[["value"]].median()
+    return {name: {0: median(of.values())} for name, of in boots.items()}
 
 
 def _decide(family: Sequence[Figure], series: Sequence[Earlier]) -> list[Change]:

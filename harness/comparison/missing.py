@@ -8,8 +8,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from harness.records.run import Run
 from harness.records.trial import IDLE, Failure, RunInfo
-from reports.run.frames import Run
 
 TOO_MANY = 1 - 1 / math.sqrt(2)
 """A side that lost a larger share of its trials than the other, 29 %, may lie anywhere: it is the

@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
-import pandas as pd
-
+from harness.comparison.boots import Name, boots_of
+from harness.comparison.comparable import kind
+from harness.comparison.verdict import Change
+from harness.core.metrics import metric_of
+from harness.records.run import Run
 from harness.stats.levels import levels, step
-from reports.comparison.verdict import Change
-from reports.history.trend import kind
-from reports.run.frames import Run, measurements, metric_of, per_boot
 
 FEWEST, LAST = 5, 20
 """Fewer runs are no baseline; of more, the last ones are: what drifts has least of it there."""
@@ -27,12 +28,13 @@ class Earlier:
 
     day: str  # on which it was made
     kinds: Mapping[str, dict[str, str]]  # workload -> trend.kind
-    boots: pd.DataFrame  # frames.per_boot
+    medians: Mapping[Name, float]  # over boots
 
     @classmethod
     def of(cls, run: Run) -> Earlier:
         kinds = {workload: kind(run, workload) for workload in run.workloads}
-        return cls(run.info.created[:10], kinds, per_boot(measurements(run)))
+        medians = {name: median(of.values()) for name, of in boots_of(run).items()}
+        return cls(run.info.created[:10], kinds, medians)
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from harness.core.errors import ConfigError
 from harness.records.alike import KEYS, PARAMETERS, check_across
+from harness.records.run import Run
 from harness.records.trial import IDLE, STAMPS, TUNING
-from reports.run.frames import Run
 
 
 def fingerprint(run: Run) -> dict[str, str]:
@@ -33,6 +33,13 @@ def fingerprint(run: Run) -> dict[str, str]:
         "; ".join(parameters),
     )
     return dict(zip(KEYS, values, strict=True))
+
+
+def kind(run: Run, workload: str) -> dict[str, str]:
+    """What must be the same in two runs for their figures of a workload to make one series."""
+    own = Run(run.info, tuple(trial for trial in run.trials if trial.workload == workload))
+    chosen = sorted((key, value) for key, value in run.info.options.items() if key != "quick")
+    return fingerprint(own) | {"options": str(chosen)}
 
 
 def time_stamps(run: Run) -> list[str]:

@@ -8,12 +8,10 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import pandas as pd
-
-from harness.core.metrics import Margin
+from harness.comparison.boots import Boots
+from harness.core.metrics import Margin, metric_of
 from harness.records.trial import IDLE
 from harness.stats.permutation_test import Shift
-from reports.run.frames import metric_of
 
 Verdict = Literal[
     "not measured",
@@ -182,35 +180,20 @@ def advice(shift: Shift, needed: int, unit: str) -> str:
     return f"{few} too few where {noise}: {more} more of each would decide it"
 
 
-def every(
-    base: pd.DataFrame, new: pd.DataFrame, deciding: Collection[str] = ()
-) -> Iterator[Figure]:
-    """The figures of direction that either side has; the frames are frames.per_boot of the two
-    sides. Those named in `deciding` are primary; if none is named, those whose metric
-    is."""
-    sides = [_by_figure(frame) for frame in (base, new)]
-    for key in {**sides[0], **sides[1]}:
+def every(base: Boots, new: Boots, deciding: Collection[str] = ()) -> Iterator[Figure]:
+    """The figures of direction that either side has. Those named in `deciding` are primary; if none
+    is named, those whose metric is."""
+    for key in {**base, **new}:
         path, workload, metric = key
         if workload == IDLE or metric_of(metric).better == "none":
             continue
         primary = "/".join(key) in deciding if deciding else metric_of(metric).primary
-        values = [side.get(key, {}) for side in sides]
-        yield Figure(path, workload, metric, values[0], values[1], primary)
+        yield Figure(path, workload, metric, base.get(key, {}), new.get(key, {}), primary)
 
 
-def figures(
-    base: pd.DataFrame, new: pd.DataFrame, deciding: Collection[str] = ()
-) -> Iterator[Figure]:
+def figures(base: Boots, new: Boots, deciding: Collection[str] = ()) -> Iterator[Figure]:
     """Those of `every` that both sides have."""
     return (each for each in every(base, new, deciding) if each.base and each.new)
-
-
-def _by_figure(boots: pd.DataFrame) -> dict[tuple[str, str, str], dict[int, float]]:
-    found: dict[tuple[str, str, str], dict[int, float]] = {}
-    columns = ["path", "workload", "metric", "block", "value"]
-    for path, workload, metric, block, value in boots[columns].itertuples(index=False, name=None):
-        found.setdefault((path, workload, metric), {})[int(block)] = float(value)
-    return found
 
 
 def families(found: Iterable[Figure]) -> tuple[list[Figure], ...]:

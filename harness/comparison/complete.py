@@ -7,14 +7,10 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-import pandas as pd
-
+from harness.comparison.boots import Boots
+from harness.comparison.missing import TOO_MANY, Side
+from harness.comparison.verdict import WHOLE, Change, Figure, Verdict, badness, every
 from harness.records.trial import IDLE
-from reports.comparison.missing import TOO_MANY, Side
-from reports.comparison.verdict import WHOLE, Change, Figure, Verdict, badness, every
-
-Boots = tuple[pd.DataFrame, pd.DataFrame]
-"""frames.per_boot of base and new."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class Lacks:
     deciding: Collection[str] = ()  # figures, as for verdict.every
     across: Collection[str] = ()  # "paths", "workloads": new may be asked for fewer
 
-    def completed(self, judged: Iterable[Change], boots: Boots) -> tuple[Change, ...]:
+    def completed(self, judged: Iterable[Change], boots: tuple[Boots, Boots]) -> tuple[Change, ...]:
         """`judged`, of these boots, and with it each figure that one side alone has, or that has
         no block in which both do, and each path and workload that new was asked for and has
         nothing of; the worst first.

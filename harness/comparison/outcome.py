@@ -7,23 +7,20 @@ from dataclasses import dataclass, replace
 from itertools import chain, product
 from typing import Literal
 
-import pandas as pd
-
+from harness.comparison import baseline_interval, comparable, judge, sequential_pairs
+from harness.comparison.baseline import LAST, Earlier
+from harness.comparison.boots import Boots, boots_of
+from harness.comparison.complete import Lacks
+from harness.comparison.exits import exit_changes, likely_causes
+from harness.comparison.missing import Side, warnings
+from harness.comparison.verdict import LOST, Change, Verdict
 from harness.core.errors import ConfigError
-from harness.core.facts import PathKind
 from harness.core.units import Clock
 from harness.records import ablation
 from harness.records.ablation import Direction, Expected
+from harness.records.run import Run, of_variant
 from harness.records.trial import DECIDING, RunInfo
 from harness.stats import levels
-from reports.comparison import baseline_interval, judge, sequential_pairs
-from reports.comparison.baseline import LAST, Earlier
-from reports.comparison.complete import Boots, Lacks
-from reports.comparison.exits import exit_changes, likely_causes
-from reports.comparison.missing import Side, warnings
-from reports.comparison.verdict import LOST, Change, Verdict
-from reports.run import comparable, frames
-from reports.run.frames import Run
 
 
 @dataclass(frozen=True)
@@ -161,7 +158,7 @@ def compare(base: Run, new: Run, across: Sequence[str] = ()) -> Comparison:
                 remedy="`nicproof report` renders it again",
             )
     comparable.check(base, new, across)
-    boots = _boots(base), _boots(new)
+    boots = boots_of(base), boots_of(new)
     lacks = Lacks(Side.of("base", [base]), Side.of("new", [new]), across=across)
     return _outcome(base, new, judge.judge(*boots), boots, lacks, EXCHANGED)
 
@@ -176,8 +173,8 @@ def compare_variants(run: Run) -> Comparison:
         raise ConfigError(
             f"{run.info.run}: not a run of two configurations", remedy="make one by nicproof ab"
         )
-    base, new = (frames.of_variant(run, name) for name in names)
-    boots, deciding = (_boots(base), _boots(new)), _deciding(run.info)
+    base, new = (of_variant(run, name) for name in names)
+    boots, deciding = (boots_of(base), boots_of(new)), _deciding(run.info)
     lacks = Lacks(Side.of("base", [run], names[0]), Side.of("new", [run], names[1]), deciding)
     changes = sequential_pairs.judge(*boots, run.info.boots, deciding)
     return _outcome(base, new, changes, boots, lacks, PAIRED, *names)
@@ -214,22 +211,19 @@ def against(series: Iterable[Run], new: Run, name: str, across: Sequence[str] = 
     if not recent:
         comparable.check(newest, new, across)
     earlier = series_of[::-1]
-    changes = baseline_interval.judge(earlier, _boots(new))
-    boots = baseline_interval.still_there(earlier), baseline_interval.as_block(_boots(new))
+    own = boots_of(new)
+    changes = baseline_interval.judge(earlier, own)
+    boots = baseline_interval.still_there(earlier), baseline_interval.as_block(own)
     lacks = Lacks(Side.of("base", recent), Side.of("new", [new]), across=across)
     most = max((change.shift.boots[0] for change in changes if change.primary), default=0)
     return _outcome(recent[0], new, changes, boots, lacks, PREDICTED, f"{name} ({most} runs)")
-
-
-def _boots(run: Run) -> pd.DataFrame:
-    return frames.per_boot(frames.measurements(run))
 
 
 def _outcome(
     base: Run,
     new: Run,
     judged: Sequence[Change],
-    boots: Boots,
+    boots: tuple[Boots, Boots],
     lacks: Lacks,
     method: Method,
     base_name: str = "",
@@ -239,10 +233,7 @@ def _outcome(
     changes = lacks.completed(judged, boots)
     if not any(each.primary and (each.both or each.verdict == "not measured") for each in changes):
         raise ConfigError(f"{base_name} and {new_name} have no figure in common")
-    counted = frames.exits(base), frames.exits(new)
-    explained = tuple(
-        _explained(change, new.path_facts(change.path).kind, *counted) for change in changes
-    )
+    explained = tuple(_explained(change, base, new) for change in changes)
     warned = (*warnings(lacks.base, lacks.new), *lacks.left_out(changes))
     sides = lacks.base, lacks.new
     return Comparison(
@@ -250,7 +241,7 @@ def _outcome(
     )
 
 
-def _explained(change: Change, kind: PathKind, base: pd.DataFrame, new: pd.DataFrame) -> Change:
+def _explained(change: Change, base: Run, new: Run) -> Change:
     """A figure that changed, with what changed in the exits of its path."""
     if change.verdict not in ("regression", "improvement"):
         return change
@@ -258,5 +249,5 @@ def _explained(change: Change, kind: PathKind, base: pd.DataFrame, new: pd.DataF
     return replace(
         change,
         exits=tuple(map(str, exits)),
-        causes=tuple(likely_causes(kind, exits)),
+        causes=tuple(likely_causes(new.path_facts(change.path).kind, exits)),
     )

@@ -3,14 +3,15 @@ is likely to have caused it."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-
-import pandas as pd
+from statistics import median
 
 from harness.core.facts import PathKind
 from harness.core.metrics import MMIO_REASONS
-from reports.run.frames import exits_per_boot
+from harness.records.ratios import packets_of
+from harness.records.run import Run
 
 LEAST = 0.01
 """Exits per packet: a change below this is none."""
@@ -32,22 +33,37 @@ class ExitChange:
         return f"{self.reason} exits per packet {self.before:.3g} -> {self.after:.3g}"
 
 
-def exit_changes(
-    base: pd.DataFrame, new: pd.DataFrame, path: str, workload: str
-) -> tuple[ExitChange, ...]:
-    """What changed in a path's exits under a workload, the largest change first; the frames are
-    frames.exits of the two sides."""
-    sides = []
-    for counted in (base, new):
-        per_boot = exits_per_boot(counted)
-        here = per_boot[(per_boot["path"] == path) & (per_boot["workload"] == workload)]
-        sides.append(here.groupby("reason")["per_packet"].median().to_dict())
+def exit_changes(base: Run, new: Run, path: str, workload: str) -> tuple[ExitChange, ...]:
+    """What changed in a path's exits under a workload, the largest change first."""
+    sides = [_per_packet(run, path, workload) for run in (base, new)]
     changes = [
-        ExitChange(str(reason), sides[0].get(reason, 0.0), sides[1].get(reason, 0.0))
+        ExitChange(reason, sides[0].get(reason, 0.0), sides[1].get(reason, 0.0))
         for reason in {**sides[0], **sides[1]}
     ]
     kept = [change for change in changes if abs(change.rise) >= LEAST]
     return tuple(sorted(kept, key=lambda change: -abs(change.rise)))
+
+
+def _per_packet(run: Run, path: str, workload: str) -> dict[str, float]:
+    """Exits per packet by reason: medians over trials, and of these over boots."""
+    boots: dict[int, list[dict[str, float]]] = {}
+    for trial in run.counted:
+        packets = packets_of(trial)
+        here = (trial.path, trial.workload) == (path, workload)
+        if here and trial.exits is not None and packets:
+            counts = Counter[str]()
+            for each in trial.exits:
+                counts[each.reason] += each.count
+            ratios = {reason: count / packets for reason, count in counts.items()}
+            boots.setdefault(trial.boot, []).append(ratios)
+    # A reason that one of the trials has is a zero in the others.
+    reasons = {reason for trials in boots.values() for ratios in trials for reason in ratios}
+    return {
+        reason: median(
+            median(ratios.get(reason, 0.0) for ratios in trials) for trials in boots.values()
+        )
+        for reason in sorted(reasons)
+    }
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import pandas as pd
 
-from harness.stats import estimates, sequential
-from harness.stats.permutation_test import Shift
-from harness.stats.sequential import Shown
-from reports.comparison.verdict import (
+from harness.comparison.boots import Boots
+from harness.comparison.verdict import (
     MOST_BOOTS,
     Change,
     Figure,
@@ -26,6 +23,9 @@ from reports.comparison.verdict import (
     figures,
     gap_of,
 )
+from harness.stats import estimates, sequential
+from harness.stats.permutation_test import Shift
+from harness.stats.sequential import Shown
 
 LEVEL = 0.05
 """The chance, at most, that of two equal configurations any primary figure is ever called
@@ -34,10 +34,10 @@ that an interval is ever wrong."""
 
 
 def judge(
-    base: pd.DataFrame, new: pd.DataFrame, planned: int, deciding: Collection[str] = ()
+    base: Boots, new: Boots, planned: int, deciding: Collection[str] = ()
 ) -> tuple[Change, ...]:
     """Every figure that both sides have, the worst first, looked at after each of its blocks, of
-    which so many were `planned`; the frames are frames.per_boot of the sides, with the same blocks.
+    which so many were `planned`; the sides have the same blocks.
     Each family, primary and others, is held to LEVEL; `deciding` as for verdict.figures."""
     split = families(figures(base, new, deciding))
     changes = [change for family in split for change in _decide(family, planned)]
