@@ -12,7 +12,8 @@ from harness.core.errors import ConfigError, LabError
 from harness.guest.boot import Guest
 from harness.hosts.base import Host
 from harness.inventory import LinkPlan
-from harness.net.netdev import interface_with, parse_links, parse_offloads
+from harness.net.ethtool import parse_features
+from harness.net.netdev import interface_with, parse_links
 from harness.net.netns import inside
 from harness.qemu.argv import EDGES_PORT
 from harness.qemu.attachment import NicAttachment
@@ -205,7 +206,8 @@ def endpoint(
     deadline = Deadline(20.0, f"carrier on {interface} of {host.name} ({attachment.path})")
     deadline.poll(lambda: parse_links(output_of(*show))[0].carrier)
     link = output_of("readlink", "-f", f"/sys/class/net/{interface}/device/driver").strip()
-    offloads = parse_offloads(output_of("ethtool", "-k", interface))
+    features = parse_features(output_of("ethtool", "-k", interface))
+    offloads = {name: feature.on for name, feature in features.items()}
     version = require(output_of("iperf3", "--version"), host.name)
     serve = ("iperf3", "--server", "--bind", plan.guest_ip)
     with ExitStack() as stack:

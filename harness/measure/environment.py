@@ -12,7 +12,7 @@ from harness.core.errors import HarnessError
 from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.inventory.view import ranges
-from harness.net.netdev import parse_offloads
+from harness.net.ethtool import parse_features, parse_info
 from harness.net.netns import inside
 from harness.paths.partner import Partner
 from harness.pci.device import Device
@@ -108,19 +108,14 @@ def describe_nic(host: Host, ports: PortPair, partner: Partner) -> dict[str, Sec
 
 def _port(host: Host, bdf: str, driver: str, netns: str, interface: str) -> Section:
     section = {"BDF": bdf, "model": Device(host, bdf).model, "driver": driver}
-    info = _command(host, inside(netns, ("ethtool", "-i", interface)))
-    for line in info.splitlines():
-        key, _, value = line.partition(":")
-        if key in ("version", "firmware-version"):
-            section[key] = value.strip() or "none"
-    on = [name for name, state in _offloads(host, netns, interface).items() if state]
+    info = parse_info(_command(host, inside(netns, ("ethtool", "-i", interface))))
+    for key in ("version", "firmware-version"):
+        if key in info:
+            section[key] = info[key] or "none"
+    features = parse_features(_command(host, inside(netns, ("ethtool", "-k", interface))))
+    on = [name for name in _OFFLOADS if name in features and features[name].on]
     section["offloads that are on"] = ", ".join(on) or "unknown"
     return section
-
-
-def _offloads(host: Host, netns: str, interface: str) -> dict[str, bool]:
-    found = parse_offloads(_command(host, inside(netns, ("ethtool", "-k", interface))))
-    return {name: found[name] for name in _OFFLOADS if name in found}
 
 
 def _mitigations(host: Host) -> str:

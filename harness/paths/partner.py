@@ -15,7 +15,8 @@ from harness.core.errors import LabError
 from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan
 from harness.journal.journal import Journal, UndoCommand
-from harness.net.netdev import link, parse_neighbours, rings, set_rings
+from harness.net.ethtool import rings, set_rings
+from harness.net.netdev import link, parse_neighbours
 from harness.net.netns import inside
 from harness.pci.device import Device
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from harness.hosts.base import Host
 from harness.journal.journal import Journal
-from harness.net.netdev import coalescing, coalescing_back, set_coalescing
+from harness.net.ethtool import coalescing, coalescing_back, set_coalescing
 
 USECS = 20
 """Microseconds: at most 50,000 interrupts a second. It lies between what drivers of 1 Gbit/s choose

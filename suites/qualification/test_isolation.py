@@ -10,9 +10,9 @@ import pytest
 from fixtures.qualification.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, DeadlineExpired
-from harness.net.netdev import link
 from harness.qualify.checks.isolation import STRANGER, heard, probe, spoof_events, vf_set
 from harness.qualify.rig.act import under_test
+from harness.qualify.rig.links import pf_node
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.vf import on_host, vfs
@@ -86,7 +86,7 @@ def test_unicast_of_others(rig: Rig, nodes: Trio, listening: str, evidence: Evid
     """A VF without trust hears no unicast of another, even if it listens promiscuously."""
     eavesdropper, receiver, sender = nodes
     wire, host = rig.wire, rig.host
-    pf = Node(host, "", rig.port.interface, link(host, rig.port.interface).address, "", "")
+    pf = pf_node(rig)
     assert rig.port.vf_settings()[0].trust is not True
     if listening == "promiscuously":
         allmulti = ("ip", "link", "set", eavesdropper.interface, "allmulticast")

@@ -15,10 +15,16 @@ from harness.pci.device import Device
 from harness.qualify.checks.leaks import holdings
 from harness.qualify.checks.vf_create_loop import beside, cycle
 from harness.qualify.rig.act import under_test
-from harness.qualify.rig.node import READY_S, iperf3_server, reaches, require_answers
+from harness.qualify.rig.node import (
+    READY_S,
+    iperf3_document,
+    iperf3_server,
+    reaches,
+    require_answers,
+)
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.vf import on_host, vfs
-from harness.qualify.traffic.streams import document, longest_silence
+from harness.qualify.traffic.streams import longest_silence
 from harness.qualify.traffic.traffic_paths import pf_addressed
 
 
@@ -135,7 +141,7 @@ def test_under_traffic(rig: Rig, evidence: Evidence) -> None:
         length = ("--time", str(seconds), "--bitrate", "10M")
         client = ("iperf3", "--json", "--client", rig.wire.ip, *length)
         with under_test("making and removing VFs beside a transfer"):
-            report = document(beside(rig.port, client, most, turns, PAUSE, seconds))
+            report = iperf3_document(beside(rig.port, client, most, turns, PAUSE, seconds))
     silence = longest_silence(report)
     assert silence < PAUSE, f"no byte sent for {silence} s around a change"
     assert report.end.sum_received is not None and report.end.sum_received.bytes

@@ -11,7 +11,7 @@ import pytest
 from fixtures.qualification.cases import Evidence
 from harness.core.deadline import Deadline
 from harness.core.errors import MissingCapability, SetUpFailed
-from harness.net.netdev import set_rings
+from harness.net.ethtool import set_rings
 from harness.qualify.rig.act import under_test
 from harness.qualify.rig.frames import FrameStream, Sent, exchange, watched
 from harness.qualify.rig.node import Node

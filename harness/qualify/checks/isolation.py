@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from harness.hosts.base import Host
 from harness.journal.journal import UndoCommand
 from harness.qualify.rig.frames import Frame, FramePort, Sent, exchange
+from harness.qualify.rig.links import pf_node
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Port, Rig, VfSettings
 
@@ -141,6 +142,7 @@ def spoof_events(rig: Rig) -> int:
     Documentation/networking/device_drivers/ethernet/intel/igb.rst) and in its counters.
     """
     log = rig.host.run(("dmesg",)).text
-    node = Node(rig.host, "", rig.port.interface, "", "", "")
-    counted = sum(n for name, n in node.statistics().items() if _SPOOF_COUNTERS.search(name))
+    counted = sum(
+        n for name, n in pf_node(rig).statistics().items() if _SPOOF_COUNTERS.search(name)
+    )
     return len(re.findall(r"spoof", log, re.IGNORECASE)) + counted

@@ -7,9 +7,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from harness.core.errors import ProductFailure
-from harness.journal.journal import UndoCommand
-from harness.net.netdev import answers_arp_only_for_itself, link
+from harness.net.netdev import answers_arp_only_for_itself
 from harness.net.ping import Pings, summaries
+from harness.qualify.rig.links import addressed_pf
 from harness.qualify.rig.node import Node, ping
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.vf import on_host, vfs
@@ -42,27 +42,16 @@ def shared_port(rig: Rig) -> Iterator[SharedPort]:
     with ExitStack() as stack:
         made = stack.enter_context(vfs(rig, 2))
         greedy, neighbour = (stack.enter_context(on_host(rig, vf)) for vf in made)
-        yield SharedPort(greedy, neighbour, stack.enter_context(pf_node(rig)), rig.wire)
+        yield SharedPort(greedy, neighbour, stack.enter_context(_pf(rig)), rig.wire)
 
 
 @contextmanager
-def pf_node(rig: Rig) -> Iterator[Node]:
+def _pf(rig: Rig) -> Iterator[Node]:
     """The PF as a node of the link, answering ARP for itself only; afterwards without addresses."""
-    host, interface = rig.host, rig.port.interface
-    mac = link(host, interface).address
-    node = Node(host, "", interface, mac, "198.18.0.9", "2001:2::9")
-    undo = tuple(
-        UndoCommand(
-            ("ip", family, "address", "flush", "dev", interface, "to", address),
-            when=f"/sys/class/net/{interface}",
-        )
-        for family, address in (("-4", f"{node.ip}/32"), ("-6", f"{node.ip6}/128"))
-    )
     with (
-        answers_arp_only_for_itself(host, interface, rig.journal),
-        rig.journal.change(f"gave {interface} {node.ip} and {node.ip6}", undo),
+        answers_arp_only_for_itself(rig.host, rig.port.interface, rig.journal),
+        addressed_pf(rig, "198.18.0.9", "2001:2::9") as node,
     ):
-        node.address()
         yield node
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.core.errors import MissingCapability
-from harness.net.netdev import Coalescing, coalescing, coalescing_back, set_coalescing
+from harness.net.ethtool import Coalescing, coalescing, coalescing_back, set_coalescing
 from harness.qualify.agents import agent
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Rig

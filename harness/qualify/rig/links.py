@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from harness.journal.journal import UndoCommand
 from harness.net.netdev import link
@@ -16,6 +17,22 @@ def pf_node(rig: Rig) -> Node:
     """The PF under test as a node; it has no addresses."""
     interface = rig.port.interface
     return Node(rig.host, "", interface, link(rig.host, interface).address, "", "")
+
+
+@contextmanager
+def addressed_pf(rig: Rig, ip: str, ip6: str) -> Iterator[Node]:
+    """The PF as an end of traffic: addressed, in the host's own namespace; afterwards without
+    these addresses."""
+    node = replace(pf_node(rig), ip=ip, ip6=ip6)
+    undo = tuple(
+        UndoCommand(
+            ("ip", "address", "flush", "dev", node.interface, "to", address), when=_there(node)
+        )
+        for address in (ip, ip6)
+    )
+    with rig.journal.change(f"addressed {node.interface}", undo):
+        node.address()
+        yield node
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError, SetUpFailed
 from harness.hosts.base import CommandResult, Host
+from harness.net.ethtool import Feature, parse_features, parse_statistics
 from harness.net.netns import inside
 from harness.net.ping import summary
 from harness.qualify.rig.act import set_up
 from harness.qualify.rig.frames import FramePort
-from harness.workloads.iperf3_output import End, Unusable, read_document
+from harness.workloads.iperf3_output import Document, End, Unusable, read_document
 
 PREFIX, PREFIX6 = 24, 64
 
@@ -75,12 +76,11 @@ class Node:
 
     def statistics(self) -> dict[str, int]:
         """The driver's own counters, by the names that `ethtool -S` gives them."""
-        found = {}
-        for line in self.run(("ethtool", "-S", self.interface)).text.splitlines():
-            name, _, value = line.rpartition(":")
-            if value.strip().isdigit():
-                found[name.strip()] = int(value)
-        return found
+        return parse_statistics(self.run(("ethtool", "-S", self.interface)).text)
+
+    def features(self) -> dict[str, Feature]:
+        """What `ethtool -k` shows of the interface."""
+        return parse_features(self.run(("ethtool", "-k", self.interface)).text)
 
 
 def ping(source: Node, address: str, *, count: int = 10, size: int = 56, df: bool = False) -> int:
@@ -138,10 +138,19 @@ def iperf3(source: Node, address: str, *options: str, timeout: float = 120.0) ->
 
     Raises LabError if it does not come to its end, or its output is no complete result.
     """
-    argv = ("iperf3", "--json", "--client", address, *options)
-    result = source.run(argv, timeout=timeout, check=False).ended()
+    argv = iperf3_client(address, *options)
+    return iperf3_document(source.run(argv, timeout=timeout, check=False)).end
+
+
+def iperf3_client(address: str, *options: str) -> tuple[str, ...]:
+    """argv of a client whose output `iperf3_document` reads."""
+    return ("iperf3", "--json", "--client", address, *options)
+
+
+def iperf3_document(result: CommandResult) -> Document:
+    """What an iperf3 client printed; LabError if that is no complete result."""
     try:
-        return read_document(result.text).end
+        return read_document(result.ended().text)
     except Unusable as error:
-        output = str(error) if result.text.strip() else (result.error or result.text).strip()
-        raise LabError(f"{source.host.name}: {' '.join(argv)}: {output}") from error
+        output = str(error) if result.text.strip() else result.error.strip()
+        raise LabError(f"{result.host}: {' '.join(result.argv)}: {output}") from error

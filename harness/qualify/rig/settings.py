@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired, MissingCapability
 from harness.journal.journal import UndoCommand
-from harness.net.netdev import parse_offloads
 from harness.qualify.rig.node import Node, ping
 from harness.qualify.rig.rig import Rig, supported
 
@@ -58,11 +56,12 @@ def features(rig: Rig, node: Node, wanted: Mapping[str, bool]) -> Iterator[None]
 
     MissingCapability if its driver cannot have one so.
     """
-    shown = node.run(("ethtool", "-k", node.interface)).text
-    before = parse_offloads(shown)
-    change = {name: on for name, on in wanted.items() if before.get(name) != on}
+    before = node.features()
+    change = {
+        name: on for name, on in wanted.items() if name not in before or before[name].on != on
+    }
     for name, on in change.items():
-        if name not in before or re.search(rf"^\s*{name}: .*\[fixed\]$", shown, re.MULTILINE):
+        if name not in before or before[name].fixed:
             raise _fixed(node, name, on)
     if not change:
         yield
@@ -72,9 +71,9 @@ def features(rig: Rig, node: Node, wanted: Mapping[str, bool]) -> Iterator[None]
         for back in (False, True)
     )
     with temporarily(rig, node, argv, undo, ", ".join(change)):
-        after = parse_offloads(node.run(("ethtool", "-k", node.interface)).text)
+        after = node.features()
         for name, on in wanted.items():
-            if after.get(name) != on:
+            if name not in after or after[name].on != on:
                 raise _fixed(node, name, on)
         yield
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from harness.core.errors import LabError, MissingCapability
-from harness.net.netdev import Rings, parse_rings
+from harness.net.ethtool import Channels, Rings, parse_channels, parse_rings
 from harness.net.ping import summary
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import supported
-
-_COMBINED = re.compile(r"^Combined:\s+(\d+)", re.MULTILINE)
 
 _COUNTER = re.compile(r"(?P<way>[rt]x)(?:_queue_|-|_)?(?P<queue>\d+)[._]packets")
 """As drivers name them: rx_queue_0_packets (igb, ixgbe), rx-0.packets (ice), rx0_packets (mlx5)."""
@@ -38,14 +35,6 @@ wait
 """One program, so that the echoes and the changes go by one clock."""
 
 
-@dataclass(frozen=True)
-class Channels:
-    """Pairs of receive and transmit queues: how many there can be, and are."""
-
-    most: int
-    now: int
-
-
 def channels(node: Node) -> Channels:
     """MissingCapability if the driver lets nobody see or set them."""
     argv = node.argv(("ethtool", "-l", node.interface))
@@ -53,12 +42,6 @@ def channels(node: Node) -> Channels:
     if found is None:
         raise MissingCapability("channels", f"{node.interface} has no combined ones")
     return found
-
-
-def parse_channels(text: str) -> Channels | None:
-    """Combined channels in what `ethtool -l` prints, None if there are none."""
-    numbers = [int(number) for number in _COMBINED.findall(text)]
-    return Channels(*numbers) if len(numbers) == 2 else None
 
 
 def rings(node: Node) -> Rings:

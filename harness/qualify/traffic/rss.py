@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
+from harness.net.ethtool import parse_indirection
 from harness.qualify.rig.rig import supported
 
 HOST_KEY = "/proc/sys/net/core/netdev_rss_key"
@@ -22,7 +23,6 @@ HOST_KEY = "/proc/sys/net/core/netdev_rss_key"
 KEY_BYTES = 40
 """As many as two IPv6 addresses and two ports need: 36 bytes and the last bit's 32."""
 
-_ROW = re.compile(r"^\s*\d+:((?:\s+\d+)+)\s*$", re.MULTILINE)
 _KEY = re.compile(r"^[0-9a-f]{2}(?::[0-9a-f]{2}){%d,}$" % (KEY_BYTES - 1), re.MULTILINE)  # noqa: UP031
 _PORTS = "L4 bytes 0 & 1"
 
@@ -73,18 +73,13 @@ def steering(host: Host, interface: str) -> Steering:
     key = parse_key(shown) or parse_key(host.run(("cat", HOST_KEY)).text)
     if not any(key):
         raise MissingCapability("RSS key", f"neither {interface}'s driver nor {HOST_KEY} tells it")
-    return Steering(key[:KEY_BYTES], parse_table(shown))
+    return Steering(key[:KEY_BYTES], parse_indirection(shown))
 
 
 def hashes_ports(host: Host, interface: str, kind: str) -> bool:
     """Whether ports of such flows ("tcp4", "udp6", ...) go into the hash (`ethtool -n`)."""
     argv = ("ethtool", "-n", interface, "rx-flow-hash", kind)
     return _PORTS in supported(host, argv, "RSS hash fields").text
-
-
-def parse_table(text: str) -> tuple[int, ...]:
-    """The indirection table in what `ethtool -x` prints."""
-    return tuple(int(queue) for row in _ROW.findall(text) for queue in row.split())
 
 
 def parse_key(text: str) -> bytes:

@@ -7,16 +7,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 
-from harness.core.errors import LabError
-from harness.hosts.base import CommandResult, Process
-from harness.qualify.rig.node import Node, iperf3_server
+from harness.hosts.base import Process
+from harness.qualify.rig.node import Node, iperf3_client, iperf3_document, iperf3_server
 from harness.workloads.iperf3_output import (
     UNREAD,
     Document,
     End,
-    Unusable,
     needed,
-    read_document,
 )
 
 FIRST_PORT = 5201
@@ -37,7 +34,7 @@ class Stream:
 
     def report(self) -> Document:
         """What the client says at its end; LabError if that is no complete result."""
-        return document(self.process.wait(60 + 10 * self.seconds))
+        return iperf3_document(self.process.wait(60 + 10 * self.seconds))
 
 
 @contextmanager
@@ -49,19 +46,10 @@ def streams(
         found = []
         for port, node in enumerate(nodes, FIRST_PORT):
             stack.enter_context(iperf3_server(wire, wire.ip, port=port))
-            where = ("--client", wire.ip, "--port", str(port))
-            how = ("--time", str(seconds), "--bidir", *options)
-            argv = node.argv(("iperf3", "--json", *where, *how))
+            how = ("--port", str(port), "--time", str(seconds), "--bidir", *options)
+            argv = node.argv(iperf3_client(wire.ip, *how))
             found.append(Stream(node, stack.enter_context(node.host.spawn(argv)), seconds))
         yield tuple(found)
-
-
-def document(result: CommandResult) -> Document:
-    """What an iperf3 client printed; LabError if that is no complete result."""
-    try:
-        return read_document(result.ended().text)
-    except Unusable as error:
-        raise LabError(f"{result.host}: {' '.join(result.argv)}: {error}") from error
 
 
 def carried(report: Document) -> int:

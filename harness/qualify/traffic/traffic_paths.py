@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from harness.core.errors import MissingCapability, NotStarted
 from harness.hosts.base import Host
-from harness.journal.journal import UndoCommand
 from harness.net import firewall
 from harness.net.managers import managing
+from harness.qualify.rig.links import addressed_pf
 from harness.qualify.rig.node import Node
 from harness.qualify.rig.rig import Rig
 from harness.qualify.rig.vf import in_guests, on_host, vfs
@@ -57,22 +57,14 @@ def leg(rig: Rig, name: str) -> Iterator[Leg]:
 
 @contextmanager
 def pf_addressed(rig: Rig) -> Iterator[Node]:
-    """The PF as an end: addressed, in the host's own namespace; afterwards without addresses.
+    """The PF as an end.
 
     MissingCapability if it is known that the host's firewall lets nothing come in there, or that a
     manager of networks would take the addresses away.
     """
-    port = rig.port
-    _require_let_in(rig.host, port.interface)
-    _require_left_alone(rig.host, port.interface)
-    mac = rig.host.read(f"/sys/class/net/{port.interface}/address").decode().strip()
-    node = Node(rig.host, "", port.interface, mac, PF_IP, PF_IP6)
-    undo = tuple(
-        UndoCommand(("ip", "address", "flush", "dev", port.interface, "to", address))
-        for address in (PF_IP, PF_IP6)
-    )
-    with rig.journal.change(f"addressed {port.interface}", undo):
-        node.address()
+    _require_let_in(rig.host, rig.port.interface)
+    _require_left_alone(rig.host, rig.port.interface)
+    with addressed_pf(rig, PF_IP, PF_IP6) as node:
         yield node
 
 

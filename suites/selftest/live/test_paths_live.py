@@ -18,7 +18,7 @@ from harness.journal.journal import Journal, restore
 from harness.labs.base import Lab
 from harness.measure.plan import PlannedBoot
 from harness.measure.runner import Bench, boot_path
-from harness.net.netdev import parse_rings, rings
+from harness.net.ethtool import parse_rings, rings
 from harness.paths.base import NetworkPath, PathOptions
 from harness.paths.partner import partner
 from harness.pci.device import Device

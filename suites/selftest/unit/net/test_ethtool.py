@@ -8,12 +8,13 @@ import pytest
 
 from harness.hosts.local import LocalHost
 from harness.net.ethtool import (
+    Channels,
     abilities,
     parse_channels,
     parse_clock,
+    parse_features,
     parse_info,
     parse_max_mtu,
-    parse_offered,
     parse_speeds,
 )
 from suites.selftest.support.files import CAPTURED
@@ -28,7 +29,7 @@ def captured(name: str) -> str:
 def test_what_the_pf_can_do() -> None:
     assert parse_info(captured("pf-info.txt"))["driver"] == "igb"
     assert parse_speeds(captured("pf-modes.txt")) == (10, 100, 1000)
-    assert parse_channels(captured("pf-channels.txt")) == 8
+    assert parse_channels(captured("pf-channels.txt")) == Channels(most=8, now=2)
     assert parse_clock(captured("pf-timestamps.txt")) is True
     assert parse_max_mtu(captured("pf-link.json")) == 9216
 
@@ -49,7 +50,8 @@ def test_what_its_vf_can_do() -> None:
 
 
 def test_features_that_are_off_but_can_be_had_count() -> None:
-    pf, vf = parse_offered(captured("pf-features.txt")), parse_offered(captured("vf-features.txt"))
+    found = (parse_features(captured(f"{which}-features.txt")) for which in ("pf", "vf"))
+    pf, vf = ([name for name, each in features.items() if each.offered] for features in found)
     assert "rx-all" in pf and "rx-all" not in vf, "off with igb, off and fixed with igbvf"
     assert "rx-vlan-filter" in vf, "on and fixed"
     assert "ntuple-filters" not in pf and "tx-tcp-segmentation" in pf
@@ -57,7 +59,7 @@ def test_features_that_are_off_but_can_be_had_count() -> None:
 
 @pytest.mark.parametrize("text", ["", "netlink error: No such device\n", "{", "[]", "[{}]"])
 def test_what_is_not_told_is_not_known(text: str) -> None:
-    assert parse_speeds(text) == () and parse_offered(text) == ()
+    assert parse_speeds(text) == () and parse_features(text) == {}
     assert parse_channels(text) is None and parse_clock(text) is None
     assert parse_max_mtu(text) is None
 

@@ -9,7 +9,8 @@ from harness.core.errors import LabError
 from harness.hosts.base import CommandResult
 from harness.qualify.checks import leaks
 from harness.qualify.checks.guest_lifecycle import properties
-from harness.qualify.traffic.streams import carried, document, longest_silence
+from harness.qualify.rig.node import iperf3_document
+from harness.qualify.traffic.streams import carried, longest_silence
 from harness.workloads.iperf3_output import Document, read_document
 from suites.selftest.support.files import CAPTURED
 
@@ -51,7 +52,7 @@ def test_the_longest_silence_of_either_direction_counts(report: Document) -> Non
 def test_a_transfer_that_broke_off_is_the_rigs_failure() -> None:
     output = (DATA / "iperf3" / "killed_server.json").read_bytes()
     with pytest.raises(LabError, match="iperf3"):
-        document(CommandResult("lab", ("iperf3",), 0, output, b""))
+        iperf3_document(CommandResult("lab", ("iperf3",), 0, output, b""))
 
 
 def test_what_a_host_holds_is_read_from_one_text() -> None:

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.qualify.traffic.queues import Channels, packets_by_queue, parse_channels
-from harness.qualify.traffic.rss import Flow, Steering, parse_key, parse_table, toeplitz
+from harness.net.ethtool import Channels, parse_channels, parse_indirection
+from harness.qualify.traffic.queues import packets_by_queue
+from harness.qualify.traffic.rss import Flow, Steering, parse_key, toeplitz
 
 KEY = bytes.fromhex(
     "6d5a56da255b0ec24167253d43a38fb0d0ca2bcbae7b30b477cb2da38030f20c6a42b73bbeac01fa"
@@ -92,7 +93,7 @@ Combined:\t2
 
 
 def test_the_table_is_read_and_the_key_where_there_is_one() -> None:
-    assert parse_table(TABLE) == (0,) * 8 + (1,) * 8
+    assert parse_indirection(TABLE) == (0,) * 8 + (1,) * 8
     assert parse_key(TABLE) == b""
     key = parse_key(HOST_KEY)
     assert (len(key), key[:2], key[-1]) == (52, b"\xb2\xf5", 0xEC)

@@ -20,7 +20,7 @@ from harness.hosts.local import LocalHost
 from harness.inventory import PortPair
 from harness.journal.journal import DIRECTORY, Journal, restore
 from harness.journal.permissions import EVERYTHING
-from harness.net.netdev import (
+from harness.net.ethtool import (
     Coalescing,
     Rings,
     coalescing,
