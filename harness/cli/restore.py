@@ -14,7 +14,7 @@ from harness.inventory.spec import LOCAL
 from harness.journal.journal import restore
 from harness.labs.reach import reached
 from harness.labs.real.lock import fence, owners
-from harness.pci.guard import taken
+from harness.pci.in_use import taken
 
 EXAMPLES = """\
 examples:

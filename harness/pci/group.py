@@ -16,7 +16,7 @@ from harness.journal.journal import Journal
 from harness.journal.permissions import Binding
 from harness.pci.binding import bound
 from harness.pci.device import Device
-from harness.pci.guard import refusals
+from harness.pci.in_use import refusals
 
 BRIDGES = ("0x0600", "0x0604")
 """Classes of host and PCI bridges: vfio lets those be, whoever has the rest of the group."""

@@ -10,7 +10,7 @@ from harness.doctor.kernel import iommu_option
 from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.spec import HostSpec
-from harness.labs.real.guard import require
+from harness.labs.real.ports import require
 from harness.pci.device import Device, of_ids
 from harness.pci.group import STILL, group_to_hold
 from harness.pci.sriov import total_vfs

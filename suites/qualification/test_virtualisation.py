@@ -14,6 +14,7 @@ from harness.core.metrics import MMIO_REASONS
 from harness.exits.accounting import exit_accounting
 from harness.guest.boot import Guest
 from harness.net.netdev import interface_with
+from harness.net.ping import Pings, summary
 from harness.paths.base import PathOptions
 from harness.paths.emulated import EMULATED, Tapped
 from harness.paths.parts import guest_mac
@@ -271,6 +272,7 @@ def mmio_exits(rig: Rig, guest: Guest, node: Node) -> int:
     with exit_accounting(rig.host, guest.vcpu_tids) as probe:
         spec = WindowSpec.of(Command(echo), (probe,))
         result = run_window(rig.host, spec, netns=rig.partner.netns)
-    assert f"{ECHOES} received" in result.stdout, result.stdout + result.stderr
+    answered = summary(result.stdout)
+    assert answered == Pings(ECHOES, ECHOES), result.stdout + result.stderr
     exits = probe.parse(result).exits or ()
     return sum(each.count for each in exits if each.reason.lower() in MMIO_REASONS)

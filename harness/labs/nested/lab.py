@@ -39,7 +39,7 @@ BOOT_LIMIT = 180.0
 WARM_LIMIT = 30.0
 """Seconds from a restored state to the first login; 2 on two idle cores."""
 
-LOGIN_LIMIT = 10.0
+ATTEMPT_LIMIT = 10.0
 """Seconds of one attempt to log in, at least; else a tenth of the limit of them all."""
 
 SERIAL = "lab-serial.log"
@@ -220,7 +220,7 @@ def log_in(machine: LabMachine, vm: Vm, port: int, limit: float, stack: ExitStac
     deadline = Deadline(limit, "the first login to the lab")
     while True:
         vm.check()
-        timeout = max(1.0, min(max(LOGIN_LIMIT, limit / 10), deadline.left))
+        timeout = max(1.0, min(max(ATTEMPT_LIMIT, limit / 10), deadline.left))
         attempt = connect(
             DESTINATION, name=NAME, options=options, timeout=timeout, diagnose=vm.diagnose
         )

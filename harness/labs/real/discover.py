@@ -11,7 +11,7 @@ from harness.hosts.base import Host
 from harness.inventory.fields import cpu_list
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device
-from harness.pci.guard import Verdict, inspect
+from harness.pci.in_use import Verdict, inspect
 from harness.pci.profiles import Profile, models, profile_for
 from harness.pci.survey import Silent, Survey, ethernet_functions, survey, surveys
 

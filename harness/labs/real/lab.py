@@ -27,10 +27,10 @@ from harness.labs.nested.image import ensure_image
 from harness.labs.nested.toolchain import parse_version
 from harness.labs.reach import reached
 from harness.labs.real.fidelity import fidelity
-from harness.labs.real.guard import require
 from harness.labs.real.lock import Owner, host_lock, owners, port_lock
 from harness.labs.real.memory import require_hugepages
 from harness.labs.real.place import place_held
+from harness.labs.real.ports import require
 from harness.labs.real.programs import require_programs
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.records.trial import TUNING

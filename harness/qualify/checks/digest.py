@@ -95,9 +95,10 @@ TRANSIENT = {"LOWER_UP", "NO-CARRIER"}
 """Flags that tell of the cable, not of what anybody has set."""
 
 
-KERNELS_OWN = {"noop", "mq", "noqueue", "pfifo_fast", "fq_codel"}
+KERNELS_OWN = {"noop", "mq", "noqueue", "pfifo_fast", "fq", "codel", "fq_codel", "fq_pie", "sfq"}
 """Queueing disciplines that the kernel gives an interface by itself (attach_default_qdiscs and
-dev_init_scheduler in net/sched/sch_generic.c; systemd makes fq_codel the default)."""
+dev_init_scheduler in net/sched/sch_generic.c), by whichever default it has (NET_SCH_DEFAULT in
+net/sched/Kconfig, net.core.default_qdisc)."""
 
 
 class _Address(msgspec.Struct, frozen=True):

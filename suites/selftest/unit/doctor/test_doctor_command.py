@@ -28,7 +28,7 @@ from harness.hosts.program import program
 from harness.inventory import HostSpec, PortRef, PortSpec
 from harness.journal.journal import DIRECTORY, restore
 from harness.labs.real import discover
-from harness.pci.guard import Verdict
+from harness.pci.in_use import Verdict
 from harness.runs.suite import ROOT
 from suites.selftest.support.rooted_host import RootedHost, with_82599
 from suites.selftest.unit.doctor.test_doctor import DATA, by_name, debian, lets_count_exits

@@ -14,7 +14,7 @@ from harness.journal.journal import Journal
 from harness.labs.real.cabling import cables, pairs, probe
 from harness.labs.real.lock import Owner
 from harness.net.netdev import link
-from suites.selftest.unit.pci.test_port_guard import InNamespace
+from suites.selftest.unit.pci.test_in_use import InNamespace
 
 SCENE = """
 set -e

@@ -16,10 +16,10 @@ from harness.cli import main as cli
 from harness.core.errors import ConfigError
 from harness.inventory import HostSpec, PortRef, PortSpec
 from harness.inventory.reading import parse, read
-from harness.labs.real import discover, guard
+from harness.labs.real import discover, ports
 from harness.labs.real.discover import Port, render
 from harness.pci.dump import parse_dump
-from harness.pci.guard import Verdict
+from harness.pci.in_use import Verdict
 from harness.pci.survey import from_dump
 from suites.selftest.support.answering import answering
 from suites.selftest.support.rooted_host import DUMP, RootedHost, with_82599
@@ -112,20 +112,20 @@ def test_only_a_port_that_is_listed_and_what_it_should_be_may_be_touched(
 ) -> None:
     one, other = (port.bdf for port in answering(discover.ports(server)))
     spec = HostSpec("alpha", "x", (PortSpec(one, "82599", PortRef("alpha", other)),))
-    monkeypatch.setattr(guard, "refusals", lambda *_: ())
+    monkeypatch.setattr(ports, "refusals", lambda *_: ())
     for bdf in (one, other):
-        guard.require(server, spec, bdf)
+        ports.require(server, spec, bdf)
     with pytest.raises(ConfigError, match=r"lists no port 0000:99:00\.0, so it is left alone"):
-        guard.require(server, spec, "0000:99:00.0")
+        ports.require(server, spec, "0000:99:00.0")
     absent = replace(spec, ports=(PortSpec("0000:99:00.0"),))
     with pytest.raises(ConfigError, match=r"no PCI function 0000:99:00\.0"):
-        guard.require(server, absent, "0000:99:00.0")
+        ports.require(server, absent, "0000:99:00.0")
     wrong = replace(spec, ports=(PortSpec(one, "I350"),))
     with pytest.raises(ConfigError, match="is of model 82599, the inventory says I350"):
-        guard.require(server, wrong, one)
-    monkeypatch.setattr(guard, "refusals", lambda *_: ("eth0 does this", "eth0 does that"))
+        ports.require(server, wrong, one)
+    monkeypatch.setattr(ports, "refusals", lambda *_: ("eth0 does this", "eth0 does that"))
     with pytest.raises(ConfigError, match="in use: eth0 does this; eth0 does that"):
-        guard.require(server, spec, one)
+        ports.require(server, spec, one)
 
 
 @pytest.mark.parametrize(

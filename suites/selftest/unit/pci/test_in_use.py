@@ -16,7 +16,7 @@ from harness.core.errors import LabError
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
 from harness.pci import usage as usage_module
-from harness.pci.guard import Verdict, judge, refusals, taken, users
+from harness.pci.in_use import Verdict, judge, refusals, taken, users
 from harness.pci.usage import (
     LOOK,
     Function,

@@ -7,7 +7,7 @@ from harness.core.errors import ConfigError
 from harness.hosts.base import Host
 from harness.inventory.spec import HostSpec
 from harness.pci.device import Device
-from harness.pci.guard import refusals
+from harness.pci.in_use import refusals
 
 
 def require(host: Host, spec: HostSpec, bdf: str) -> None:
