@@ -19,7 +19,7 @@ it was slow."""
 _LONGEST = 160
 """Characters of an error that are told; the run's own report has the rest."""
 
-Place = tuple[str, str]  # path, workload
+PathWorkload = tuple[str, str]  # path, workload
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,14 @@ class Side:
 
     label: str  # "base" or "new", as the tables say
     info: RunInfo  # of the newest run
-    tallies: Mapping[Place, Tally]
-    reasons: Mapping[Place, str]  # the first why a trial is not valid, or was not made
+    tallies: Mapping[PathWorkload, Tally]
+    reasons: Mapping[PathWorkload, str]  # the first why a trial is not valid, or was not made
     runs: int = 1
 
     @classmethod
     def of(cls, label: str, runs: Sequence[Run], variant: str = "") -> Side:
         """From runs, the newest first; of one that interleaved two configurations, `variant`."""
-        tallies: dict[Place, Tally] = {}
+        tallies: dict[PathWorkload, Tally] = {}
         for run in runs:
             for place, tally in _tallied(run, variant):
                 tallies[place] = tallies.get(place, Tally()) + tally
@@ -117,10 +117,10 @@ def _none_valid(tally: Tally) -> str:
     return f"no valid trial of {tally.total} ({', '.join(ended)})"
 
 
-def _tallied(run: Run, variant: str) -> Iterator[tuple[Place, Tally]]:
+def _tallied(run: Run, variant: str) -> Iterator[tuple[PathWorkload, Tally]]:
     """Of each path and workload that was asked for or has trials."""
-    made: dict[Place, Counter[int]] = defaultdict(Counter)
-    valid: Counter[Place] = Counter()
+    made: dict[PathWorkload, Counter[int]] = defaultdict(Counter)
+    valid: Counter[PathWorkload] = Counter()
     for each in run.trials:
         if each.variant == variant and not each.warmup:
             made[each.path, each.workload][each.boot] += 1
@@ -155,7 +155,7 @@ def _due(run: Run, path: str, variant: str) -> set[int]:
     return due - {each.boot for each in now if (each.path, each.variant) == (path, variant)}
 
 
-def _reasons(run: Run, variant: str) -> Iterator[tuple[Place, str]]:
+def _reasons(run: Run, variant: str) -> Iterator[tuple[PathWorkload, str]]:
     """Reasons of each path and workload; the last of them is the one to tell."""
     for path, error in _errors(run.info.failures, variant).items():
         for workload in run.workloads:

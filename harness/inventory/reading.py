@@ -42,8 +42,8 @@ class InventoryError(ConfigError):
     def __init__(self, path: Path, problems: list[Problem]) -> None:
         self.problems = tuple(sorted(problems))
         count = len(problems)
-        said = "\n  ".join(problem.text(path) for problem in self.problems)
-        super().__init__(f"{path}: {count} error{'s' if count > 1 else ''}\n  {said}")
+        lines = "\n  ".join(problem.text(path) for problem in self.problems)
+        super().__init__(f"{path}: {count} error{'s' if count > 1 else ''}\n  {lines}")
 
 
 def find() -> Path | None:

@@ -126,17 +126,17 @@ class Exercise:
 
     def changed(self) -> tuple[str, ...]:
         """What is not as it was before."""
-        told: tuple[str, ...] = ()
+        left: tuple[str, ...] = ()
 
         def same() -> bool:
-            nonlocal told
-            told = differences(self.before, digest(self.host))
-            return not told
+            nonlocal left
+            left = differences(self.before, digest(self.host))
+            return not left
 
         try:
             Deadline(SETTLED, "the host as before").poll(same, interval=0.5)
         except DeadlineExpired:
-            return told
+            return left
         return ()
 
     @contextmanager
@@ -151,16 +151,16 @@ class Exercise:
 
     def _restored(self, plan: Plan) -> Iterator[str]:
         """What `restore` said, if it should not have."""
-        if plan.fault == "silent" and "left alone" not in (said := _said(self._restore())):
-            yield f"restore did not see that the run may still be there: {said}"
+        if plan.fault == "silent" and "left alone" not in (message := _message(self._restore())):
+            yield f"restore did not see that the run may still be there: {message}"
         if plan.fault == "killed twice":
             self._restore_killed(plan.delay)
         result = self._restore(*(("--gone", plan.run) if plan.fault == "silent" else ()))
-        said = _said(result)
-        if result.returncode != 0 or "left alone" in said:
-            yield f"restore ended with status {result.returncode}: {said}"
-        elif plan.fault not in (*DEADLY, "cut") and said != "l1: nothing to restore":
-            yield f"the run lived, and left to restore: {said}"
+        message = _message(result)
+        if result.returncode != 0 or "left alone" in message:
+            yield f"restore ended with status {result.returncode}: {message}"
+        elif plan.fault not in (*DEADLY, "cut") and message != "l1: nothing to restore":
+            yield f"the run lived, and left to restore: {message}"
 
     def _restore(self, *options: str) -> CommandResult:
         return nicproof("restore", "l1", "--inventory", str(self.lab_toml), *options)
@@ -195,7 +195,7 @@ def _ended(plan: Plan, result: CommandResult) -> Iterator[str]:
         yield f"the run did not say clearly why it ended: {output}"
 
 
-def _said(result: CommandResult) -> str:
+def _message(result: CommandResult) -> str:
     return (result.text + result.error).strip()
 
 

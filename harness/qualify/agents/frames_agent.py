@@ -123,7 +123,7 @@ def receive(made: socket.socket) -> tuple[str, int | None, str, bool]:
     return data.hex(), tag, checksum, source[2] == PACKET_OUTGOING
 
 
-class Stream:
+class RandomBytes:
     """Random bytes on their way from a socket at one place to a socket at another."""
 
     def __init__(self, kind: str, sender: str, receiver: str, address: str, size: int) -> None:
@@ -200,7 +200,7 @@ def exchange(spec: dict) -> dict:  # type: ignore[type-arg]
             senders[place].send(bytes.fromhex(frame))
             hear(spec["gap_ms"])
     end = time.monotonic() + spec["limit_ms"] / 1000
-    intact = [Stream(*each).flow(hear, end) for each in spec["streams"]]
+    intact = [RandomBytes(*each).flow(hear, end) for each in spec["streams"]]
     while time.monotonic() < end and hear(spec["quiet_ms"]):
         pass
     return {"heard": heard, "intact": intact, "printed": printed}

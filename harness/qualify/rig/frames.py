@@ -145,15 +145,15 @@ def _heard(
     )
     if result.ended().returncode != 0:
         raise LabError(f"{host.name}: frames could not be sent: {last_words(result)}")
-    told = json.loads(result.stdout)
+    answer = json.loads(result.stdout)
     heard = {
         place: tuple(
             Frame(bytes.fromhex(data), tag, checksum, own)
-            for data, tag, checksum, own in told["heard"][str(place)]
+            for data, tag, checksum, own in answer["heard"][str(place)]
         )
         for place in places
     }
-    return heard, told
+    return heard, answer
 
 
 def marked(frames: Sequence[Frame], mark: bytes) -> tuple[Frame, ...]:

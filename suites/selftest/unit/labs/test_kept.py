@@ -100,9 +100,9 @@ def test_a_disk_that_refuses_is_one_error_and_leaves_nothing(tmp_path: Path) -> 
             (into / "half").touch()
             full.write(b"x")
 
-    with pytest.raises(LabError, match="No space left on device") as told:
+    with pytest.raises(LabError, match="No space left on device") as error:
         cache.ensure(tmp_path / "0123", "the image", refused, print)
-    assert "XDG_CACHE_HOME" in told.value.remedy
+    assert "XDG_CACHE_HOME" in error.value.remedy
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 

@@ -37,11 +37,11 @@ def inject(lab: NestedLab, port: str, before: Health) -> None:
     message = lab.vm.qmp.command("human-monitor-command", **{"command-line": line})
     assert message.startswith("OK"), message
 
-    def told() -> bool:
+    def logged() -> bool:
         log = lab.host.run(("dmesg",)).text.rpartition(before.mark)[2]
         return "BadTLP" in log  # the last line of several
 
-    Deadline(60.0, f"the kernel's words on an error of {port}").poll(told)
+    Deadline(60.0, f"the kernel's words on an error of {port}").poll(logged)
 
 
 @pytest.mark.lab
