@@ -21,14 +21,14 @@ NAME = "np-orphan"
 
 COMMAND = (
     *(sys.executable, "-c"),
-    f"import time; open('/proc/self/comm', 'w').write('{NAME}'); time.sleep(60)",
+    f"import time; open('/proc/self/comm', 'w').write('{NAME}'); time.sleep(600)",
 )
 
 STARTERS = {
     "a connection": ("sh", "-c", '"$@" & wait', "sh", *marked(COMMAND)),
     "the harness": (
         *(sys.executable, "-c"),
-        f"from harness.hosts.local import LocalHost; LocalHost().run({COMMAND!r}, timeout=60)",
+        f"from harness.hosts.local import LocalHost; LocalHost().run({COMMAND!r}, timeout=600)",
     ),
 }
 
@@ -68,7 +68,7 @@ def test_a_number_of_another_pid_namespace_is_not_taken_for_one_here(
 ) -> None:
     """There a starter has a small number, which is no process here, or an older one's."""
     host = LocalHost()
-    inside = ("sh", "-c", '"$@"; sleep 60', "sh", *STARTERS[starter])
+    inside = ("sh", "-c", '"$@"; sleep 600', "sh", *STARTERS[starter])
     with subprocess.Popen((*apart, *inside)) as process:
         while not is_there():
             assert process.poll() is None

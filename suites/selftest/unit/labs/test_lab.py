@@ -154,13 +154,15 @@ MANIFEST = Manifest(mirror="http://deb.debian.org/debian", files="abc")
         {"layout": -1},
         {"suite": "sid"},
         {"packages": ("bash",)},
+        {"drivers": ("igbvf",)},
         {"mirror": "http://elsewhere/"},
         {"files": "abd"},
     ],
     ids=lambda change: next(iter(change)),
 )
 def test_the_image_key_covers_the_whole_manifest(change: dict[str, object]) -> None:
-    assert set(MANIFEST.__struct_fields__) == {"layout", "suite", "packages", "mirror", "files"}
+    every = {"layout", "suite", "packages", "drivers", "mirror", "files"}
+    assert set(MANIFEST.__struct_fields__) == every
     assert MANIFEST.key == msgspec.structs.replace(MANIFEST).key
     assert MANIFEST.key != msgspec.structs.replace(MANIFEST, **change).key
 
