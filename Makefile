@@ -12,7 +12,7 @@ PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-v
 
 .PHONY: help bench qualify qualify-hosts drill live-distro
 .PHONY: bench-accounting bench-calibration bench-clocks bench-endurance bench-levels bench-pairs bench-reports
-.PHONY: test unit live test-long setup tools test-tools check rooms image clean
+.PHONY: test tests unit live test-long setup tools test-tools check rooms image clean
 
 help:
 	@echo "make bench          compare the network paths, on a host of ./lab.toml or in the nested lab: 17 minutes"
@@ -84,7 +84,10 @@ drill: setup
 live-distro: setup
 	$(BENCHMARK) suites/distro
 
-test: test-tools setup check
+test: test-tools $(STAMP)
+	.ci/beside "$(MAKE) --no-print-directory check" -- $(MAKE) --no-print-directory tests
+
+tests: image
 	$(VENV)/bin/pytest --lab=nested -n 2 -m "not long"
 
 unit: test-tools setup
