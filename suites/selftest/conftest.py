@@ -78,10 +78,10 @@ def history_of_the_tests(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
 @pytest.fixture(scope="session", autouse=True)
 def runs_of_the_tests() -> Iterator[None]:
-    """pytest as tests start it does without the plugin of hypothesis, whose import takes longer
-    than all of the rest."""
+    """pytest as tests start it does without the plugins of hypothesis and labgrid, whose imports
+    take longer than all of the rest."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")
+        patch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest -p no:labgrid")
         yield
 
 

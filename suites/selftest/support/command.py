@@ -15,6 +15,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
+
 from harness.core.errors import DeadlineExpired
 from harness.hosts.base import CommandResult
 
@@ -38,12 +40,23 @@ def nicproof(*argv: str, **env: str) -> CommandResult:
     return program("harness.cli", *argv, **env)
 
 
+def session(pytester: pytest.Pytester, *argv: str) -> pytest.RunResult:
+    """`pytest ARGV` in the directory of `pytester`."""
+    result = _ended("pytest", argv, {}, pytester.path)
+    lines = result.text.splitlines(), result.error.splitlines()
+    return pytest.RunResult(result.returncode, *lines, duration=0.0)
+
+
 def program(module: str, *argv: str, **env: str) -> CommandResult:
     """`python -m MODULE ARGV`. DeadlineExpired if it takes longer than LIMIT."""
+    return _ended(module, argv, env, Path.cwd())
+
+
+def _ended(module: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> CommandResult:
     with tempfile.TemporaryDirectory() as directory:
         out, err = Path(directory) / "out", Path(directory) / "err"
         process = _CONTEXT.Process(
-            target=_run, args=(module, argv, {**os.environ, **env}, str(out), str(err))
+            target=_run, args=(module, argv, {**os.environ, **env}, cwd, str(out), str(err))
         )
         process.start()
         process.join(LIMIT)
@@ -56,8 +69,11 @@ def program(module: str, *argv: str, **env: str) -> CommandResult:
         )
 
 
-def _run(module: str, argv: Sequence[str], env: Mapping[str, str], out: str, err: str) -> NoReturn:
+def _run(
+    module: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path, out: str, err: str
+) -> NoReturn:
     """What a new interpreter does."""
+    os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
     for number, name in enumerate((os.devnull, out, err)):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from suites.selftest.support import command
+
 pytest_plugins = ["pytester"]
 
 TESTS = """
@@ -23,6 +25,6 @@ def test_lines_have_no_letters_before_them(
     options: tuple[str, ...], letters: bool, pytester: pytest.Pytester
 ) -> None:
     pytester.makepyfile(TESTS)
-    result = pytester.runpytest_subprocess("-q", "-p", "fixtures.common.progress", *options)
+    result = command.session(pytester, "-q", "-p", "fixtures.common.progress", *options)
     assert result.parseoutcomes() == {"passed": 1, "skipped": 1}
     assert ("s." in result.stdout.str().splitlines()[0]) is letters

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from harness.records.cases import CaseRecord, Subject, save
 from reports.certificate import document as certificate
+from suites.selftest.support import command
 
 pytest_plugins = ["pytester"]
 
@@ -210,7 +211,7 @@ PLUGINS = (
 def run(pytester: pytest.Pytester, run_dir: Path, *more: str) -> pytest.RunResult:
     pytester.makepyfile(test_lifecycle=CASES.replace("{{", "{").replace("}}", "}"))
     plugins = [f"-pfixtures.{name}" for name in PLUGINS]
-    return pytester.runpytest_subprocess(*plugins, f"--run-dir={run_dir}", *more)
+    return command.session(pytester, *plugins, f"--run-dir={run_dir}", *more)
 
 
 def subject(
