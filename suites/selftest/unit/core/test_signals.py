@@ -7,6 +7,7 @@ What these runs change is a file, and it is put back when the test says so.
 from __future__ import annotations
 
 import fcntl
+import gc
 import os
 import pty
 import signal
@@ -241,10 +242,16 @@ def test_a_run_that_is_killed_is_no_verdict(start: Start, tmp_path: Path) -> Non
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """This process hears as a run does; afterwards as before."""
+    """This process hears as a run does; afterwards as before.
+
+    Without garbage collection, whose callbacks (hypothesis has one) would swallow what the handler
+    raises amid them.
+    """
     before = {each: signal.getsignal(each) for each in ENDING}
+    gc.disable()
     unwind_when_told()
     yield
+    gc.enable()
     for each, handler in before.items():
         signal.signal(each, handler)
 
