@@ -149,7 +149,8 @@ def test_the_endpoints_own_counters_cover_the_window(path: str, bench: Bench) ->
         assert each.window.returncode == 0
         # Beside the round trips there is an address that is asked for, at most.
         assert 5 <= seen["guest.rx_packets"] <= 10
-        assert seen["partner.tx_packets"] == seen["guest.rx_packets"]
+        # What the partner sent just before its own edge may arrive after the endpoint's.
+        assert 0 <= seen["guest.rx_packets"] - seen["partner.tx_packets"] <= 1
         assert 1 <= seen["irq.device"] <= 40
         assert (path == "native") == (each.guest_wider_ns == 0)
 
