@@ -22,7 +22,7 @@ from harness.labs.choice import NestedChoice
 from harness.labs.nested.image import LabImage, current_manifest, images, is_built
 from harness.labs.nested.lab import NestedLab, open_nested_lab
 from harness.measure.runner import Bench
-from harness.qualify.checks.digest import differences, digest
+from harness.qualify.checks.digest import State, differences, digest
 from harness.records.history.db import VARIABLE
 from harness.runs.claim import new_run
 from harness.runs.options import BenchOptions
@@ -117,11 +117,11 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NestedLab]:
 
 
 @pytest.fixture
-def settled(lab: Lab) -> Iterator[None]:
+def settled(lab: Lab) -> Iterator[State]:
     """The lab's host, of the session or of the file's own lab, is afterwards as it was before, to
     the last fact of its digest."""
     before = digest(lab.host)
-    yield
+    yield before
     assert not differences(before, digest(lab.host))
 
 

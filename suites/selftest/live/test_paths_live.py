@@ -23,7 +23,7 @@ from harness.paths.base import NetworkPath, PathOptions
 from harness.paths.partner import partner
 from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
-from harness.qualify.checks.digest import digest
+from harness.qualify.checks.digest import State, digest
 from harness.window.window import Command
 from harness.workloads.base import Idle
 from harness.workloads.iperf3 import Iperf3
@@ -33,13 +33,13 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("path", paths.ALL, ids=lambda path: path.name)
-@pytest.mark.usefixtures("settled")
-def test_provisioning_changes_the_host_and_puts_it_back(path: NetworkPath, lab: Lab) -> None:
+def test_provisioning_changes_the_host_and_puts_it_back(
+    path: NetworkPath, lab: Lab, settled: State
+) -> None:
     assert path.missing(lab.host, lab.ports) is None
-    before = digest(lab.host)
     journal = Journal(lab.host, "selftest")
     with path.provision(lab.host, lab.ports, journal, PathOptions()) as attachment:
-        assert digest(lab.host) != before
+        assert digest(lab.host) != settled
         assert attachment.path == path.name
         assert lab.host.glob(f"{journal.directory}/*.json")
     journal.close()
