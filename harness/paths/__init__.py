@@ -21,7 +21,9 @@ ALL: tuple[NetworkPath, ...] = (
 DEFAULT = tuple(path.name for path in ALL if path.usual)
 
 
-GUEST_DRIVERS = tuple(sorted({driver for path in ALL for driver in path.guest_drivers}))
+def guest_drivers() -> tuple[str, ...]:
+    """Kernel modules that the micro guest must have, to be the guest of any of them."""
+    return tuple(sorted({driver for path in ALL for driver in path.guest_drivers}))
 
 
 def select(names: tuple[str, ...]) -> tuple[NetworkPath, ...]:

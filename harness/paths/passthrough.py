@@ -15,7 +15,7 @@ from harness.paths.base import PathOptions
 from harness.paths.parts import UnmetRequirement, unmet_group, unmet_kvm, unmet_vfio
 from harness.pci.device import Device
 from harness.pci.group import assign_to_vfio
-from harness.pci.profiles import PF_DRIVERS
+from harness.pci.profiles import pf_drivers
 from harness.pci.sriov import require_no_vfs
 from harness.qemu.attachment import NicAttachment
 
@@ -30,12 +30,15 @@ class PassthroughPath:
     usual: bool = True
     has_guest: bool = True
     varies: tuple[str, ...] = ("vfio",)
-    guest_drivers: tuple[str, ...] = PF_DRIVERS
     needs: tuple[str, ...] = ("KVM", "IOMMU", "kernel module vfio-pci")
     changes: tuple[str, ...] = (
         "PF bound to vfio-pci, the rest of its IOMMU group to pci-stub (undone: back to their "
         "drivers)",
     )
+
+    @property
+    def guest_drivers(self) -> tuple[str, ...]:
+        return pf_drivers()
 
     def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
         return unmet_kvm(host) or unmet_vfio(host, ports) or unmet_group(host, ports)

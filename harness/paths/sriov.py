@@ -22,7 +22,7 @@ from harness.paths.parts import (
 from harness.paths.passthrough import vfio_args
 from harness.pci.device import Device
 from harness.pci.group import assign_to_vfio
-from harness.pci.profiles import VF_DRIVERS
+from harness.pci.profiles import vf_drivers
 from harness.pci.sriov import virtual_functions
 from harness.qemu.attachment import NicAttachment
 
@@ -37,11 +37,14 @@ class SriovPath:
     usual: bool = True
     has_guest: bool = True
     varies: tuple[str, ...] = ("vfio", "rx_usecs")
-    guest_drivers: tuple[str, ...] = VF_DRIVERS
     needs: tuple[str, ...] = ("KVM", "SR-IOV", "IOMMU", "kernel module vfio-pci")
     changes: tuple[str, ...] = (
         "PF set up; one VF made, its address set, bound to vfio-pci (all undone)",
     )
+
+    @property
+    def guest_drivers(self) -> tuple[str, ...]:
+        return vf_drivers()
 
     def missing(self, host: Host, ports: PortPair) -> UnmetRequirement | None:
         return unmet_kvm(host) or unmet_sriov(host, ports) or unmet_vfio(host, ports)

@@ -32,7 +32,7 @@ from harness.labs.nested import cache, debian, disk, machine, qemusource, svmfix
 from harness.labs.nested.machine import Keys
 from harness.labs.nested.progress import Steps, shown
 from harness.labs.nested.toolchain import Toolchain
-from harness.paths import GUEST_DRIVERS
+from harness.paths import guest_drivers
 from harness.qemu.config import DeployedImage
 
 LAYOUT = 2
@@ -92,7 +92,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     layout: int = LAYOUT
     suite: str = SUITE
     packages: tuple[str, ...] = PACKAGES
-    drivers: tuple[str, ...] = GUEST_DRIVERS
+    drivers: tuple[str, ...]  # of the guest's NICs
     mirror: str
     files: str  # hash of L1's own files and of the way the guest is made
 
@@ -194,7 +194,8 @@ class LabImage(msgspec.Struct, frozen=True):
 def current_manifest() -> Manifest:
     """The manifest of the image that this version of nicproof works with."""
     sources = (Path(module.__file__ or "") for module in SOURCES)
-    return Manifest(mirror=debian.mirror(), files=_hash(*(path.read_bytes() for path in sources)))
+    files = _hash(*(path.read_bytes() for path in sources))
+    return Manifest(drivers=guest_drivers(), mirror=debian.mirror(), files=files)
 
 
 def images() -> Path:
@@ -293,7 +294,7 @@ def use_patched(image: LabImage) -> None:
 def _make_guest(image: LabImage) -> None:
     """Build the micro guest to where the host it is for expects it."""
     cache = image.root / guest_image.CACHE.lstrip("/")
-    built = guest_image.build_guest_image(image.root, cache / "new", GUEST_DRIVERS)
+    built = guest_image.build_guest_image(image.root, cache / "new", guest_drivers())
     (cache / "new").rename(image.root / Path(guest_image.installed(built.key).kernel[1:]).parent)
     (image.directory / "guest").write_text(built.key)
 

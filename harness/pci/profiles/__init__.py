@@ -142,12 +142,18 @@ def models() -> str:
     return f"{', '.join(most)} or {last}" if most else last
 
 
+def pf_drivers() -> tuple[str, ...]:
+    """Drivers of all PFs that have a profile."""
+    return _drivers(profile.pf for profile in profiles().values())
+
+
+def vf_drivers() -> tuple[str, ...]:
+    """Drivers of their VFs."""
+    return _drivers(profile.vf for profile in profiles().values())
+
+
 def _drivers(functions: Iterable[Expected]) -> tuple[str, ...]:
     return tuple(sorted({each.driver.value for each in functions if each.driver}))
-
-
-PF_DRIVERS = _drivers(profile.pf for profile in profiles().values())
-VF_DRIVERS = _drivers(profile.vf for profile in profiles().values())
 
 
 def profile_for(vendor: str, device: str) -> Profile:

@@ -24,7 +24,7 @@ from harness.guest.boot import Guest, boot, logs_kept
 from harness.guest.image import cpio, elf
 from harness.guest.image.micro import build_guest_image, deploy, deploy_disk
 from harness.hosts.local import LocalHost
-from harness.paths import GUEST_DRIVERS
+from harness.paths import guest_drivers
 from harness.qemu.argv import GuestFiles
 from harness.qemu.config import DeployedImage, GuestConfig
 from harness.qemu.process import QemuProcess
@@ -36,14 +36,14 @@ pytestmark = pytest.mark.timeout(300)
 def config(
     debian_root: Path, qemu_argv: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> GuestConfig:
-    built = build_guest_image(debian_root, tmp_path_factory.mktemp("image"), GUEST_DRIVERS)
+    built = build_guest_image(debian_root, tmp_path_factory.mktemp("image"), guest_drivers())
     image = deploy(LocalHost(), built, str(tmp_path_factory.mktemp("cache")))
     return GuestConfig(image, accel="tcg", cpu="max", qemu=qemu_argv)
 
 
 def test_the_image_is_named_by_its_content(debian_root: Path, tmp_path: Path) -> None:
     one, two = (
-        build_guest_image(debian_root, tmp_path / name, GUEST_DRIVERS) for name in ("one", "two")
+        build_guest_image(debian_root, tmp_path / name, guest_drivers()) for name in ("one", "two")
     )
     assert one.key == two.key
     assert one.initrd.read_bytes() == two.initrd.read_bytes()

@@ -145,7 +145,7 @@ def test_a_failed_mmdebstrap_is_quoted(tmp_path: Path, monkeypatch: pytest.Monke
 # Keys
 
 
-MANIFEST = Manifest(mirror="http://deb.debian.org/debian", files="abc")
+MANIFEST = Manifest(drivers=("igb",), mirror="http://deb.debian.org/debian", files="abc")
 
 
 @pytest.mark.parametrize(
