@@ -27,7 +27,7 @@ class Earlier:
     """A run of a series, as far as a baseline needs it."""
 
     day: str  # on which it was made
-    kinds: Mapping[str, dict[str, str]]  # workload -> trend.kind
+    kinds: Mapping[str, dict[str, str]]  # workload -> comparable.kind
     medians: Mapping[Name, float]  # over boots
 
     @classmethod

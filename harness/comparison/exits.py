@@ -48,9 +48,9 @@ def _per_packet(run: Run, path: str, workload: str) -> dict[str, float]:
     """Exits per packet by reason: medians over trials, and of these over boots."""
     boots: dict[int, list[dict[str, float]]] = {}
     for trial in run.counted:
-        packets = packets_of(trial)
-        here = (trial.path, trial.workload) == (path, workload)
-        if here and trial.exits is not None and packets:
+        if (trial.path, trial.workload) != (path, workload) or trial.exits is None:
+            continue
+        if packets := packets_of(trial):
             counts = Counter[str]()
             for each in trial.exits:
                 counts[each.reason] += each.count

@@ -14,7 +14,8 @@ from harness.workloads.latency import LATENCY
 ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY)
 """The idle baseline is no workload to choose: each guest has it."""
 
-NAMES = tuple(each.name for each in ALL)
+_BY_NAME = {each.name: each for each in ALL}
+NAMES = tuple(_BY_NAME)
 
 SUMMARISED = tuple(each.name for each in ALL if each.by_time.facts.summary)
 """Those of the report's first table. A comparison of two configurations takes these by itself,
@@ -34,7 +35,7 @@ def select(names: Sequence[str]) -> tuple[str, ...]:
 
 def named(name: str) -> Workload:
     """The workload of this name, with its default parameters; KeyError if there is none."""
-    return {each.name: each for each in ALL}[name].by_time
+    return _BY_NAME[name].by_time
 
 
 def fitted(
@@ -42,7 +43,7 @@ def fitted(
 ) -> Workload:
     """The workload `name` with parameters fit for a host's clock; `udp_rate` in bit/s overrides.
     KeyError if there is none."""
-    workload = {each.name: each for each in ALL}[name].fitted(clock, fidelity)
+    workload = _BY_NAME[name].fitted(clock, fidelity)
     if isinstance(workload, Iperf3) and workload.name == "udp" and udp_rate is not None:
         return replace(workload, rate=udp_rate)
     return workload
