@@ -1,7 +1,8 @@
 """Programs of nicproof as their user starts them, but for the seconds that loading them takes.
 
 Each is a process of its own, forked from one that has loaded pandas, matplotlib and the reports; it
-has its own signals and its own state, and knows nothing of the test that started it.
+has its own signals and its own state, and knows nothing of the test that started it. So is each
+program of ours that it starts in turn (harness.runs.suite).
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import multiprocessing
 import os
 import runpy
+import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +29,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
         "harness.cli.main",
+        "harness.records.history.runs",
         "reports.run.document",
         "reports.comparison.document",
         "reports.history.main",
@@ -49,7 +52,12 @@ def session(pytester: pytest.Pytester, *argv: str) -> pytest.RunResult:
 
 def program(module: str, *argv: str, **env: str) -> CommandResult:
     """`python -m MODULE ARGV`. DeadlineExpired if it takes longer than LIMIT."""
-    return _ended(module, argv, env, Path.cwd())
+    return program_in(Path.cwd(), module, *argv, **env)
+
+
+def program_in(cwd: Path, module: str, *argv: str, **env: str) -> CommandResult:
+    """The same in that directory."""
+    return _ended(module, argv, env, cwd)
 
 
 def _ended(module: str, argv: Sequence[str], env: Mapping[str, str], cwd: Path) -> CommandResult:
@@ -80,8 +88,33 @@ def _run(
         os.dup2(os.open(name, os.O_RDWR | os.O_CREAT, 0o600), number)
     sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
+    sys.path[:0] = filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
     os.execv = _replaced  # type: ignore[assignment]
+    os.posix_spawn = _spawned  # type: ignore[assignment]
     _main(module, argv)
+
+
+def _spawned(
+    path: str,
+    words: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    setsid: bool,
+    setsigmask: Iterable[int],
+    setsigdef: Iterable[int],
+) -> int:
+    """For os.posix_spawn of an interpreter that runs a module of ours."""
+    pid = os.fork()
+    if not pid:
+        if setsid:
+            os.setsid()
+        for number in setsigdef:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, setsigmask)
+        os.environ.clear()
+        os.environ.update(env)
+        _replaced(path, words)
+    return pid
 
 
 def _replaced(_: str, words: Sequence[str]) -> NoReturn:

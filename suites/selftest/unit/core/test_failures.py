@@ -28,7 +28,7 @@ from harness.runs.suite import ROOT
 from suites.selftest.support import command
 from suites.selftest.support.postgres_server import PostgresServer
 from suites.selftest.support.synthetic_run import make_run, write_run
-from suites.selftest.unit.records.test_history_bench import bench, without_lab
+from suites.selftest.unit.records.test_history_bench import WITHOUT_LAB, bench, without_lab
 
 PATHS, WORKLOADS = ("sriov", "virtio"), ("tcp-tx",)
 VICTIM = 12
@@ -277,6 +277,12 @@ def broken(tmp_path: Path) -> Path:
     return tmp_path / "broken"
 
 
+def with_broken(broken: Path, cache: Path, *argv: str) -> CommandResult:
+    """A program of ours in a new interpreter, which has loaded nothing yet."""
+    env = {"PYTHONPATH": f"{broken}:{ROOT}", "XDG_CACHE_HOME": str(cache), "CI": ""}
+    return LocalHost(env=env).run((sys.executable, "-m", *argv), timeout=120, check=False)
+
+
 def crashed(result: CommandResult, cache: Path) -> None:
     """A status of its own, one line, and the traceback kept where the line says."""
     output = [
@@ -293,13 +299,12 @@ def crashed(result: CommandResult, cache: Path) -> None:
 def test_a_fault_of_our_own_is_no_verdict(
     name: str, broken: Path, whole: Path, tmp_path: Path
 ) -> None:
-    env = {"PYTHONPATH": f"{broken}:{ROOT}", "XDG_CACHE_HOME": str(tmp_path / "cache"), "CI": ""}
     argv = {
         "compare": ("harness.cli", "compare", str(whole), str(whole)),
         "report": ("harness.cli", "report", str(whole)),
         "against": ("reports.comparison", str(whole), "--against=main"),
     }[name]
-    result = LocalHost(env=env).run((sys.executable, "-m", *argv), timeout=120, check=False)
+    result = with_broken(broken, tmp_path / "cache", *argv)
     crashed(result, tmp_path / "cache")
     assert "Traceback" not in result.error and result.error.count("\n") == 1
 
@@ -321,10 +326,10 @@ def test_a_traceback_is_never_lost(broken: Path, whole: Path, tmp_path: Path) ->
 @pytest.mark.parametrize("name", ["bench", "ab"])
 def test_a_report_that_crashes_ends_the_session_so(name: str, broken: Path, tmp_path: Path) -> None:
     """The run is kept in the history all the same."""
-    env = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "CI": ""}
+    (broken / "without_lab.py").write_text(WITHOUT_LAB)
     argv = ["harness.cli", name, "--lab=nested", f"--run-dir={tmp_path}/run"]
     argv += [f"--history={tmp_path}/history.db", *(["--b=--virtio packed=on"] * (name == "ab"))]
-    result = without_lab(broken, *argv, "--", "-pwithout_lab", **env)
+    result = with_broken(broken, tmp_path / "cache", *argv, "--", "-pwithout_lab")
     crashed(result, tmp_path / "cache")
     assert f"history: synthetic-test-data in {tmp_path}/history.db" in result.text
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,12 +9,12 @@ import pytest
 from harness.cli import main as cli
 from harness.core.errors import ConfigError
 from harness.hosts.base import CommandResult
-from harness.hosts.local import LocalHost
 from harness.records import store
 from harness.records.history.runs import open_history
 from harness.runs.asked import Asked
 from harness.runs.options import BenchOptions
 from harness.runs.suite import ROOT
+from suites.selftest.support import command
 
 WITHOUT_LAB = """
 import os
@@ -37,8 +36,7 @@ def pytest_runtestloop(session):
 def without_lab(tmp_path: Path, *argv: str, **env: str) -> CommandResult:
     """A program of nicproof's whose pytest, instead of running tests, makes up a run."""
     (tmp_path / "without_lab.py").write_text(WITHOUT_LAB)
-    host = LocalHost(env={"PYTHONPATH": f"{ROOT}:{tmp_path}", **env})
-    return host.run((sys.executable, "-m", *argv), timeout=120, check=False)
+    return command.program(*argv, **{"PYTHONPATH": f"{ROOT}:{tmp_path}", **env})
 
 
 def bench(

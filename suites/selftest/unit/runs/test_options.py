@@ -28,7 +28,6 @@ from harness.core.flags import Option, add_to, nonempty, options_of, says
 from harness.core.status import Status
 from harness.guest.image.diskfile import SECTOR, SIGNATURE
 from harness.hosts.base import CommandResult
-from harness.hosts.local import LocalHost
 from harness.qualify.options import Qualification
 from harness.records.cases import CASES_FILE
 from harness.records.history.db import VARIABLE
@@ -38,6 +37,7 @@ from harness.runs.asked import OPTIONS, Asked, Measuring, Pair, Single, Where
 from harness.runs.suite import ROOT, ROOTED
 from harness.runs.variant import Variant
 from reports.comparison.__main__ import main as judge
+from suites.selftest.support.command import program_in
 
 TAKES = {
     "bench": options_of(Measuring, Where, Single, Variant),
@@ -170,8 +170,8 @@ def run(tmp_path: Path, *argv: str) -> CommandResult:
     (tmp_path / "dump.py").write_text(DUMP)
     env = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "XDG_CONFIG_HOME": str(tmp_path)}
     env |= {VARIABLE: str(tmp_path / "history.db")}
-    words = ("env", "-C", str(tmp_path), sys.executable, "-m", *argv)
-    return LocalHost(env=env).run(words, timeout=300, check=False)
+    module, *words = argv
+    return program_in(tmp_path, module, *words, **env)
 
 
 def arrived(tmp_path: Path, row: Row, *argv: str) -> None:

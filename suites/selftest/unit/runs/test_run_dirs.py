@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shlex
-import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
@@ -31,6 +31,7 @@ from harness.records.run import load
 from harness.runs import claim
 from harness.runs.asked import Asked
 from harness.runs.suite import ROOT
+from suites.selftest.support.command import nicproof
 from suites.selftest.support.synthetic_run import make_run, write_run
 from suites.selftest.unit.records.test_history_bench import WITHOUT_LAB
 
@@ -60,18 +61,16 @@ def test_runs_of_one_second_have_directories_of_their_own(
 def test_of_two_runs_with_one_directory_the_other_touches_nothing(tmp_path: Path) -> None:
     """Started at once: one makes the run, and it alone renders it and adds it to the history."""
     (tmp_path / "without_lab.py").write_text(WITHOUT_LAB)
-    argv: tuple[str, ...] = (sys.executable, "-m", "harness.cli", "bench", "--lab=nested")
-    argv += ("--name=main", f"--run-dir={tmp_path}/run", f"--history={tmp_path}/history.db")
-    argv += ("--", "-pwithout_lab")
-    env = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    pipe = subprocess.PIPE
-    both = [subprocess.Popen(argv, env=env, stdout=pipe, stderr=pipe, text=True) for _ in "ab"]
-    ends = sorted((each.communicate(timeout=300), each) for each in both)
-    (lost, _), (won, _) = sorted(ends, key=lambda end: end[1].returncode, reverse=True)
-    assert [each.returncode for _, each in ends].count(Status.OK) == 1, ends
-    assert "report: " in won[0] and "history: " in won[0]
-    assert lost[0] == "" and lost[1].startswith(f"nicproof: --run-dir {tmp_path}/run: "), lost
-    assert "remedy: choose another" in lost[1] and "Traceback" not in lost[1]
+    argv = ["bench", "--lab=nested", "--name=main", f"--run-dir={tmp_path}/run"]
+    argv += [f"--history={tmp_path}/history.db", "--", "-pwithout_lab"]
+    env = {"PYTHONPATH": f"{ROOT}:{tmp_path}", "HOME": str(tmp_path)}
+    with ThreadPoolExecutor() as threads:
+        both = [threads.submit(nicproof, *argv, **env) for _ in "ab"]
+    won, lost = sorted((each.result() for each in both), key=lambda end: end.returncode)
+    assert (won.returncode, lost.returncode) == (Status.OK, Status.USAGE), (won, lost)
+    assert "report: " in won.text and "history: " in won.text
+    assert not lost.text and lost.error.startswith(f"nicproof: --run-dir {tmp_path}/run: "), lost
+    assert "remedy: choose another" in lost.error and "Traceback" not in lost.error
     with open_history(str(tmp_path / "history.db")) as history:
         assert len(history.entries("main")) == 1
 
