@@ -30,12 +30,19 @@ It is of the same pid namespace, which need not be named, at the price of a fork
 What commands say is read by programs, so all say it in one language. The shell stays, to make a
 status of a signal: of a command that a signal ended, sshd tells none."""
 
+MARKS = f"""[ $PPID != 1 ] || exit; export PATH="$PATH:{SBIN}"; exec %s"$@" {MARK}=$PPID LC_ALL=C"""
+"""Of a program that gives these to whatever it starts, and bears no mark itself: like the keeper of
+the connection it ends with that."""
+
+_SUDO = 'sudo -n -- env %sPATH="$PATH" SSH_CONNECTION="$SSH_CONNECTION" '
+
 BECOME = {
-    "": "",
-    "sudo": f'sudo -n -- env {MARK}=$PPID LC_ALL=C PATH="$PATH" SSH_CONNECTION="$SSH_CONNECTION" ',
+    "": ("", ""),
+    "sudo": (_SUDO % f"{MARK}=$PPID LC_ALL=C ", _SUDO % ""),
 }
-"""What goes before a command to have it done by root. sudo passes on next to nothing of the
-environment (env_reset in sudoers(5)), and `-n` has it fail rather than ask for a password."""
+"""What goes before a command to have it done by root, and before a program that marks. sudo passes
+on next to nothing of the environment (env_reset in sudoers(5)), and `-n` has it fail rather than
+ask for a password."""
 
 LIMIT = 30.0
 """Seconds that orphans may need to end: one may be in a system call that must come to its end."""
@@ -44,7 +51,12 @@ LIMIT = 30.0
 def marked(argv: Sequence[str], become: str = "") -> tuple[str, ...]:
     """argv of `argv` with the shell's parent for its starter, done by root if a way to `become`
     that is given."""
-    return ("sh", "-c", MARKED % BECOME[become], "sh", *argv)
+    return ("sh", "-c", MARKED % BECOME[become][0], "sh", *argv)
+
+
+def marking(argv: Sequence[str], become: str = "") -> tuple[str, ...]:
+    """argv of a program that takes NAME=VALUE, last, for the environment of what it starts."""
+    return ("sh", "-c", MARKS % BECOME[become][1], "sh", *argv)
 
 
 def orphans(host: Host) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
 """A machine behind OpenSSH: a lab server, or the nested lab's L1.
 
-One master connection carries everything; each command is a client of its control socket, which
-costs a few milliseconds instead of a key exchange. The master's remote command is KEEPER, fed from
-a pipe that only this process holds: when the harness dies, however it dies, the pipe closes, and
-the keeper ends the connection. What is under way then is an orphan (harness/hosts/orphans.py).
+One master connection carries everything; each client of its control socket costs a few
+milliseconds instead of a key exchange. The first commands of a connection are a client each; for
+all others one client leads to a program that runs them (runner). What is under way when the harness
+dies, and with it the connection (harness/hosts/connection.py), is an orphan (orphans.py).
 
 Time limits are kept here, by our clock: the host's may be a virtual one, in which two minutes can
 pass in two seconds. The host knows a command that passes its time by an id in its environment.
@@ -14,13 +14,12 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-import select
 import shlex
 import subprocess
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.deadline import Deadline
@@ -32,13 +31,14 @@ from harness.core.errors import (
     Refused,
 )
 from harness.hosts.base import CommandResult
+from harness.hosts.connection import LOG, Target, master_connection
 from harness.hosts.guard import guarded
 from harness.hosts.local import PipedProcess, end_group
-from harness.hosts.orphans import marked
+from harness.hosts.orphans import marked, marking
 from harness.hosts.orphans_agent import COMMAND
 from harness.hosts.program import program
-from harness.hosts.refusal import cannot_connect
 from harness.hosts.rundir import short_dir
+from harness.hosts.runner import LARGEST, RUNNER, Runner, RunnerEnded
 
 KILL_AFTER = 2
 """Seconds, by the host's clock, between SIGTERM and SIGKILL for a command that passed its time."""
@@ -50,8 +50,12 @@ ANSWER = 10.0
 """Seconds that the connection may need, beyond a command's own time, to start it and to report its
 end."""
 
-ALIVE_INTERVAL, ALIVE_COUNT = 5, 6
-"""A peer that is silent for their product, in seconds, is given up."""
+PLAIN = 3
+"""Commands that a connection does one by one before it starts a runner: among them are the first
+words with a host, which tell what its login is like."""
+
+RUNNER_STARTS = 30.0
+"""Seconds that a runner may take to start; without one, commands go on one by one."""
 
 LOST = 255
 """ssh's exit status for its own failures, and sometimes the remote command's."""
@@ -69,18 +73,10 @@ ALLOW_SESSIONS = (
     "systemctl reload ssh"
 )
 
-LOG = "master.log"
-"""In the connection's directory: what the master said."""
-
 GLOB = r"""IFS=; for p in $1; do if [ -e "$p" ] || [ -L "$p" ]; then printf '%s\0' "$p"; fi; done"""
 """With IFS empty an unquoted expansion is matched against files but never split."""
 
 EXISTS = '[ -e "$1" ] || [ -L "$1" ]'
-
-KEEPER = """exec sh -c 'cat; read -r _ _ _ parent _ </proc/$$/stat
-[ "$parent" != "$PPID" ] || [ "$parent" = 1 ] || kill "$parent"'"""
-"""Give back what comes until nothing more can come, then end the connection's end on the host, if
-that is still our parent. Without that the connection would last as long as any command in it."""
 
 OPEN_TO_LOGIN = """
 chown "$SUDO_UID" "$1" || exit
@@ -92,47 +88,6 @@ done
 """
 """Let the account that logged in connect to the socket $1. It may pass through the directories on
 the way, those at the top apart, of which it can do so anyhow, and see nothing in them."""
-
-_BASE = (
-    "-T",
-    "-a",
-    "-x",
-    *("-o", "BatchMode=yes"),
-    *("-o", "LogLevel=ERROR"),
-    *("-o", "ControlPersist=no"),
-    *("-o", "PermitLocalCommand=no"),
-    *("-o", "RemoteCommand=none"),
-)
-
-
-@dataclass(frozen=True)
-class Target:
-    """How OpenSSH reaches a machine: a destination and the options that go before it."""
-
-    destination: str
-    options: tuple[str, ...] = ()
-
-    def master(self, control: Path, connect_timeout: float) -> tuple[str, ...]:
-        """argv of the master connection."""
-        return (
-            *("ssh", "-M", "-S", str(control), *_BASE),
-            *("-o", f"ConnectTimeout={max(1, round(connect_timeout))}"),
-            *("-o", f"ServerAliveInterval={ALIVE_INTERVAL}"),
-            *("-o", f"ServerAliveCountMax={ALIVE_COUNT}"),
-            *("-o", "ClearAllForwardings=yes"),
-            *(*self.options, self.destination, KEEPER),
-        )
-
-    def client(self, control: Path, *extra: str) -> tuple[str, ...]:
-        """argv of a client of the master, up to and with the destination.
-
-        Without a master ssh would quietly open a connection of its own; the proxy command that
-        fails at once prevents that.
-        """
-        return (
-            *("ssh", "-S", str(control), *_BASE, "-o", "ProxyCommand=false"),
-            *(*extra, *self.options, self.destination),
-        )
 
 
 def remote_command(argv: Sequence[str], identity: str, become: str = "") -> str:
@@ -193,6 +148,15 @@ class SshHost:
         self._control = directory / "ctl"
         self._diagnose = diagnose
         self._sockets = itertools.count()
+        self._runs = itertools.count()
+        self._runner: Runner | None = None
+        self._without_runner = False
+        self._starting = threading.Lock()
+
+    def close(self) -> None:
+        """Before the connection ends. Commands under way are left to it."""
+        if self._runner is not None:
+            self._runner.close()
 
     def client_argv(self, command: str) -> tuple[str, ...]:
         """argv of a local ssh that runs `command` in the remote shell over the master."""
@@ -207,18 +171,65 @@ class SshHost:
         check: bool = True,
     ) -> CommandResult:
         argv, identity = tuple(argv), uuid.uuid4().hex
-        line = remote_command(argv, identity, self.become)
+        runner = self._ready_runner() if len(stdin or b"") <= LARGEST else None
         try:
-            result = self._exchange(argv, self.client_argv(line), timeout, stdin)
+            if runner is None:
+                result = self._alone(argv, identity, timeout, stdin)
+            else:
+                result = self._by(runner, argv, identity, timeout, stdin)
         except DeadlineExpired as late:
             try:
                 self._end(identity)
             except DeadlineExpired as error:
                 raise DeadlineExpired(f"{late.message}, and may run on: {error.message}") from late
             raise
+        return result.checked() if check else result
+
+    def _alone(
+        self, argv: tuple[str, ...], identity: str, timeout: float, stdin: bytes | None
+    ) -> CommandResult:
+        """Of a login shell of its own."""
+        line = remote_command(argv, identity, self.become)
+        result = self._exchange(argv, self.client_argv(line), timeout, stdin)
         self.raise_if_lost(result)
         _raise_if_not_started(result)
-        return result.checked() if check else result
+        return result
+
+    def _by(
+        self,
+        runner: Runner,
+        argv: tuple[str, ...],
+        identity: str,
+        timeout: float,
+        stdin: bytes | None,
+    ) -> CommandResult:
+        try:
+            answer = runner.run(argv, {COMMAND: identity}, stdin, timeout + ANSWER)
+        except DeadlineExpired as error:
+            raise self._late(argv, timeout) from error
+        except RunnerEnded as error:
+            self.raise_if_lost(CommandResult(self.name, argv, LOST, b"", b""))
+            raise LabError(
+                f"{self.name}: what runs commands there was ended in: {' '.join(argv)}"
+            ) from error
+        if answer.why:
+            raise _not_started(self.name, argv, answer.why)
+        return CommandResult(self.name, argv, answer.status, answer.stdout, answer.stderr)
+
+    def _ready_runner(self) -> Runner | None:
+        """None for the first commands, and where python3 does not run."""
+        if next(self._runs) < PLAIN or self._without_runner:
+            return None
+        with self._starting:
+            if self._runner is None or self._runner.ended:
+                line = f"exec {shlex.join(marking(RUNNER, self.become))}"
+                self._runner = Runner(self.client_argv(line))
+                if not self._runner.starts(Deadline(RUNNER_STARTS, "the runner")):
+                    self._without_runner = True
+            return None if self._without_runner else self._runner
+
+    def _late(self, shown: tuple[str, ...], timeout: float) -> DeadlineExpired:
+        return DeadlineExpired(f"{self.name}: {' '.join(shown)} did not end within {timeout:g} s")
 
     @contextmanager
     def spawn(self, argv: Sequence[str]) -> Iterator[SshProcess]:
@@ -319,9 +330,7 @@ class SshHost:
         try:
             out, err = child.communicate(stdin, timeout=timeout + ANSWER)
         except subprocess.TimeoutExpired as error:
-            raise DeadlineExpired(
-                f"{self.name}: {' '.join(shown)} did not end within {timeout:g} s"
-            ) from error
+            raise self._late(shown, timeout) from error
         finally:
             end_group(child)
         return CommandResult(self.name, shown, child.returncode, out, err)
@@ -333,8 +342,11 @@ def _raise_if_not_started(result: CommandResult) -> None:
         2
     ]  # a login shell may have said something before
     if result.returncode in (126, 127) and output.startswith("env: "):
-        output = output.removeprefix("env: ")
-        raise NotStarted(f"{result.host}: cannot start {result.argv[0]}: {output}")
+        raise _not_started(result.host, result.argv, output.removeprefix("env: "))
+
+
+def _not_started(host: str, argv: tuple[str, ...], why: str) -> NotStarted:
+    return NotStarted(f"{host}: cannot start {argv[0]}: {why}")
 
 
 LOGIN_LIMIT = 45.0
@@ -361,47 +373,9 @@ def connect(
     """
     target = Target(destination, options)
     name = name or destination
-    with short_dir() as directory, _master(name, target, directory, timeout):
-        yield SshHost(name, target, directory, diagnose, become)
-
-
-@contextmanager
-def _master(name: str, target: Target, directory: Path, timeout: float) -> Iterator[None]:
-    log = directory / LOG
-    with log.open("wb") as stderr:
-        child = subprocess.Popen(
-            target.master(directory / "ctl", timeout),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            start_new_session=True,
-        )
-    try:
+    with short_dir() as directory, master_connection(name, target, directory, timeout):
+        host = SshHost(name, target, directory, diagnose, become)
         try:
-            _await_echo(child, Deadline(timeout, f"the connection to {name}"))
-        except (DeadlineExpired, OSError) as error:
-            output = log.read_text(errors="replace").strip() or str(error)
-            raise cannot_connect(name, target.destination, output) from error
-        yield
-    finally:
-        for stream in (child.stdin, child.stdout):
-            if stream is not None:
-                with suppress(OSError):
-                    stream.close()
-        end_group(child)
-
-
-def _await_echo(child: subprocess.Popen[bytes], deadline: Deadline) -> None:
-    """Return once the keeper has sent back a line; OSError if the connection ended."""
-    assert child.stdin is not None and child.stdout is not None
-    token, seen = b"nicproof is here\n", b""
-    child.stdin.write(token)
-    child.stdin.flush()
-    while token not in seen:
-        if not select.select([child.stdout], [], [], deadline.left)[0]:
-            deadline.check()
-            continue
-        chunk = os.read(child.stdout.fileno(), 4096)
-        if not chunk:
-            raise ConnectionError("the remote end closed the connection")
-        seen += chunk
+            yield host
+        finally:
+            host.close()

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from harness.core.errors import ConfigError, NotStarted
+from harness.hosts.connection import Target
 from harness.hosts.greeting import greet
-from harness.hosts.ssh import SshHost, Target
+from harness.hosts.ssh import SshHost
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else, which root may")
 

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -17,18 +19,17 @@ from hypothesis import strategies as st
 from harness.core.deadline import Deadline
 from harness.core.errors import CommandFailed, DeadlineExpired, HostUnreachable, LabError
 from harness.hosts import guard, ssh
+from harness.hosts.connection import KEEPER, Target
 from harness.hosts.local import LocalHost, PipedProcess
 from harness.hosts.ssh import (
     EXISTS,
     FULL,
-    KEEPER,
-    SshHost,
-    Target,
     connect,
     glob_argv,
     remote_command,
     write_argv,
 )
+from suites.selftest.support.shell_host import ShellHost
 
 WORDS = st.lists(
     st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20), max_size=5
@@ -49,14 +50,14 @@ def test_any_word_survives_the_remote_shell(words: list[str]) -> None:
     assert out == b"".join(w.encode() + b"\0" for w in words or [""])
 
 
-class ShellHost(SshHost):
-    """A host behind a shell of this machine instead of ssh."""
-
-    def __init__(self, directory: Path) -> None:
-        super().__init__("shell", Target("nowhere"), directory, str)
-
-    def client_argv(self, command: str) -> tuple[str, ...]:
-        return ("sh", "-c", command)
+@pytest.fixture(params=[0, 1000], ids=["by a runner", "alone"])
+def host(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ShellHost]:
+    """Whichever way it runs commands."""
+    monkeypatch.setattr(ssh, "PLAIN", request.param)
+    with closing(ShellHost(tmp_path)) as host:
+        yield host
 
 
 PASSING = (
@@ -69,20 +70,19 @@ PASSING = (
 
 @pytest.mark.parametrize("stubborn", [(), ("stubborn",)])
 def test_a_command_that_passes_its_time_is_ended_with_its_children(
-    stubborn: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stubborn: tuple[str, ...], host: ShellHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By our clock: there is no limit in what the host is given, whatever its clock makes of it."""
     monkeypatch.setattr(ssh, "ANSWER", 5.0)
     monkeypatch.setattr(ssh, "KILL_AFTER", 0.5)
     script = ("setsid", "sh", "-c", '"$@" & wait', "sh", *PASSING, *stubborn)
-    host = ShellHost(tmp_path)
     with pytest.raises(DeadlineExpired, match=r"(?s)shell: setsid .* did not end within 0\.1 s"):
         host.run(script, timeout=0.1)
     assert host.run(("pgrep", "-r", "D,R,S", "-x", "np-passing"), check=False).returncode == 1
 
 
 def test_a_host_too_busy_to_end_a_command_hides_not_which_that_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: ShellHost, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a starved virtual machine is: the program that ends it takes too long to start."""
     monkeypatch.setattr(ssh, "ANSWER", 0.2)
@@ -92,20 +92,19 @@ def test_a_host_too_busy_to_end_a_command_hides_not_which_that_was(
         r"shell: sleep 61 did not end within 0\.1 s, and may run on: shell: ending what has .*"
     )
     with pytest.raises(DeadlineExpired, match=message):
-        ShellHost(tmp_path).run(("sleep", "61"), timeout=0.1)
+        host.run(("sleep", "61"), timeout=0.1)
 
 
 @pytest.mark.parametrize("check", [True, False])
-def test_a_command_that_cannot_be_started_is_told(check: bool, tmp_path: Path) -> None:
-    host = ShellHost(tmp_path)
+def test_a_command_that_cannot_be_started_is_told(check: bool, host: ShellHost) -> None:
     with pytest.raises(LabError, match=r"shell: cannot start np-none: .*No such file"):
         host.run(("np-none",), check=check)
     output = host.run(("sh", "-c", "echo env: >&2; exit 3"), check=False)
     assert (output.returncode, output.error) == (3, "env:\n")
 
 
-def test_a_file_is_read_or_is_not_there(tmp_path: Path) -> None:
-    host, file = ShellHost(tmp_path), tmp_path / "No such file or directory"
+def test_a_file_is_read_or_is_not_there(host: ShellHost, tmp_path: Path) -> None:
+    file = tmp_path / "No such file or directory"
     with pytest.raises(FileNotFoundError, match=r"shell: .*/No such"):
         host.read(str(file))
     file.write_bytes(b"con\0tent")
@@ -115,14 +114,14 @@ def test_a_file_is_read_or_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_comes_into_being_while_it_is_looked_for_was_not_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host: ShellHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = tmp_path / "cat"
     slow.write_text(f'#!/bin/sh\n{shutil.which("cat")} "$@"; status=$?; : >$2; exit $status\n')
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     with pytest.raises(FileNotFoundError):
-        ShellHost(tmp_path).read(f"{tmp_path}/late")
+        host.read(f"{tmp_path}/late")
     assert (tmp_path / "late").exists()
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from harness.cli import main as cli
 from harness.core.errors import ConfigError
 from harness.hosts import sshpath
-from harness.hosts.ssh import Target
+from harness.hosts.connection import Target
 from harness.inventory import HostSpec, LinkPlan, PortPair, PortRef, PortSpec
 from harness.inventory.fields import cpu_list
 from harness.inventory.lines import locate

@@ -1,0 +1,17 @@
+"""A host behind a shell of this machine instead of ssh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.hosts.connection import Target
+from harness.hosts.ssh import SshHost
+
+
+class ShellHost(SshHost):
+    def __init__(self, directory: Path, *login: str) -> None:
+        super().__init__("shell", Target("nowhere"), directory, str)
+        self.login = login
+
+    def client_argv(self, command: str) -> tuple[str, ...]:
+        return (*self.login, "sh", "-c", command)
