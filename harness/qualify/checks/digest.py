@@ -31,11 +31,12 @@ for device in /sys/bus/pci/devices/*; do
     read -r class <"$device/class"
     case $class in 0x02*) ;; *) continue ;; esac
     bdf=${device##*/}
-    echo "$bdf driver=$(basename "$(readlink "$device/driver")")"
+    driver=$(readlink "$device/driver")
+    echo "$bdf driver=${driver##*/}"
     for name in driver_override sriov_numvfs sriov_drivers_autoprobe reset_method msi_bus; do
         value "$bdf $name" "$device/$name"
     done
-    for irq in $(ls "$device/msi_irqs" 2>/dev/null | sort -n); do
+    [ -e "$device/msi_irqs" ] && for irq in $(ls "$device/msi_irqs" | sort -n); do
         read -r text <"/proc/irq/$irq/smp_affinity_list" && echo "$bdf affinity=$text"
     done
 done
@@ -55,9 +56,10 @@ for net in /sys/class/net/*; do
     [ -e "$net/device" ] || continue
     net=${net##*/}
     for of in g l k a c; do
-        ethtool "-$of" "$net" 2>/dev/null | sed -n "s/^\s*\([^:]*\):\s*/$net -$of \1=/p"
+        echo "@ $net -$of"
+        ethtool "-$of" "$net" 2>/dev/null
     done
-done
+done | sed -n '/^@ /{s///;h;d}; s/^\s*\([^:]*\):\s*/\1=/; T; G; s/\(.*\)\n\(.*\)/\2 \1/p'
 
 section values
 # Not read by the shell: byte by byte a sysctl has no second byte, the end of its line.
@@ -89,7 +91,8 @@ for path in /dev/vfio/[0-9]* /dev/tap[0-9]*; do
 done
 exit 0
 """
-"""What is asked of a host, in one command: each is a fraction of a second in the nested lab."""
+"""What is asked of a host, in one command, of as few programs as will do: each is a hundredth of a
+second and more in the nested lab."""
 
 TRANSIENT = {"LOWER_UP", "NO-CARRIER"}
 """Flags that tell of the cable, not of what anybody has set."""

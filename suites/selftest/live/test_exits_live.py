@@ -59,9 +59,16 @@ def quiet(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]
 
 
 @pytest.fixture(scope="module")
-def busy(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
-    with booted(lab, "busy", tmp_path_factory) as guest, guest.host.spawn(READ_PORTS):
+def second(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guest]:
+    with booted(lab, "second", tmp_path_factory) as guest:
         yield guest
+
+
+@pytest.fixture
+def busy(second: Guest) -> Iterator[Guest]:
+    """While a test lasts: it takes a CPU."""
+    with second.host.spawn(READ_PORTS):
+        yield second
 
 
 def wait(seconds: float, *probes: Probe) -> WindowSpec:
