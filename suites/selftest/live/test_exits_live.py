@@ -258,17 +258,14 @@ def test_what_a_killed_run_left_behind_is_replaced(lab: Lab, quiet: Guest) -> No
 
 
 def test_a_guest_that_dies_in_the_window_is_reported_and_leaves_nothing(
-    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+    lab: Lab, second: Guest
 ) -> None:
-    with (
-        booted(lab, "doomed", tmp_path_factory) as guest,
-        exit_accounting(lab.host, guest.vcpu_tids) as exits,
-        ThreadPoolExecutor() as pool,
-    ):
-        threads = threads_probe(guest.qemu_pid)
+    """The last test that has this guest."""
+    with exit_accounting(lab.host, second.vcpu_tids) as exits, ThreadPoolExecutor() as pool:
+        threads = threads_probe(second.qemu_pid)
         window = pool.submit(run_window, lab.host, wait(4.0, exits, threads))
         lab.host.run(("sleep", "2"))
-        lab.host.run(("kill", "-KILL", str(guest.qemu_pid)))
+        lab.host.run(("kill", "-KILL", str(second.qemu_pid)))
         result = window.result()
         assert exits.parse(result).exits
         assert any(path.endswith("/schedstat") for path in result.vanished)
