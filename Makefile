@@ -89,10 +89,10 @@ test: test-tools $(STAMP)
 	.ci/beside "$(MAKE) --no-print-directory check" -- $(MAKE) --no-print-directory tests
 
 tests: image
-	$(VENV)/bin/pytest --lab=nested -n 2 -m "not long"
+	$(VENV)/bin/pytest --lab=nested -n 3 -m "not long"
 
 unit: test-tools setup
-	$(VENV)/bin/pytest --lab=nested -n 2 -m "not lab and not long"
+	$(VENV)/bin/pytest --lab=nested -n 3 -m "not lab and not long"
 
 live: test-tools setup
 	$(VENV)/bin/pytest --lab=nested -n 2 -m "lab and not long"
@@ -122,7 +122,6 @@ test-tools:
 
 $(STAMP): pyproject.toml | tools
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --upgrade pip
 	$(VENV)/bin/pip install -qq --editable '.[dev]'
 	touch $@
 

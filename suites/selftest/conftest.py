@@ -6,12 +6,10 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadFileScheduling
 
 from fixtures.common.lab import opened_bench
 from fixtures.common.options import BENCH_OPTIONS, MAKES_RUN
@@ -27,29 +25,12 @@ from harness.records.history.db import VARIABLE
 from harness.runs.claim import new_run
 from harness.runs.options import BenchOptions
 from suites.selftest.support.postgres_server import PostgresServer, postgres_server, programs
+from suites.selftest.support.scheduling import TwoLabs
 
 ROOT_VARIABLE = "NICPROOF_TEST_ROOT"
 
 settings.register_profile("selftest", deadline=None)  # a busy machine fails no test
 settings.load_profile("selftest")
-
-
-class OneLab(LoadFileScheduling):  # type: ignore[misc] # pytest-xdist has no types
-    """Of several workers of pytest-xdist one gets all files that share the lab of the session, so
-    that it is opened once. (Its own --dist=loadgroup does nothing with pytest 9.2.)"""
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = str(super()._split_scope(nodeid))
-        return "lab" if _shares_lab(self.config.rootpath / file) else file
-
-
-@cache
-def _shares_lab(file: Path) -> bool:
-    """A file whose fixture `lab` is its own, or which has commands open theirs, may run on any
-    worker. `settled` looks at the session's lab."""
-    text = file.read_text()
-    shares = "lab:" in text or '"settled"' in text
-    return "mark.lab" in text and "def lab(" not in text and shares
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -64,8 +45,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneLab:
-    return OneLab(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> TwoLabs:
+    return TwoLabs(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
