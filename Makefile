@@ -11,7 +11,7 @@ TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
 .PHONY: help bench qualify qualify-hosts drill live-distro
-.PHONY: bench-accounting bench-calibration bench-clocks bench-endurance bench-levels bench-pairs bench-reports
+.PHONY: bench-accounting bench-calibration bench-clocks bench-commands bench-endurance bench-levels bench-pairs bench-reports
 .PHONY: test tests unit live test-long setup tools test-tools check rooms image clean
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
+	@echo "make bench-commands what a command on a host takes, by a runner and alone, half a minute"
 	@echo "make bench-levels   how often is a step drawn, or a run called, where nothing changed? simulated, 5 minutes"
 	@echo "make bench-pairs    does ab's test hold its level, and has it power? simulated, about 10 minutes"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
@@ -63,6 +64,9 @@ bench-calibration: RUN_DIR ?= results/calibration
 bench-calibration: setup
 	$(BENCHMARK) suites/benchmarks/test_calibration.py
 	$(VENV)/bin/python -m suites.benchmarks.calibration $(RUN_DIR)
+
+bench-commands: setup
+	$(VENV)/bin/python -m suites.benchmarks.commands
 
 bench-levels: RUN_DIR ?= results/levels
 bench-levels: $(STAMP)

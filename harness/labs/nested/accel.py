@@ -41,12 +41,13 @@ class Accelerator:
     def argv(self) -> tuple[str, ...]:
         if self.name == "kvm":
             return ("-accel", "kvm", "-cpu", "host")
+        # One thread for all CPUs. With one for each (thread=multi) L1 hangs in its boot or dies
+        # once in a while: a CPU runs code that another has just replaced (text_poke_bp_batch() in
+        # arch/x86/kernel/alternative.c).
         # TCG runs "rep movsb" byte by byte, so kernels must not be told that it is fast: an L2
         # guest boots in two thirds of the time without these two flags.
-        cpu = ("-cpu", "max,-erms,-fsrm")
-        if self.clock == "wall":
-            return ("-accel", "tcg,thread=multi,tb-size=1024", *cpu)
-        return ("-accel", "tcg,thread=single,tb-size=1024", *cpu, *VIRTUAL_TIME)
+        argv = ("-accel", "tcg,thread=single,tb-size=1024", "-cpu", "max,-erms,-fsrm")
+        return (*argv, *VIRTUAL_TIME) if self.clock == "virtual" else argv
 
     @property
     def fidelity(self) -> Fidelity:
