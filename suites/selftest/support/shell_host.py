@@ -9,8 +9,8 @@ from harness.hosts.ssh import SshHost
 
 
 class ShellHost(SshHost):
-    def __init__(self, directory: Path, *login: str) -> None:
-        super().__init__("shell", Target("nowhere"), directory, str)
+    def __init__(self, directory: Path, *login: str, become: str = "") -> None:
+        super().__init__("shell", Target("nowhere"), directory, str, become)
         self.login = login
 
     def client_argv(self, command: str) -> tuple[str, ...]:

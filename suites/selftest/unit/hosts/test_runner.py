@@ -31,8 +31,8 @@ def start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Start]:
     monkeypatch.setattr(ssh, "PLAIN", 0)
     started: list[ShellHost] = []
 
-    def host(*login: str) -> ShellHost:
-        started.append(ShellHost(tmp_path, *login))
+    def host(*login: str, become: str = "") -> ShellHost:
+        started.append(ShellHost(tmp_path, *login, become=become))
         return started[-1]
 
     yield host
@@ -121,6 +121,29 @@ def test_without_python3_commands_run_one_by_one(
     for _ in range(2):
         assert host.run(("echo", "x")).text == "x\n"
     assert runner(host).ended
+
+
+SUDO = """#!/bin/sh
+[ "$1 $2" = "-n --" ] || exit 1
+shift 2
+exec env -i PATH=/usr/bin:/bin BY=sudo "$@"
+"""
+"""As sudo does by its defaults, it passes on nothing of the environment."""
+
+
+def test_where_sudo_is_needed_it_is_sudo_that_starts_it(
+    start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sudo").write_text(SUDO)
+    (tmp_path / "sudo").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 1 192.0.2.2 22")
+    told = "echo $BY $NICPROOF_BY $LC_ALL $SSH_CONNECTION; echo $PATH"
+    host = start(become="sudo")
+    by, path = host.run(("sh", "-c", told)).text.splitlines()
+    assert by == f"sudo {os.getpid()} C 192.0.2.1 1 192.0.2.2 22"
+    assert path.endswith(":/usr/sbin:/sbin")
+    assert not runner(host).ended
 
 
 def test_one_that_is_killed_is_told_and_followed_by_another(host: ShellHost) -> None:
