@@ -120,6 +120,30 @@ LINES = {
         ("1", "1", "hw/core/cpu-common.c"),
         ("2", "2", "target/i386/tcg/system/svm_helper.c"),
     ],
+    "0003": [
+        ("66", "0", "accel/tcg/icount-common.c"),
+        ("1", "0", "accel/tcg/tcg-accel-ops-icount.c"),
+        ("135", "1", "accel/tcg/tcg-accel-ops-rr.c"),
+        ("3", "0", "accel/tcg/tcg-accel-ops-rr.h"),
+        ("6", "0", "include/hw/core/cpu.h"),
+        ("15", "0", "include/system/cpu-timers.h"),
+        ("12", "3", "qemu-options.hx"),
+        ("16", "0", "system/cpu-timers.c"),
+        ("3", "0", "system/vl.c"),
+        ("17", "0", "target/i386/tcg/misc_helper.c"),
+    ],
+    "0004": [
+        ("3", "2", "target/i386/cpu.c"),
+        ("1", "1", "target/i386/tcg/misc_helper.c"),
+        ("9", "0", "target/i386/tcg/system/misc_helper.c"),
+    ],
+    "0005": [
+        ("6", "3", "accel/tcg/icount-common.c"),
+        ("4", "0", "include/system/cpu-timers.h"),
+        ("7", "3", "qemu-options.hx"),
+        ("3", "0", "system/vl.c"),
+        ("5", "0", "target/i386/tcg/system/svm_helper.c"),
+    ],
 }
 """Of each patch: lines that come, lines that go, file."""
 
