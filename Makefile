@@ -23,7 +23,7 @@ help:
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"
 	@echo "make bench-calibration  does ab find slowdowns, and never cry wolf? real trials, 2 hours"
-	@echo "make bench-commands what a command on a host takes, by a runner and alone, half a minute"
+	@echo "make bench-commands what a command on a host takes, by a command runner and alone, half a minute"
 	@echo "make bench-levels   how often is a step drawn, or a run called, where nothing changed? simulated, 5 minutes"
 	@echo "make bench-pairs    does ab's test hold its level, and has it power? simulated, about 10 minutes"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"

@@ -2,8 +2,8 @@
 
 One master connection carries everything; each client of its control socket costs a few
 milliseconds instead of a key exchange. The first commands of a connection are a client each; for
-all others one client leads to a program that runs them (runner). What is under way when the harness
-dies, and with it the connection (harness/hosts/connection.py), is an orphan (orphans.py).
+all others one client leads to a program that runs them (command_runner). What is under way when the
+harness dies, and with it the connection (harness/hosts/connection.py), is an orphan (orphans.py).
 
 Time limits are kept here, by our clock: the host's may be a virtual one, in which two minutes can
 pass in two seconds. The host knows a command that passes its time by an id in its environment.
@@ -31,6 +31,7 @@ from harness.core.errors import (
     Refused,
 )
 from harness.hosts.base import CommandResult
+from harness.hosts.command_runner import LARGEST, RUNNER, CommandRunner, CommandRunnerEnded
 from harness.hosts.connection import LOG, Target, master_connection
 from harness.hosts.guard import guarded
 from harness.hosts.local import PipedProcess, end_group
@@ -38,7 +39,6 @@ from harness.hosts.orphans import marked, marking
 from harness.hosts.orphans_agent import COMMAND
 from harness.hosts.program import program
 from harness.hosts.rundir import short_dir
-from harness.hosts.runner import LARGEST, RUNNER, Runner, RunnerEnded
 
 KILL_AFTER = 2
 """Seconds, by the host's clock, between SIGTERM and SIGKILL for a command that passed its time."""
@@ -51,11 +51,11 @@ ANSWER = 10.0
 end."""
 
 PLAIN = 3
-"""Commands that a connection does one by one before it starts a runner: among them are the first
-words with a host, which tell what its login is like."""
+"""Commands that a connection does one by one before it starts a command runner: among them are the
+first words with a host, which tell what its login is like."""
 
 RUNNER_STARTS = 30.0
-"""Seconds that a runner may take to start; without one, commands go on one by one."""
+"""Seconds that a command runner may take to start; without one, commands go on one by one."""
 
 LOST = 255
 """ssh's exit status for its own failures, and sometimes the remote command's."""
@@ -149,7 +149,7 @@ class SshHost:
         self._diagnose = diagnose
         self._sockets = itertools.count()
         self._runs = itertools.count()
-        self._runner: Runner | None = None
+        self._runner: CommandRunner | None = None
         self._without_runner = False
         self._starting = threading.Lock()
 
@@ -197,7 +197,7 @@ class SshHost:
 
     def _by(
         self,
-        runner: Runner,
+        runner: CommandRunner,
         argv: tuple[str, ...],
         identity: str,
         timeout: float,
@@ -207,7 +207,7 @@ class SshHost:
             answer = runner.run(argv, {COMMAND: identity}, stdin, timeout + ANSWER)
         except DeadlineExpired as error:
             raise self._late(argv, timeout) from error
-        except RunnerEnded as error:
+        except CommandRunnerEnded as error:
             self.raise_if_lost(CommandResult(self.name, argv, LOST, b"", b""))
             raise LabError(
                 f"{self.name}: what runs commands there was ended in: {' '.join(argv)}"
@@ -216,15 +216,15 @@ class SshHost:
             raise _not_started(self.name, argv, answer.why)
         return CommandResult(self.name, argv, answer.status, answer.stdout, answer.stderr)
 
-    def _ready_runner(self) -> Runner | None:
+    def _ready_runner(self) -> CommandRunner | None:
         """None for the first commands, and where python3 does not run."""
         if next(self._runs) < PLAIN or self._without_runner:
             return None
         with self._starting:
             if self._runner is None or self._runner.ended:
                 line = f"exec {shlex.join(marking(RUNNER, self.become))}"
-                self._runner = Runner(self.client_argv(line))
-                if not self._runner.starts(Deadline(RUNNER_STARTS, "the runner")):
+                self._runner = CommandRunner(self.client_argv(line))
+                if not self._runner.starts(Deadline(RUNNER_STARTS, "the command runner")):
                     self._without_runner = True
             return None if self._without_runner else self._runner
 

@@ -1,4 +1,4 @@
-"""What does a command on the lab's host take, by a runner and by a login shell of its own?
+"""What does a command on the lab's host take, by a command runner and by a login shell of its own?
 
 Run by `make bench-commands`. Both are done in turn over one connection, in an order drawn from a
 seed; printed is the ratio with its interval.
@@ -21,7 +21,7 @@ COMMANDS = 20
 """Of each pair, each way."""
 
 RUNNER, ALONE = 0, 1 << 30
-"""Commands that are done by login shells before there is a runner."""
+"""Commands that are done by login shells before there is a command runner."""
 
 
 def seconds(host: Host, way: int) -> float:
@@ -44,7 +44,7 @@ def main() -> None:
     result = paired(found[RUNNER], found[ALONE])
     alone = 1000 * sum(found[ALONE].values()) / PAIRS
     print(
-        f"a command by a runner takes {100 * result.ratio:.1f} % of the time of one alone "
+        f"a command by a command runner takes {100 * result.ratio:.1f} % of the time of one alone "
         f"({alone:.0f} ms), 95 % interval {100 * result.low:.1f} to {100 * result.high:.1f} %, "
         f"{PAIRS} pairs of {COMMANDS}"
     )

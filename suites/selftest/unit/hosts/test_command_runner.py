@@ -16,10 +16,10 @@ import pytest
 from harness.core.deadline import Deadline
 from harness.core.errors import LabError, NotStarted
 from harness.hosts import ssh
+from harness.hosts.command_runner import LARGEST, CommandRunner
 from harness.hosts.local import LocalHost
 from harness.hosts.orphans import end_orphans, orphans
 from harness.hosts.orphans_agent import COMMAND, MARK, word_of
-from harness.hosts.runner import LARGEST, Runner
 from suites.selftest.support.shell_host import ShellHost
 
 Start = Callable[..., ShellHost]
@@ -45,7 +45,7 @@ def host(start: Start) -> ShellHost:
     return start()
 
 
-def runner(host: ShellHost) -> Runner:
+def runner(host: ShellHost) -> CommandRunner:
     assert host._runner is not None
     return host._runner
 

@@ -1,5 +1,6 @@
-"""Commands on a host by one program there that waits for them (runner_agent), instead of one login
-shell for each: in an emulated host that takes a third of the time, and one session of sshd's.
+"""Commands on a host by one program there that waits for them (command_runner_agent), instead of
+one login shell for each: in an emulated host that takes a third of the time, and of sshd's sessions
+one (docs/adr/0015).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from typing import IO, Any
 
 from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
+from harness.hosts.command_runner_agent import HELLO
 from harness.hosts.local import end_group
 from harness.hosts.program import PYTHON, program
-from harness.hosts.runner_agent import HELLO
 
-RUNNER = (*PYTHON, "-X", "utf8", *program(__package__, "runner")[len(PYTHON) :])
+RUNNER = (*PYTHON, "-X", "utf8", *program(__package__, "command_runner")[len(PYTHON) :])
 """argv of the program, whatever the locale of the login."""
 
 LARGEST = 1 << 20
@@ -36,7 +37,7 @@ class Answer:
     why: str = ""
 
 
-class RunnerEnded(Exception):
+class CommandRunnerEnded(Exception):
     """It ended before it answered: what became of the command is not known."""
 
 
@@ -46,7 +47,7 @@ class _Waiting:
     answer: Answer | None = None
 
 
-class Runner:
+class CommandRunner:
     """The program on the host, as the child that leads to it."""
 
     def __init__(self, argv: Sequence[str]) -> None:
@@ -62,7 +63,7 @@ class Runner:
         self._ready = threading.Event()
         self._ended = False
         self._writing = threading.Lock()
-        self._reader = threading.Thread(target=self._read, daemon=True, name="runner")
+        self._reader = threading.Thread(target=self._read, daemon=True, name="command runner")
         self._reader.start()
 
     def starts(self, deadline: Deadline) -> bool:
@@ -78,7 +79,7 @@ class Runner:
         self, argv: Sequence[str], env: Mapping[str, str], stdin: bytes | None, timeout: float
     ) -> Answer:
         """Run a command to its end. DeadlineExpired after `timeout` seconds, in which case it goes
-        on; RunnerEnded."""
+        on; CommandRunnerEnded."""
         key, data, waiting = str(next(self._ids)), stdin or b"", _Waiting()
         self._waiting[key] = waiting
         try:
@@ -90,7 +91,7 @@ class Runner:
         finally:
             self._waiting.pop(key, None)
         if waiting.answer is None:
-            raise RunnerEnded
+            raise CommandRunnerEnded
         return waiting.answer
 
     def close(self) -> None:
