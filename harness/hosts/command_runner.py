@@ -14,7 +14,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-from harness.core.deadline import Deadline
 from harness.core.errors import DeadlineExpired
 from harness.hosts.command_runner_agent import HELLO
 from harness.hosts.local import end_group
@@ -66,9 +65,9 @@ class CommandRunner:
         self._reader = threading.Thread(target=self._read, daemon=True, name="command runner")
         self._reader.start()
 
-    def starts(self, deadline: Deadline) -> bool:
-        """Wait until it takes commands; False if it never will."""
-        self._ready.wait(max(0.0, deadline.left))
+    def starts(self, seconds: float) -> bool:
+        """Wait until it takes commands; False if it ends, or does not within so many seconds."""
+        self._ready.wait(seconds)
         return self._ready.is_set() and not self._ended
 
     @property

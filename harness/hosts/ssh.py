@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from harness.core.deadline import Deadline
 from harness.core.errors import (
     DeadlineExpired,
     HostUnreachable,
@@ -154,7 +153,7 @@ class SshHost:
         self._starting = threading.Lock()
 
     def close(self) -> None:
-        """Before the connection ends. Commands under way are left to it."""
+        """End the command runner, if there is one; commands under way are left alone."""
         if self._runner is not None:
             self._runner.close()
 
@@ -222,10 +221,12 @@ class SshHost:
             return None
         with self._starting:
             if self._runner is None or self._runner.ended:
+                self.close()
                 line = f"exec {shlex.join(marking(RUNNER, self.become))}"
                 self._runner = CommandRunner(self.client_argv(line))
-                if not self._runner.starts(Deadline(RUNNER_STARTS, "the command runner")):
+                if not self._runner.starts(RUNNER_STARTS):
                     self._without_runner = True
+                    self.close()
             return None if self._without_runner else self._runner
 
     def _late(self, shown: tuple[str, ...], timeout: float) -> DeadlineExpired:

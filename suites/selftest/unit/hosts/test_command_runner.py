@@ -123,6 +123,17 @@ def test_without_python3_commands_run_one_by_one(
     assert runner(host).ended
 
 
+def test_one_that_never_takes_commands_is_ended(
+    host: ShellHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ssh, "RUNNER_STARTS", 0.2)
+    (tmp_path / "python3").write_text("#!/bin/sh\nsleep 600\n")
+    (tmp_path / "python3").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert host.run(("echo", "x")).text == "x\n"
+    assert runner(host).ended
+
+
 SUDO = """#!/bin/sh
 [ "$1 $2" = "-n --" ] || exit 1
 shift 2
