@@ -9,8 +9,10 @@ from harness.hosts.ssh import SshHost
 
 
 class ShellHost(SshHost):
-    def __init__(self, directory: Path, *login: str, become: str = "") -> None:
-        super().__init__("shell", Target("nowhere"), directory, str, become)
+    """One that is started by `login`, if that is given."""
+
+    def __init__(self, directory: Path, *login: str, become: str = "", name: str = "shell") -> None:
+        super().__init__(name, Target("nowhere"), directory, str, become)
         self.login = login
 
     def client_argv(self, command: str) -> tuple[str, ...]:

@@ -4,27 +4,19 @@ changed. A shell of this machine plays the remote one."""
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from harness.core.errors import ConfigError, NotStarted
-from harness.hosts.connection import Target
 from harness.hosts.greeting import greet
-from harness.hosts.ssh import SshHost
+from suites.selftest.support.shell_host import ShellHost
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="becomes somebody else, which root may")
 
 
-class LoginHost(SshHost):
-    """A host behind a shell of this machine that is started by `login`."""
-
-    def __init__(self, directory: Path, *login: str, become: str = "") -> None:
-        super().__init__("alpha", Target("nowhere"), directory, str, become)
-        self.login = login
-
-    def client_argv(self, command: str) -> tuple[str, ...]:
-        return (*self.login, "sh", "-c", command)
+LoginHost = partial(ShellHost, name="alpha")
 
 
 def stand_in(directory: Path, name: str, script: str) -> None:
