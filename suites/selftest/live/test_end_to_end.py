@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The results of one short run of the slowest and the fastest way into a guest."""
     run_dir = tmp_path_factory.mktemp("bench") / "run"
-    message = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-bidir")
+    message = bench(run_dir, "--paths=e1000e,sriov", "--boots=1", "--workloads=tcp-bidir,latency")
     assert f"report: {run_dir}/report.html" in message
     assert "warning" not in message.lower()
     return run_dir
@@ -60,7 +60,7 @@ def test_a_run_leaves_everything_that_is_promised(run_dir: Path) -> None:
         assert (run_dir / name).stat().st_size > 0, name
     assert {path.suffix for path in (run_dir / "figures").iterdir()} == {".png", ".svg"}
     suite = ElementTree.parse(run_dir / "junit.xml").getroot()[0]
-    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("2", "0", "0")
+    assert (suite.get("tests"), suite.get("failures"), suite.get("errors")) == ("4", "0", "0")
     with open_history(str(history_of(run_dir))) as history:
         assert history.load(history.find("end-to-end"))[0] == load(run_dir).info
     for path in ("e1000e", "sriov"):
@@ -71,7 +71,7 @@ def test_every_trial_proved_its_path(run_dir: Path) -> None:
     run = load(run_dir)
     assert run.info.finished
     measured = [trial for trial in run.trials if trial.workload != "idle"]
-    assert len(measured) == 2 + 2  # and one warm-up a path
+    assert len(measured) == 2 * 2 + 2  # and one warm-up a path
     for trial in measured:
         assert trial.valid, trial.reasons
         assert {"driver", "mac", "host interface"} <= {proof.name for proof in trial.proofs}
