@@ -5,6 +5,7 @@ The build itself takes minutes; `nicproof lab build --qemu source` is its test.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 from itertools import pairwise
@@ -65,14 +66,15 @@ def test_every_device_of_the_lab_is_compiled() -> None:
     devices = {value.partition(",")[0] for option, value in pairs if option == "-device"}
     assert devices == set(symbols)
     for symbol in symbols.values():
-        assert f"CONFIG_{symbol}=y\n" in qemusource.DEVICES
+        assert f"CONFIG_{symbol}=y\n" in (qemusource.RECIPE / "nicproof.mak").read_text()
 
 
 def test_the_compiler_is_confined_to_the_tree() -> None:
     argv = compile_argv(Path("/cache/a tree"), Path("/cache/log"))
     assert argv[:2] == ("unshare", "--mount")
-    assert argv[-3:] == ("/cache/a tree", "/cache/log", qemusource.SCRIPT)
-    for text in (qemusource.ENTER, qemusource.SCRIPT, qemusource.fetch_hook(VERSION)):
+    assert argv[-2:] == ("/cache/a tree", "/cache/log")
+    recipe = [(qemusource.RECIPE / name).read_text() for name in ("build.sh", "cc.sh")]
+    for text in (qemusource.ENTER, *recipe, qemusource.fetch_hook(VERSION)):
         LocalHost().run(("sh", "-n", "-c", text))  # it is a shell's language
 
 
@@ -160,3 +162,40 @@ def test_the_patches_lie_where_upstream_looks_for_them() -> None:
 def test_a_patch_is_whole(patch: Path) -> None:
     output = LocalHost().run(("git", "apply", "--numstat", str(patch))).text
     assert [tuple(line.split()) for line in output.splitlines()] == LINES[patch.name[:4]]
+
+
+@pytest.mark.parametrize(
+    ("source", "optimised"),
+    [
+        ("../target/i386/tcg/system/svm_helper.c", True),
+        ("../accel/tcg/tcg-accel-ops-rr.c", True),
+        ("../hw/net/igb_core.c", True),
+        ("../fpu/softfloat.c", False),
+        ("../qapi/qobject-input-visitor.c", False),
+        ("libqemuutil.a.p/meson-generated_.._trace_trace-hw_net.c", False),
+    ],
+)
+def test_only_what_emulates_is_optimised(source: str, optimised: bool, tmp_path: Path) -> None:
+    """gcc heeds the last of several levels."""
+    gcc = tmp_path / "gcc"
+    gcc.write_text('#!/bin/sh\necho "$@"\n')
+    gcc.chmod(0o755)
+    host = LocalHost(env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    compiler = ("sh", str(qemusource.RECIPE / "cc.sh"))
+    words = host.run((*compiler, "-O2", "-o", "x.o", "-c", source)).text.split()
+    levels = [word for word in words if word.startswith("-O")]
+    assert words[:5] == ["-O2", "-o", "x.o", "-c", source]
+    assert (levels[-1] == "-O2") == optimised
+
+
+def test_the_header_is_compiled_with_the_flags_of_a_file() -> None:
+    """All but those for its own output and dependencies."""
+    spec = importlib.util.spec_from_file_location("recipe", qemusource.RECIPE / "precompile.py")
+    assert spec is not None and spec.loader is not None
+    recipe = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(recipe)
+    command = "/build/cc.sh -m64 -Iqapi -O2 -MD -MQ x.o -MF x.o.d -o x.o -c ../dump/dump.c"
+    assert recipe.argv_of(command, Path("/osdep.h"), Path("/osdep.h.gch/dump.gch")) == (
+        *("/build/cc.sh", "-m64", "-Iqapi", "-O2"),
+        *("-o", "/osdep.h.gch/dump.gch", "-x", "c-header", "/osdep.h"),
+    )
