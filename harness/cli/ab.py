@@ -9,6 +9,7 @@ from harness.cli.parser import Commands, add_pytest, command
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of
 from harness.core.status import Status
+from harness.labs.shape import Machine
 from harness.records import ablation
 from harness.runs.asked import Measuring, Pair, Where
 from harness.runs.suite import run_suite
@@ -41,7 +42,7 @@ def add_parser(commands: Commands) -> None:
         f"4 {Status.CRASHED.meaning}",
     )
     strict = next(each for each in options_of(Pair) if each.name == "strict_verdict")
-    asked = options_of(Pair, Measuring, Where, Variant)
+    asked = options_of(Pair, Measuring, Where, Machine, Variant)
     add_to(ab.add_argument, [each for each in asked if each.name != strict.name])
     # pytest has a --strict of its own, so the option cannot be called so there.
     ab.add_argument(

@@ -17,6 +17,7 @@ from harness.cli.parser import Commands, add_across, add_pytest, command
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
 from harness.core.status import Status
+from harness.labs.shape import Machine
 from harness.records import series
 from harness.records.alike import check_across
 from harness.runs.asked import Asked, Measuring, Pair, Single, Where
@@ -68,7 +69,7 @@ def add_parser(commands: Commands) -> None:
         "  nicproof bench --against main --confirm\n"
         "  nicproof bench --quick -- -x --junit-xml=junit.xml",
     )
-    add_to(bench.add_argument, options_of(Measuring, Where, Single, Variant, Against))
+    add_to(bench.add_argument, options_of(Measuring, Where, Machine, Single, Variant, Against))
     add_to(bench.add_argument, MAX_BLOCKS)
     add_across(bench)
     add_pytest(bench)

@@ -9,17 +9,18 @@ import time
 
 from harness.cli.cache import left_behind
 from harness.cli.parser import Commands, command
+from harness.core.flags import add_to, options_of, read
 from harness.labs.nested import keeper
-from harness.labs.nested.image import ensure_image, use_patched, use_source
 from harness.labs.nested.lab import prepare
+from harness.labs.shape import Machine
 
 EXAMPLES = """\
 examples:
-  nicproof lab build              make image and snapshot, if they are not there yet
-  nicproof lab build --qemu source  with a QEMU built from Debian's source, about 5 minutes
+  nicproof lab build              make image, QEMU and snapshot, if they are not there yet
   nicproof lab shell              a shell in the lab; starts one if none is up
   nicproof lab shell -- lspci -nn run one command there
   nicproof lab up                 start a lab that stays up in the background
+  nicproof lab up --lab-cpus 16   one that has room for many guests
   nicproof lab status             what is up, and how to reach it
   nicproof lab down               stop it
 """
@@ -37,7 +38,9 @@ def add_parser(commands: Commands) -> None:
         epilog=EXAMPLES,
     )
     verbs = lab.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    verbs.add_parser("up", help="start a lab in the background").set_defaults(handler=_up)
+    up = verbs.add_parser("up", help="start a lab in the background")
+    add_to(up.add_argument, options_of(Machine))
+    up.set_defaults(handler=_up)
     verbs.add_parser("status", help="is one up, and how is it reached").set_defaults(
         handler=_status
     )
@@ -52,43 +55,37 @@ def _add_build(verbs: Commands) -> None:
     build = command(
         verbs,
         "build",
-        help="make image and snapshot",
-        description="Make image and snapshot, if they are not there yet. The lab runs under "
-        "Debian's QEMU without two faults that make nested guests hang (docs/adr/0007).",
-        epilog="example:\n  nicproof lab build --qemu source   needs two cores for 5 minutes, once",
+        help="make image, QEMU and snapshot",
+        description="Make what a lab needs, if it is not there yet: the image, QEMU from Debian's "
+        "source with nicproof's patches, and the state of a lab that has booted. A build of QEMU "
+        "that failed is tried again.",
+        epilog="example:\n  nicproof lab build   needs two cores for 4 minutes, once",
     )
-    build.add_argument(
-        "--qemu",
-        choices=("patched", "source"),
-        help="how that is done: by one instruction of Debian's binary, which takes no time "
-        "(patched, the default), or by building QEMU from Debian's source package (source). "
-        "A choice stays until the other is made or the image is a new one.",
-    )
+    add_to(build.add_argument, options_of(Machine))
     build.set_defaults(handler=_build)
 
 
 def _build(given: argparse.Namespace) -> int:
     begin = time.monotonic()
-    if given.qemu == "source":
-        use_source(ensure_image())
-    elif given.qemu == "patched":
-        use_patched(ensure_image())
-    machine, kept = prepare(run_dir=keeper.directory(), clock="auto")
+    shape = read(Machine, given).shape()
+    machine, kept = prepare(shape, run_dir=keeper.directory(), again=True)
     print(f"image     {machine.image.directory}")
     print(f"snapshot  {kept.path}")
     accel = machine.accel
-    print(f"QEMU      {machine.image.qemu_version}, {accel.fidelity}, {accel.clock} clock")
-    print(f"          its SVM fault: {machine.image.svm_fault}")
+    program = machine.built or "Debian's program"
+    print(f"QEMU      {machine.image.qemu_version}, {program}")
+    print(f"          its SVM fault: {machine.svm_fault}")
+    print(f"L1        {accel.fidelity}, {accel.clock} clock, CPUs: {accel.cpus}")
     if left := left_behind():
         print(f"cache     {left}")
     print(f"{time.monotonic() - begin:.1f} s")
     return 0
 
 
-def _up(_: argparse.Namespace) -> int:
+def _up(given: argparse.Namespace) -> int:
     state = keeper.current()
     if state is None:
-        state = keeper.start()
+        state = keeper.start(read(Machine, given).shape(follows=True))
     print(state.text())
     return 0
 

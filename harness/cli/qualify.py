@@ -11,6 +11,7 @@ from harness.cli.parser import Commands, add_pytest, command
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
 from harness.labs.choice import choose, require_room, require_together
+from harness.labs.shape import Machine
 from harness.qualify.options import Qualification, QualifyOptions
 from harness.runs.asked import Asked, Where
 from harness.runs.suite import exec_module, run_suite, workers_of
@@ -63,7 +64,7 @@ def add_parser(commands: Commands) -> None:
         "whatever follows -- goes to pytest.",
         epilog=EPILOG,
     )
-    add_to(parser.add_argument, options_of(Qualification, Where, Together))
+    add_to(parser.add_argument, options_of(Qualification, Where, Machine, Together))
     parser.add_argument("--list", action="store_true", help="list the cases and end")
     add_pytest(parser)
     parser.set_defaults(handler=_qualify)
@@ -75,7 +76,7 @@ def _qualify(given: argparse.Namespace) -> int:
     workers = _workers(given)
     if given.list:
         exec_module("fixtures.qualification.caselist", wanted.families)
-    lab = choose(asked.where.lab, asked.where.clock)
+    lab = choose(asked.where.lab, asked.machine.shape())
     require_together(lab)
     if wanted.nic:
         lab = lab.testing(wanted.nic)

@@ -23,7 +23,7 @@ def fingerprint(run: Run) -> dict[str, str]:
     environment = run.info.environment
     values = (
         run.info.fidelity,
-        run.info.clock,
+        _clock(run),
         run.info.nic.split()[0],
         environment.get("host", {}).get("CPU", "unknown"),
         "on another host" if run.info.partner_host else "on the same host",
@@ -51,6 +51,14 @@ def time_stamps(run: Run) -> list[str]:
         if trial.rtt_ns
     )
     return sorted(set(found) - {""})
+
+
+def _clock(run: Run) -> str:
+    """The clock, and what of the lab's machine it depends on: its CPUs, the price of an exit."""
+    info = run.info
+    cpus = f", CPUs: {info.lab_cpus}" if info.clock == "virtual-smp" else ""
+    price = f", an exit {info.exit_cost_ns} ns" if info.exit_cost_ns else ""
+    return f"{info.clock}{cpus}{price}"
 
 
 def _pages(memory: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from harness.core.units import Clock, Fidelity
+from harness.core.units import Clock, Fidelity, is_virtual
 
 Better = Literal["lower", "higher", "none"]
 
@@ -68,12 +68,12 @@ class Metric:
     def grounds(self, fidelity: Fidelity, clock: Clock) -> Grounds:
         if fidelity in self.evidence:
             return "silicon"
-        return "software" if clock == "virtual" else "lab"
+        return "software" if is_virtual(clock) else "lab"
 
     def unit_by(self, clock: Clock) -> str:
         """The unit; where seconds are in it, it says whose."""
         timed = not _TIMED.isdisjoint(self.unit.split("/"))
-        return f"virtual {self.unit}" if clock == "virtual" and timed else self.unit
+        return f"virtual {self.unit}" if is_virtual(clock) and timed else self.unit
 
 
 _EXITS = Margin(0.10, 0.001)
@@ -148,6 +148,7 @@ METRICS = _table(
         HARDWARE,
         _TIME,
     ),
+    Metric("exit_price_per_packet", "Price of exits per packet", "us/packet", "none", HARDWARE),
     Metric("halt_time_per_packet", "CPU time in HLT per packet", "us/packet", "none", HARDWARE),
     Metric(
         "guest_time_per_packet", "Guest's time per packet", "us/packet", "lower", HARDWARE, _TIME

@@ -5,10 +5,17 @@ from __future__ import annotations
 from typing import Literal
 
 Fidelity = Literal["hardware", "nested-kvm", "nested-tcg"]
-Clock = Literal["wall", "virtual"]
-"""Whose seconds are measured: the world's, or the instructions that an emulated CPU executed."""
-ClockChoice = Literal["auto", "virtual", "wall"]
-"""A clock as asked for; auto: virtual wherever a lab is emulated and can have it, else wall."""
+Clock = Literal["wall", "virtual", "virtual-smp"]
+"""Whose seconds are measured: the world's, or the instructions that emulated CPUs executed. There
+is one CPU by `virtual`; by `virtual-smp` there are several, each with a time of its own."""
+ClockChoice = Literal["auto", "virtual-smp", "virtual", "wall"]
+"""A clock as asked for; auto: the first of the two virtual ones that an emulated lab can have, else
+wall."""
 
 NS_PER_S = 1_000_000_000
 MIB = 1 << 20
+
+
+def is_virtual(clock: Clock) -> bool:
+    """Do times repeat on any machine, since they count instructions?"""
+    return clock != "wall"

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 from harness.core.deadline import Deadline
@@ -153,10 +154,13 @@ PIN = 'while [ $# -gt 0 ]; do taskset --pid --cpu-list "$1" "$2" || exit 1; shif
 
 
 def pin(process: QemuProcess, config: GuestConfig, vcpus: Sequence[int]) -> None:
-    """Pin what has not inherited its CPUs from QEMU: the kernel's vhost workers, and `vcpus`, the
-    vCPUs' threads, if each has a CPU of its own."""
+    """Pin what is not to be on the CPUs of QEMU, or has not inherited them: vhost workers, and
+    `vcpus`, the vCPUs' threads, if each has a CPU of its own."""
     wanted: list[str] = []
-    if config.cpus:
+    if config.vhost_cpus:
+        for cpu, thread in zip(cycle(config.vhost_cpus), process.vhost_workers(), strict=False):
+            wanted += (str(cpu), str(thread))
+    elif config.cpus:
         for thread in process.vhost_threads():
             wanted += (cpu_list(config.cpus), str(thread))
     if config.vcpu_cpus:

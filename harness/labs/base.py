@@ -23,6 +23,7 @@ class PartnerPort:
     host: Host
     bdf: str
     may: frozenset[Permission]  # what may be changed there
+    cpus: tuple[int, ...] = ()  # of that host, for what serves no guest; empty: any
 
 
 class Lab(Protocol):
@@ -54,6 +55,14 @@ class Lab(Protocol):
     @property
     def cpus(self) -> tuple[int, ...]:
         """Of the host, for its guests; empty: any."""
+
+    @property
+    def lab_cpus(self) -> int:
+        """How many the machine of a nested lab has; 0 of a real host."""
+
+    @property
+    def exit_cost_ns(self) -> int:
+        """What each exit takes beside its handler's instructions, in a nested lab."""
 
     @property
     def hugepages(self) -> Hugepages | None:

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import ClassVar
 
 from harness.core.errors import ConfigError
-from harness.core.units import ClockChoice
 from harness.inventory import HostSpec, Inventory, PortPair, reading
 from harness.inventory.reading import InventoryError
+from harness.labs.shape import LabShape
 
 AUTO, NESTED = "auto", "nested"
+
+USUAL = LabShape()
 
 
 @dataclass(frozen=True)
@@ -108,17 +110,17 @@ def require_together(choice: Choice) -> None:
         )
 
 
-def choose(asked: str, clock: ClockChoice = "auto") -> Choice:
+def choose(asked: str, shape: LabShape = USUAL) -> Choice:
     """The lab that `asked` means: auto, nested, FILE or FILE#HOST.
 
-    ConfigError if there is none such that can be used, or not by that clock.
+    ConfigError if there is none such that can be used, or not of that shape.
     """
     choice = _choice(asked)
-    if clock == "virtual" and isinstance(choice, RealChoice):
+    if shape.chosen and isinstance(choice, RealChoice):
         raise ConfigError(
-            f"--clock virtual: only the nested lab can have it, and this run takes "
+            f"{' '.join(shape.chosen)}: only the nested lab can have that, and this run takes "
             f"{choice.describe()}",
-            remedy="--lab nested, or --clock wall",
+            remedy=f"--lab nested, or leave {' and '.join(shape.chosen)} out",
         )
     return choice
 

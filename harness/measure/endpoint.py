@@ -17,6 +17,7 @@ from harness.net.netdev import interface_with, parse_links
 from harness.net.netns import inside
 from harness.qemu.argv import EDGES_PORT
 from harness.qemu.attachment import NicAttachment
+from harness.tuning.placement import taskset
 from harness.window.counters import (
     interrupt_counts,
     parse_net_dev,
@@ -188,10 +189,14 @@ class Endpoint:
 
 @contextmanager
 def endpoint(
-    host: Host, attachment: NicAttachment, plan: LinkPlan, guest: Guest | None
+    host: Host,
+    attachment: NicAttachment,
+    plan: LinkPlan,
+    guest: Guest | None,
+    cpus: Sequence[int] = (),
 ) -> Iterator[Endpoint]:
-    """Address the interface, wait for its carrier, start iperf3's server; all ends with it.
-    ConfigError if the machine's iperf3 is too old.
+    """Address the interface, wait for its carrier, start iperf3's server; all ends with it. Without
+    a guest the server is on these CPUs of the host. ConfigError if its iperf3 is too old.
 
     A guest's configuration dies with the guest, native's with its namespace.
     """
@@ -215,7 +220,7 @@ def endpoint(
         if guest is not None:
             output_of(*serve, "--daemon")
         else:
-            stack.enter_context(host.spawn(inside(attachment.netns, serve)))
+            stack.enter_context(host.spawn((*taskset(cpus), *inside(attachment.netns, serve))))
             witness = _process_in(host, attachment.netns)
         driver = posixpath.basename(link)
         yield Endpoint(host, interface, attachment, driver, offloads, guest, version, witness)

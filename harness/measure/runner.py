@@ -31,12 +31,15 @@ from harness.records.store import RunStore
 from harness.records.trial import (
     CLIENT,
     IDLE,
+    PLACEMENT,
     SERVER,
     TUNING,
     Proof,
     RunInfo,
     TrialRecord,
+    section,
 )
+from harness.tuning.placement import ANYWHERE, Placement
 from harness.tuning.run import Tuning
 from harness.window.window import (
     Probe,
@@ -58,6 +61,7 @@ class Setup:
     guest: GuestConfig
     options: PathOptions
     rx_usecs: int | None = None  # interrupt moderation where the traffic ends, microseconds
+    placement: Placement = ANYWHERE
 
 
 @dataclass(frozen=True)
@@ -196,6 +200,7 @@ class BootedPath:
             index=next(self.bench.numbers),
             fidelity=info.fidelity,
             clock=info.clock,
+            exit_cost_ns=info.exit_cost_ns,
             host=info.host,
             nic=info.nic,
             path=self.planned.path,
@@ -253,14 +258,19 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
                 )
             )
             machine = guest.host
-        end = stack.enter_context(endpoint(machine, attachment, bench.link, guest))
+        placement = setup.placement
+        end = stack.enter_context(
+            endpoint(machine, attachment, bench.link, guest, placement.vcpus or placement.qemu)
+        )
         if setup.rx_usecs is not None:
             end.moderate(setup.rx_usecs)
         if bench.tuning is not None:
-            _remember(bench, bench.tuning.settle(planned.place, setup.guest.cpus))
+            seen = bench.tuning.settle(planned.place, placement.interrupts)
+            _remember(bench, TUNING, seen.moderation)
+            _remember(bench, section(PLACEMENT, planned.variant), seen.interrupts)
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
-        watch = stack.enter_context(_watch(bench, end))
+        watch = stack.enter_context(_watch(bench, end, placement))
         far = bench.partner.host
         client = require(far.run(("iperf3", "--version")).text, far.name)
         yield BootedPath(bench, planned, end, watch, client)
@@ -269,20 +279,23 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
 THEN = "; in another boot "
 
 
-def _remember(bench: Bench, seen: Mapping[str, str]) -> None:
-    """Keep how the host was tuned in this boot; what is as in an earlier one is kept once."""
+def _remember(bench: Bench, name: str, seen: Mapping[str, str]) -> None:
+    """Keep, in the section `name`, how the host was in this boot; what is as in an earlier one is
+    kept once."""
+    if not seen:
+        return
     info = bench.store.info()
-    tuning = dict(info.environment.get(TUNING, {}))
+    known = dict(info.environment.get(name, {}))
     for what, now in seen.items():
-        known = tuning[what].split(THEN) if what in tuning else []
-        tuning[what] = THEN.join(dict.fromkeys((*known, now)))
-    environment = {**info.environment, TUNING: tuning}
+        earlier = known[what].split(THEN) if what in known else []
+        known[what] = THEN.join(dict.fromkeys((*earlier, now)))
+    environment = {**info.environment, name: known}
     if environment != info.environment:
         bench.store.save_info(replace(info, environment=environment))
 
 
 @contextmanager
-def _watch(bench: Bench, end: Endpoint) -> Iterator[Watch]:
+def _watch(bench: Bench, end: Endpoint, placement: Placement) -> Iterator[Watch]:
     """What is read at the edges of every window of this boot."""
     guest, counted = end.guest, end.counted()
     far = (partner_probe(bench.partner.interface), retransmits_probe())
@@ -298,7 +311,7 @@ def _watch(bench: Bench, end: Endpoint) -> Iterator[Watch]:
             if bench.accounting:
                 near.extend(_counting(bench, guest, stack))
         reader = None if guest is None else GuestReader(guest, counted)
-        yield Watch(bench.host, bench.partner, tuple(near), far, reader)
+        yield Watch(bench.host, bench.partner, tuple(near), far, reader, placement)
 
 
 def _counting(bench: Bench, guest: Guest, stack: ExitStack) -> tuple[Probe, ...]:

@@ -13,6 +13,7 @@ from harness.core.errors import LabError
 from harness.hosts.base import Host
 from harness.measure.endpoint import GuestReader
 from harness.paths.partner import Partner
+from harness.tuning.placement import ANYWHERE, Placement, taskset
 from harness.window.window import (
     Command,
     Probe,
@@ -51,6 +52,7 @@ class Watch:
     near: tuple[Probe, ...]
     far: tuple[Probe, ...]
     reader: GuestReader | None = None
+    placement: Placement = ANYWHERE
 
     def over(self, command: Command) -> Watched:
         """Run a workload's command beside the partner's port. Raises as `run_window` does, and
@@ -82,9 +84,13 @@ class Watch:
         return Watched(window, reading, wider, guest_wider_ns=wider), around.announced
 
     def _traffic(self, command: Command, probe: Probe, tell: str) -> WindowResult:
-        spec = WindowSpec.of(command, (probe,), tell)
+        placed = replace(command, argv=(*taskset(self.placement.partner), *command.argv))
         window = run_window(
-            self.partner.host, spec, netns=self.partner.netns, in_vain=self._guest_is_gone
+            self.partner.host,
+            WindowSpec.of(placed, (probe,), tell),
+            netns=self.partner.netns,
+            prefix=taskset(self.placement.own),
+            in_vain=self._guest_is_gone,
         )
         if self._guest_is_gone():
             raise LabError("the guest ended while traffic ran")

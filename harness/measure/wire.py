@@ -17,6 +17,9 @@ from harness.workloads.base import ParsedOutput
 MIDDLE = (0.2, 0.9)
 """Shares of the bytes between which the rate is taken."""
 
+STARTED = 0.01
+"""Share of its bytes after which a direction has started."""
+
 FEWEST = 4
 """Samples at least in which both directions flow, where two rates are added."""
 
@@ -45,18 +48,30 @@ def steady_rate(points: Points) -> float | None:
 
 
 def simultaneous_rates(one: Points, other: Points) -> tuple[float, float] | None:
-    """Bytes per second of two directions while both are in their middle: before and after that one
-    has the wire to itself, and is faster. None if fewer than FEWEST samples are of that time."""
-    middles = middle(one), middle(other)
-    if not all(middles):
+    """Bytes per second of two directions while both flow: before and after that one has the wire to
+    itself, and is faster. None if fewer than FEWEST samples are of that time.
+
+    That is from when both have started, less MIDDLE[0] of the time, to when the first of them has
+    carried MIDDLE[1] of its bytes. The other one may have carried few by then: where both want the
+    same CPU, one can starve.
+    """
+    if not (one and other and one[-1][1] and other[-1][1]):
         return None
-    start = max(points[0][0] for points in middles)
-    end = min(points[-1][0] for points in middles)
-    first, second = ([point for point in points if start <= point[0] <= end] for points in middles)
+    started = max(_past(points, STARTED) for points in (one, other))
+    end = min(_past(points, MIDDLE[1]) for points in (one, other))
+    start = started + MIDDLE[0] * (end - started)
+    first, second = (
+        [point for point in points if start <= point[0] <= end] for points in (one, other)
+    )
     if min(len(first), len(second)) < FEWEST:
         return None
     a, b = _slope(first), _slope(second)
     return None if a is None or b is None else (a, b)
+
+
+def _past(points: Points, share: float) -> int:
+    """When the first sample was taken by which this share of the bytes was carried."""
+    return next(ns for ns, got in points if got >= share * points[-1][1])
 
 
 def _slope(points: Points) -> float | None:

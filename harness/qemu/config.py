@@ -57,6 +57,7 @@ class GuestConfig:
     qemu: tuple[str, ...] = ("qemu-system-x86_64",)
     cpus: tuple[int, ...] = ()  # of the host, for all of the guest's threads; empty: any
     vcpu_cpus: tuple[int, ...] = ()  # one of the host for each vCPU; empty: among `cpus`
+    vhost_cpus: tuple[int, ...] = ()  # for its vhost workers, in turn; empty: among `cpus`
     hugepages: Hugepages | None = None  # that its memory is made of; None: of ordinary pages
 
     def __post_init__(self) -> None:
@@ -72,15 +73,3 @@ class GuestConfig:
     def pages(self) -> int:
         """Hugepages that its memory takes."""
         return -(-self.memory_mib // PAGE_MIB)
-
-
-def shared_out(cpus: tuple[int, ...], vcpus: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """A host's `cpus` for one guest: those for everything but its vCPUs, and one for each vCPU.
-
-    The vCPUs have none of their own, and share all, unless at least one CPU is left for the rest:
-    QEMU, vhost and the ports' interrupts work for the guest while it runs, and where they had
-    to share the CPU of a vCPU, each of their turns would be an exit.
-    """
-    if len(cpus) <= vcpus:
-        return cpus, ()
-    return cpus[:-vcpus], cpus[-vcpus:]

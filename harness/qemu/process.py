@@ -50,6 +50,16 @@ A pid that has passed on to another process is left alone: no other has that pid
 arguments. Harmless when nothing was ever started."""
 
 
+WORKERS = r"""
+pgrep -x "vhost-$1"
+for task in /proc/"$1"/task/*; do
+    read -r comm 2>/dev/null <"$task/comm" && [ "$comm" = "vhost-$1" ] && echo "${task##*/}"
+done
+exit 0
+"""
+"""In vhost_worker_create() of drivers/vhost/vhost.c a worker is named by the process it serves."""
+
+
 @dataclass(frozen=True)
 class QemuProcess:
     """A QEMU that has started: its devices are there and its sockets answer."""
@@ -63,6 +73,12 @@ class QemuProcess:
         are threads of its own."""
         found = self.host.run(("pgrep", "-x", f"vhost-{self.pid}"), check=False)
         return tuple(int(word) for word in found.text.split())
+
+    def vhost_workers(self) -> tuple[int, ...]:
+        """Ids of its vhost workers, threads of its own or of the kernel's, in the order in which
+        they were made, which is that of the queues."""
+        found = self.host.run(("sh", "-c", WORKERS, "sh", str(self.pid)))
+        return tuple(sorted(int(word) for word in found.text.split()))
 
     def message(self) -> str:
         """What QEMU wrote to its standard error so far; "" if that cannot be had."""

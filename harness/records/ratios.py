@@ -135,8 +135,12 @@ def _cpu_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str,
         # Timers and IPIs of a machine that is not a guest are not the path's.
         if kind in counters and (metric == "irqs_per_packet" or is_guest(trial)):
             yield metric, counters[kind] / packets
+    price = _price_ns(trial)
+    if price:
+        yield "exit_price_per_packet", price / _NS_PER_US / packets
     for name in ("guest", "vhost", "qemu"):
         if (spent := counters.get(f"cpu.{name}_ns")) is not None:
+            spent -= price if name == "guest" else 0
             yield f"{name}_time_per_packet", spent / _NS_PER_US / packets
     known = _sum_of(trial, "cpu.guest_ns", "cpu.vhost_ns", "cpu.qemu_ns")
     if trial.clock != "virtual" or known is None or exits is None:
@@ -145,6 +149,12 @@ def _cpu_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str,
         # Such a lab has one CPU, so nothing goes on beside the rest.
         rest = watched_ns(trial) - known - exits.busy_ns - exits.idle_ns
         yield "rest_time_per_packet", max(0, rest) / _NS_PER_US / packets
+
+
+def _price_ns(trial: TrialRecord) -> int:
+    """What the exits cost beside their handlers' instructions, in a lab that charges for them. It
+    passes between the guest's last instruction and the host's first, so the guest's time has it."""
+    return trial.exit_cost_ns * sum(each.count for each in trial.exits or ())
 
 
 def _sum_of(trial: TrialRecord, *names: str) -> int | None:

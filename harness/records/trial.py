@@ -22,6 +22,10 @@ IDLE = "idle"
 TUNING = "tuning"
 """The section of RunInfo.environment that says how the host was tuned for the run."""
 
+PLACEMENT = "placement"
+"""The section that says which CPU has what of a run; with two configurations, see `section`, one
+for each."""
+
 DECIDING = "deciding"
 """RunInfo.options: the figures that decide a comparison, "path/workload/metric" with commas."""
 
@@ -66,6 +70,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     index: int  # order in which the run's trials were made, from 0
     fidelity: Fidelity
     clock: Clock = "wall"
+    exit_cost_ns: int = 0  # that each exit took beside its handler's instructions (--exit-cost)
     host: str
     nic: str  # model and BDF, e.g. "82576 0000:01:00.0"
     path: str
@@ -141,6 +146,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     created: str  # UTC, ISO 8601
     fidelity: Fidelity
     clock: Clock = "wall"
+    lab_cpus: int = 0  # of the nested lab; 0: a real host, or not known
+    exit_cost_ns: int = 0  # in the nested lab
     host: str
     partner_host: str = ""  # where the link partner is, if that is another one
     nic: str
@@ -159,3 +166,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     failures: tuple[Failure, ...] = ()
     uncounted: str = ""  # why exits were not counted, though the run was to count them
     finished: bool = False  # False: interrupted; what is there is still good
+
+
+def section(name: str, variant: str) -> str:
+    """The name of a section of RunInfo.environment that each of two configurations has."""
+    return f"{name} {variant}".strip()

@@ -11,8 +11,8 @@ from msgspec.structs import replace
 
 from harness import __version__, paths, workloads
 from harness.core.flags import LINE_MAX, PATH_MAX, options_of, read, says
-from harness.core.units import ClockChoice
 from harness.labs.choice import AUTO, NESTED
+from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
 from harness.records import ablation, series
 from harness.runs.variant import Variant
@@ -20,6 +20,9 @@ from harness.runs.variant import Variant
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
 ten blocks a change of 5 % of one figure among sixty is told where boots vary by 1 %."""
+
+MOST_STREAMS = 128
+"""What iperf3 takes at the most (MAX_STREAMS in its iperf.h)."""
 
 MOST_BOOTS = 1000
 """Of each path in a run: pytest holds them all in its memory at once."""
@@ -40,13 +43,6 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             examples=[AUTO, NESTED],
         ),
     ] = AUTO
-    clock: Annotated[
-        ClockChoice,
-        says(
-            "virtual: 1 ns an instruction, so that times repeat on any machine (nested lab only); "
-            "wall: the world's; auto (default): virtual where the lab is emulated, else wall",
-        ),
-    ] = "auto"
     run_dir: (
         Annotated[
             str,
@@ -126,6 +122,18 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         | None
     ) = None
     no_history: Annotated[bool, says("keep this run out of the history")] = False
+    streams: (
+        Annotated[
+            int,
+            says(
+                "parallel streams of the TCP workloads (default 1), as several queues want them",
+                metavar="N",
+                ge=1,
+                le=MOST_STREAMS,
+            ),
+        ]
+        | None
+    ) = None
     udp_rate: (
         Annotated[
             float,
@@ -242,6 +250,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     version: str = __version__  # nicproof's
     run: str = ""  # the run's id; "" until there is a directory for it
     where: Where = Where()
+    machine: Machine = Machine()
     measuring: Measuring = Measuring()
     single: Single = Single()
     configuration: Variant = Variant()
@@ -257,6 +266,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             measuring = replace(measuring, seed=random.SystemRandom().randrange(1 << 31))
         return cls(
             where=read(Where, given),
+            machine=read(Machine, given),
             measuring=measuring,
             single=read(Single, given),
             configuration=read(Variant, given),

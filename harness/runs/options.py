@@ -11,8 +11,8 @@ from harness import paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.flags import names
 from harness.core.metrics import METRICS
-from harness.core.units import ClockChoice
 from harness.labs.choice import Choice, choose
+from harness.labs.shape import LabShape
 from harness.records import ablation, series
 from harness.records.trial import DECIDING
 from harness.runs.asked import (
@@ -43,9 +43,10 @@ class BenchOptions:
     deciding: tuple[str, ...]  # figures, or none: all that may
     strict: bool  # is it a bad end if one of them is undecided?
     quick: bool
+    streams: int  # of each TCP workload
     udp_rate: int | None  # bit/s; None: the workload's own
     lab: Choice
-    clock: ClockChoice
+    shape: LabShape  # of the nested lab
     explain: str  # a path, or none
     name: str  # of the series in the history; "" for none
     history: str | None  # where that is; None: the default
@@ -72,9 +73,10 @@ class BenchOptions:
             deciding=_deciding(asked.pair.decide, chosen, loads),
             strict=asked.pair.strict_verdict,
             quick=asked.single.quick,
+            streams=measuring.streams or 1,
             udp_rate=None if measuring.udp_rate is None else round(measuring.udp_rate * 1e6),
-            lab=choose(asked.where.lab, asked.where.clock),
-            clock=asked.where.clock,
+            lab=choose(asked.where.lab, asked.machine.shape()),
+            shape=asked.machine.shape(),
             explain=_explain(asked.single.explain, chosen),
             name=series.checked(measuring.name),
             history=measuring.history,

@@ -26,17 +26,21 @@ shift 2
 for device; do
     for function in "$device" "$device"/virtfn*; do
         bdf=$(basename "$(readlink -f "$function")")
+        next=
         for irq in $(ls "$function/msi_irqs" 2>/dev/null | sort -n); do
             at=$irqs/$irq/smp_affinity_list
-            [ -z "$wanted" ] || echo "$wanted" 2>/dev/null >"$at"
+            next=${next:-$wanted}
+            [ -z "$next" ] || echo "${next%%,*}" 2>/dev/null >"$at"
+            case $next in *,*) next=${next#*,} ;; *) next= ;; esac
             read -r now 2>/dev/null <"$at" && echo "$bdf $irq $now"
         done
     done
 done
 exit 0
 """
-"""Set the affinity of all interrupts of the ports $3... and their VFs to $2, unless that is empty,
-and tell what each one's is then. INTx is left alone: its line may be others' too."""
+"""Direct the interrupts of the ports $3... and their VFs to the CPUs $2 ("2,3"), of each function
+in turn, unless it is empty, and tell what each one's affinity is then. INTx is left alone: its line
+may be others' too."""
 
 PUT_BACK = r"""
 irqs=$1 device=$2
@@ -64,8 +68,9 @@ Affinities = dict[str, tuple[Interrupt, ...]]
 
 
 def affinities(host: Host, bdfs: Sequence[str], wanted: Sequence[int] = ()) -> Affinities:
-    """Of these ports and their VFs, after all that can be were directed to the `wanted` CPUs."""
-    cpus, devices = ranges(tuple(wanted)), (f"{ROOT}/{bdf}" for bdf in bdfs)
+    """Of these ports and their VFs, after all that can be were directed to the `wanted` CPUs, each
+    to one of them."""
+    cpus, devices = ",".join(map(str, wanted)), (f"{ROOT}/{bdf}" for bdf in bdfs)
     return parse(host.run(("sh", "-c", EACH, "sh", IRQS, cpus, *devices)).text)
 
 
@@ -94,6 +99,14 @@ def affinities_kept(host: Host, bdfs: Sequence[str], journal: Journal) -> Iterat
     )
     with journal.change(f"directed the interrupts of {' and '.join(bdfs)}", undo):
         yield
+
+
+@contextmanager
+def placed(host: Host, bdf: str, cpus: Sequence[int], journal: Journal) -> Iterator[str]:
+    """The interrupts of a port directed to `cpus`; afterwards where they were. Yields what has come
+    of it, in words. MissingCapability if they may not be."""
+    with affinities_kept(host, (bdf,), journal):
+        yield describe(affinities(host, (bdf,), cpus), cpus)
 
 
 def describe(found: Mapping[str, Sequence[Interrupt]], wanted: Sequence[int]) -> str:

@@ -24,23 +24,38 @@ class Tuning:
     host: Host
     ports: PortPair
     applied: dict[str, str]
+    moderated: bool = True  # is the moderation of its ports held?
 
-    def settle(self, path: str, cpus: Sequence[int]) -> dict[str, str]:
+    def settle(self, path: str, cpus: Sequence[int]) -> Settled:
         """Set again what a path has undone by making VFs or binding drivers: the interrupts of the
-        ports and of the VF go to `cpus`, none for anywhere, and the PF's moderation is held.
+        port under test and of its VFs go to `cpus`, none for anywhere, and its moderation is held.
 
-        To be called when the endpoint is up: only then has its driver all its interrupts. What
-        is seen then, for the report.
+        To be called when the endpoint is up: only then has its driver all its interrupts.
         """
-        seen: dict[str, str] = {}
+        dut = self.ports.dut
+        interrupts, moderation = {}, {}
         if cpus:
-            found = affinity.affinities(self.host, self.ports.here, cpus)
-            seen[f"interrupts, {path}"] = affinity.describe(found, cpus)
-        if interface := Device(self.host, self.ports.dut).interface:
-            seen[f"moderation of the port under test, {path}"] = coalescing.hold(
-                self.host, interface
-            )
-        return seen
+            found = affinity.affinities(self.host, (dut,), cpus)
+            interrupts[f"interrupts, {path}"] = affinity.describe(found, cpus)
+        if self.moderated and (interface := Device(self.host, dut).interface):
+            held = coalescing.hold(self.host, interface)
+            moderation[f"moderation of the port under test, {path}"] = held
+        return Settled(interrupts, moderation)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """What was seen when a path was ready, for the report."""
+
+    interrupts: dict[str, str]
+    moderation: dict[str, str]
+
+
+@contextmanager
+def placed_only(host: Host, ports: PortPair, journal: Journal) -> Iterator[Tuning]:
+    """A host of which nothing is tuned but where the interrupts of the port under test arrive."""
+    with affinity.affinities_kept(host, (ports.dut,), journal):
+        yield Tuning(host, ports, {}, moderated=False)
 
 
 @contextmanager
@@ -58,7 +73,7 @@ def tuned(host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal) ->
             applied["governor"] = stack.enter_context(performance(host, cpus, journal))
             # It goes on only when all interrupts are back where it believes that they are.
             applied["irqbalance"] = stack.enter_context(paused(host, journal))
-            stack.enter_context(affinity.affinities_kept(host, ports.here, journal))
+            stack.enter_context(affinity.affinities_kept(host, (ports.dut,), journal))
         else:
             applied |= {"governor": UNNAMED, "interrupts": UNNAMED}
         for bdf in ports.here:

@@ -150,9 +150,11 @@ def run_window(
     spec: WindowSpec,
     *,
     netns: str | None = None,
+    prefix: tuple[str, ...] = (),
     in_vain: Callable[[], bool] = _never,
 ) -> WindowResult:
-    """Run one window on `host`, in the network namespace `netns` of it (None: its own).
+    """Run one window on `host`, in the network namespace `netns` of it (None: its own). `prefix` is
+    put before the window program's argv.
 
     Returns even if the command failed, or had to be killed because its time was over, or because
     it is `in_vain`, which is asked all the time and must not take any of the host's: that is the
@@ -165,7 +167,7 @@ def run_window(
     """
     # nsenter, for `ip netns exec` would mount another /sys: no bpffs, no interfaces of the host.
     enter = ("nsenter", f"--net=/run/netns/{netns}") if netns else ()
-    with host.spawn((*enter, *PYTHON, "-c", _program(spec))) as agent:
+    with host.spawn((*prefix, *enter, *PYTHON, "-c", _program(spec))) as agent:
         deadline = Deadline(spec.timeout + OVERHEAD_S, "the end of a window")
         while (running := agent.poll() is None) and not (deadline.expired or in_vain()):
             time.sleep(_LOOK)

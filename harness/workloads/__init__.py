@@ -39,11 +39,18 @@ def named(name: str) -> Workload:
 
 
 def fitted(
-    name: str, clock: Clock, *, fidelity: Fidelity = "hardware", udp_rate: int | None = None
+    name: str,
+    clock: Clock,
+    *,
+    fidelity: Fidelity = "hardware",
+    udp_rate: int | None = None,
+    streams: int = 1,
 ) -> Workload:
-    """The workload `name` with parameters fit for a host's clock; `udp_rate` in bit/s overrides.
-    KeyError if there is none."""
+    """The workload `name` with parameters fit for a host's clock; `udp_rate` in bit/s overrides,
+    TCP goes in so many `streams`. KeyError if there is none."""
     workload = _BY_NAME[name].fitted(clock, fidelity)
-    if isinstance(workload, Iperf3) and workload.name == "udp" and udp_rate is not None:
-        return replace(workload, rate=udp_rate)
-    return workload
+    if not isinstance(workload, Iperf3):
+        return workload
+    if workload.name != "udp":
+        return replace(workload, parallel=streams)
+    return workload if udp_rate is None else replace(workload, rate=udp_rate)

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from harness.core.errors import ConfigError
 from harness.core.facts import WorkloadFacts
-from harness.core.units import Clock, Fidelity
+from harness.core.units import Clock, Fidelity, is_virtual
 from harness.records.trial import IDLE
 from harness.window.window import Command
 
@@ -119,7 +119,7 @@ class Sizes:
         return self.by_time.name
 
     def fitted(self, clock: Clock, fidelity: Fidelity) -> Workload:
-        if clock == "virtual":
+        if is_virtual(clock):
             return self.by_size
         return self.emulated if fidelity == "nested-tcg" else self.by_time
 

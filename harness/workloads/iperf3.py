@@ -188,7 +188,7 @@ def _sizes(by_time: Iperf3, size: int, rate: int = UDP_RATE) -> Sizes:
 IPERF3 = (
     _sizes(Iperf3("tcp-tx"), 128 * MIB),
     _sizes(Iperf3("tcp-rx"), 192 * MIB),
-    _sizes(Iperf3("tcp-bidir"), 32 * MIB),
+    _sizes(Iperf3("tcp-bidir"), 64 * MIB),
     _sizes(Iperf3("udp", seconds=2), 4 * MIB, rate=100_000_000),
 )
 """By size a single transfer repeats within 1 %; but towards the guest a macvtap's queue overflows

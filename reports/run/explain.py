@@ -1,7 +1,8 @@
 """Where the time of a packet goes: guest, its exits, its halting, vhost, QEMU's others, the rest.
 
 By the virtual clock of a lab with one CPU these add up to the whole window, an instruction a
-nanosecond. Elsewhere the rest is not known, since other CPUs work at the same time.
+nanosecond. Elsewhere the rest is not known, since other CPUs work at the same time: guest, exits
+and halting are one CPU's, vhost and QEMU have others.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ REST = "rest_time_per_packet"
 PARTS = {
     "guest_time_per_packet": "guest",
     "exit_time_per_packet": "exits",
+    "exit_price_per_packet": "price of exits",
     "halt_time_per_packet": "halting",
     "vhost_time_per_packet": "vhost",
     "qemu_time_per_packet": "QEMU",
@@ -31,7 +33,8 @@ PARTS = {
 """Metric -> what it is, in the order of a bar from left to right."""
 
 MEANS = (
-    "Guest: in no exit. Exits: KVM, and QEMU on the vCPU's thread, but where that halts. Halting: "
+    "Guest: in no exit. Exits: KVM, and QEMU on the vCPU's thread, but where that halts. Price of "
+    "exits: what --exit-cost lets each take longer, if it does. Halting: "
     "KVM's polling for the next interrupt, going to sleep, and back. QEMU: its other threads. "
     "Rest: the link partner's end, the host's own work, idleness."
 )

@@ -26,6 +26,7 @@ from numpy.typing import ArrayLike
 
 from harness.core.metrics import Grounds, is_idle, metric_of
 from harness.core.percentiles import BEYOND
+from harness.core.units import is_virtual
 from harness.records.run import Run
 from harness.records.trial import IDLE
 from harness.stats import estimates
@@ -177,14 +178,27 @@ def exit_time_share(data: Data) -> Made:
     )
 
 
+ONE_CPU = "The lab has one CPU, so these are all of the window."
+
+SEVERAL_CPUS = (
+    "The vCPU, vhost and QEMU have a CPU each and work at the same time, so the longest of the "
+    "three limits the rate, and what is left of the window is not known."
+)
+
+
 def packet_time(data: Data) -> Made:
-    """Where the time of a packet goes, by the virtual clock, where it adds up to the window."""
-    panels = [w for w in data.run.workloads if data.has(w, "rest_time_per_packet")]
-    if not panels:
+    """Where the time of a packet goes, by the virtual clock."""
+    panels = [w for w in data.run.workloads if data.has(w, "guest_time_per_packet")]
+    if not panels or not is_virtual(data.run.info.clock):
         return None
-    title = f"Where the time of a packet goes, {style.unit(data.run.unit('rest_time_per_packet'))}"
+    title = f"Where the time of a packet goes, {style.unit(data.run.unit('guest_time_per_packet'))}"
     rows = [data.paths_with(workload, "guest_time_per_packet") for workload in panels]
-    colours = dict(zip(explain.PARTS, style.PARTS, strict=True))
+    found = {metric for _, _, metric in data.found}
+    colours = {
+        metric: colour
+        for metric, colour in zip(explain.PARTS, style.PARTS, strict=True)
+        if metric in found
+    }
     subtitle = _subtitle(data, "guest_time_per_packet")
 
     def paced(workload: str) -> bool:
@@ -192,13 +206,16 @@ def packet_time(data: Data) -> Made:
 
     figure = _figure(title, subtitle, [len(paths) for paths in rows], legend=1)
     for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
-        shown = [m for m in explain.PARTS if m != explain.REST or not paced(workload)]
-        found = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
-        parts = [{m: each.value for m, each in row.items() if each is not None} for row in found]
+        shown = [m for m in colours if m != explain.REST or not paced(workload)]
+        here = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
+        parts = [{m: each.value for m, each in row.items() if each is not None} for row in here]
         _bars(axes, [sum(each.values()) for each in parts], parts, colours)
         _rows(axes, workload, paths)
-    _legend(figure, ([Patch(color=c) for c in colours.values()], list(explain.PARTS.values())))
-    caption = f"{explain.MEANS} The lab has one CPU, so these are all of the window."
+    _legend(
+        figure, ([Patch(color=c) for c in colours.values()], [explain.PARTS[m] for m in colours])
+    )
+    several = data.run.info.clock == "virtual-smp"
+    caption = f"{explain.MEANS} {SEVERAL_CPUS if several else ONE_CPU}"
     if pausing := ", ".join(filter(paced, panels)):
         caption += (
             f" Where traffic is paced ({pausing}) the rest is mostly the pauses, and is left out."

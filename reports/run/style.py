@@ -33,8 +33,8 @@ _SPARE = (
     "#0072b2", "#d55e00", "#009e73", "#56b4e9",
 )  # fmt: skip
 HALTING = "#f0e442"
-PARTS = ("#009e73", "#d55e00", HALTING, "#0072b2", "#e69f00", "#d5d5d5")
-"""Guest, exits, halting, vhost, QEMU, the rest."""
+PARTS = ("#009e73", "#d55e00", "#f4b183", HALTING, "#0072b2", "#e69f00", "#d5d5d5")
+"""Guest, exits, their price, halting, vhost, QEMU, the rest."""
 OTHER = "#b8b8b8"
 _MARKERS = "oDsv^PX*<>"
 

@@ -10,6 +10,7 @@ from itertools import chain
 import pandas as pd
 
 from harness.core.metrics import METRICS, Grounds, is_idle, metric_of
+from harness.core.units import is_virtual
 from harness.records.ratios import timeout_us
 from harness.records.run import Run
 from harness.records.trial import IDLE, STAMPS, USER
@@ -191,7 +192,7 @@ def failures(run: Run) -> Table:
 def workloads(run: Run) -> Table:
     """What was run: parameters, window, and how many trials count."""
     rows = []
-    seconds = "virtual s" if run.info.clock == "virtual" else "s"
+    seconds = "virtual s" if is_virtual(run.info.clock) else "s"
     for workload in run.workloads:
         trials = [t for t in run.trials if t.workload == workload]
         counted = [t for t in run.counted if t.workload == workload]

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import dataclass
 
 from harness.core.metrics import METRICS, Grounds
-from harness.core.units import Fidelity
+from harness.core.units import Fidelity, is_virtual
 from harness.records.ratios import is_guest
 from harness.records.run import Run
 from harness.stats import estimates
@@ -111,7 +111,7 @@ def interrupted(run: Run) -> str:
 def fidelity(run: Run, found: Estimates) -> tuple[str, list[tuple[str, str]]]:
     """What this fidelity means, and which of the run's metrics are evidence at it."""
     text = _MEANING[run.info.fidelity]
-    if run.info.clock == "virtual":
+    if is_virtual(run.info.clock):
         text = _VIRTUAL
     names = {metric for _, _, metric in found}
     metrics = [METRICS[name] for name in METRICS if name in names]
@@ -196,7 +196,7 @@ def _guest_note(run: Run) -> list[str]:
             "The guest's CPU use and interrupts are left out: the version that measured read them "
             "before and after the window, by how much is not known."
         ]
-    unit = "virtual ms" if run.info.clock == "virtual" else "ms"
+    unit = "virtual ms" if is_virtual(run.info.clock) else "ms"
     return [
         "The guest's own counters (CPU use, interrupts) were read at the window's edges, together "
         f"at most {statistics.median(wider):.2g} {unit} wider (median; at most {wider[-1]:.2g})."

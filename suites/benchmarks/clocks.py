@@ -23,7 +23,7 @@ PRIMARY = ("throughput", "rtt_p50", "exits_per_packet")
 APART = 1.05
 """Paths closer than this may change places without anybody being misled."""
 
-CONDITIONS = (("virtual", 0), ("virtual", 2), ("wall", 0), ("wall", 2))
+CONDITIONS = tuple((clock, busy) for clock in ("virtual-smp", "virtual", "wall") for busy in (0, 2))
 
 
 def name_of(clock: str, busy: int) -> str:

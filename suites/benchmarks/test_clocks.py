@@ -19,6 +19,7 @@ from fixtures.common.progress import Progress
 from harness.core.errors import HarnessError
 from harness.core.units import Clock
 from harness.hosts.local import LocalHost
+from harness.labs.shape import LabShape
 from harness.measure.plan import interleave
 from harness.records.ratios import values_of
 from harness.records.store import RunStore, open_run
@@ -32,11 +33,13 @@ SPIN = "while True: pass"
 
 @pytest.mark.timeout(3 * 3600)
 @pytest.mark.parametrize("busy", [0, 2], ids=["quiet", "busy"])
-@pytest.mark.parametrize("clock", ["virtual", "wall"])
+@pytest.mark.parametrize("clock", ["virtual-smp", "virtual", "wall"])
 def test_launches(clock: Clock, busy: int, bench_options: BenchOptions, progress: Progress) -> None:
     for launch in range(LAUNCHES):
         run_dir = bench_options.run_dir / f"{clock}-{busy}-{launch}"
-        options = replace(bench_options, clock=clock, run_dir=run_dir, workloads=WORKLOADS)
+        options = replace(
+            bench_options, shape=LabShape(clock), run_dir=run_dir, workloads=WORKLOADS
+        )
         try:
             make(options, busy, launch, progress)
         except HarnessError as error:
@@ -54,7 +57,7 @@ def make(options: BenchOptions, busy: int, launch: int, progress: Progress) -> N
         opened_bench(lab, options, progress) as bench,
     ):
         for planned in interleave(options.paths, 1, launch):
-            progress.say(f"{options.clock}, {busy} busy: launch {launch + 1}, {planned.path}")
+            progress.say(f"{options.shape.clock}, {busy} busy: launch {launch + 1}, {planned.path}")
             measure(bench, planned, progress)
 
 

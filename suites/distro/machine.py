@@ -11,10 +11,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from harness.hosts.rundir import short_dir
-from harness.labs.nested import accel, snapshot
+from harness.labs.nested import snapshot
+from harness.labs.nested.choosing import choose
 from harness.labs.nested.lab import WARM_UP, NestedLab, log_in, started
 from harness.labs.nested.progress import shown
 from harness.labs.nested.vm import LabMachine, running
+from harness.labs.shape import LabShape
 from harness.qemu.qmp import Qmp
 from suites.distro.image import Distro, ensure_distro_image
 
@@ -36,7 +38,7 @@ def opened(distro: Distro, directory: Path, *, progress: bool = True) -> Iterato
     start outlasts the kernel's patience, and udev's, on a machine that has other work, too.
     """
     image = ensure_distro_image(distro, progress=progress)
-    machine = LabMachine(image, accel.choose(image.toolchain, image.qemu_version, "auto"))
+    machine = choose(image, LabShape(cpus=1), progress=progress)
     kept = snapshot.snapshot_of(machine)
     with shown(SHARES, progress) as steps:
 

@@ -6,6 +6,7 @@ import pytest
 
 from fixtures.qualification.cases import Evidence
 from harness.core.errors import MissingCapability
+from harness.core.units import is_virtual
 from harness.pci.group import assign_to_vfio
 from harness.qualify.faults.recovery import beside, cut_off, link_back, recovery
 from harness.qualify.faults.reset import flr_only, insist_on_flr, reset_between_drivers
@@ -49,7 +50,7 @@ def test_vf_flr(rig: Rig, evidence: Evidence) -> None:
 @pytest.mark.case("driver", needs=("SR-IOV",))
 def test_vf_flr_in_use(rig: Rig, evidence: Evidence) -> None:
     """A VF that its driver uses is reset by FLR, and the driver gets it going again."""
-    if rig.clock == "virtual":
+    if is_virtual(rig.clock):
         # In the reset handler of igbvf (netdev.c) a message to the PF runs into its timeout, a
         # second of udelay with softirqs off (mbx.c), since the PF's driver does not answer a VF
         # within 2 s of its reset (igb_rcv_msg_from_vf). The connection to the host would be lost.

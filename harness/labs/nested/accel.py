@@ -1,4 +1,4 @@
-"""Which accelerator runs L1: hardware KVM if it really boots a guest, else TCG."""
+"""What runs L1: hardware KVM if it really boots a guest, else TCG by one of three clocks."""
 
 from __future__ import annotations
 
@@ -6,23 +6,21 @@ import os
 import platform
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from harness.core.errors import MissingCapability
-from harness.core.units import Clock, ClockChoice, Fidelity
+from harness.core.units import Clock, Fidelity, is_virtual
 from harness.core.xdg import cache_root, cached
 from harness.labs.nested.probe import boots
 from harness.labs.nested.toolchain import Toolchain
+from harness.labs.shape import SMP_CPUS
 
-VIRTUAL_TIME = ("-icount", "shift=0,sleep=off,align=off", "-rtc", "clock=vm", "-seed", "1")
-"""One nanosecond an instruction, none for devices. While no CPU has work the clock jumps to the
-next timer (sleep=off). With sleep=on it would wait for the world's, whose noise then gets in
-wherever an interrupt is moderated: the median round trip of a VF took twice as long and varied six
-times as much. The price is a clock that runs ahead of the world's, 25 times as fast when idle."""
+QUANTUM_NS = 5000
+"""By how much one CPU's time may be ahead of another's, nanoseconds: a third of the shortest round
+trip that a lab has. With 1000 a boot takes a third longer (docs/adr/0016)."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +29,9 @@ class Accelerator:
 
     name: Literal["kvm", "tcg"]
     clock: Clock = "wall"
-
-    @property
-    def cpus(self) -> int:
-        """Of L1. One by the virtual clock: two would take turns, and wait for one another."""
-        return 1 if self.clock == "virtual" else 2
+    cpus: int = 2
+    exit_cost_ns: int = 0  # as in LabShape
+    follows: bool = False  # as in LabShape
 
     @property
     def argv(self) -> tuple[str, ...]:
@@ -46,8 +42,31 @@ class Accelerator:
         # arch/x86/kernel/alternative.c).
         # TCG runs "rep movsb" byte by byte, so kernels must not be told that it is fast: an L2
         # guest boots in two thirds of the time without these two flags.
-        argv = ("-accel", "tcg,thread=single,tb-size=1024", "-cpu", "max,-erms,-fsrm")
-        return (*argv, *VIRTUAL_TIME) if self.clock == "virtual" else argv
+        cpu = "max,-erms,-fsrm"
+        if self.clock == "virtual-smp":
+            cpu += ",+invtsc"  # true there, and Linux keeps the TSC as its clock
+        argv = ("-accel", "tcg,thread=single,tb-size=1024", "-cpu", cpu)
+        return (*argv, *self._icount()) if is_virtual(self.clock) else argv
+
+    def _icount(self) -> tuple[str, ...]:
+        """One nanosecond an instruction, none for devices.
+
+        While no CPU has work the clock jumps to the next timer (sleep=off). With sleep=on it waits
+        for the world's, whose noise then gets in wherever an interrupt is moderated: the median
+        round trip of a VF took twice as long and varied six times as much. The price is a clock
+        that runs ahead of the world's, 25 times as fast when idle, and never lets a core rest.
+        """
+        words = ["shift=0", f"sleep={'on' if self.follows else 'off'}", "align=off"]
+        if self.clock == "virtual-smp":
+            words.append(f"quantum={QUANTUM_NS}")
+        if self.exit_cost_ns:
+            words.append(f"world-switch={self.exit_cost_ns}")
+        return ("-icount", ",".join(words), "-rtc", "clock=vm", "-seed", "1")
+
+    @property
+    def state(self) -> Accelerator:
+        """The one whose kept states this one can take up: how a clock goes on is no part of it."""
+        return replace(self, exit_cost_ns=0, follows=False)
 
     @property
     def fidelity(self) -> Fidelity:
@@ -55,7 +74,8 @@ class Accelerator:
 
 
 TCG = Accelerator("tcg")
-VIRTUAL = Accelerator("tcg", "virtual")
+VIRTUAL = Accelerator("tcg", "virtual", cpus=1)
+SMP = Accelerator("tcg", "virtual-smp", SMP_CPUS)
 KVM = Accelerator("kvm")
 
 
@@ -65,32 +85,16 @@ class _Answers(msgspec.Struct):
     kvm: dict[str, bool] = {}
 
 
-def choose(toolchain: Toolchain, qemu_version: str, clock: ClockChoice) -> Accelerator:
-    """The accelerator for this machine; the first call for a kernel and QEMU probes KVM.
-
-    Raises MissingCapability if the virtual clock is asked of a QEMU with which guests would hang.
-    """
-    mended = toolchain.fixed_qemu is not None
-    if clock == "virtual" and not mended:
-        raise MissingCapability(
-            "virtual time",
-            unmended(qemu_version),
-            remedy="nicproof lab build --qemu source, or use --clock wall",
-        )
-    if clock != "virtual" and _kvm(toolchain, qemu_version):
-        return KVM
-    return VIRTUAL if clock != "wall" and mended else TCG
-
-
 def unmended(qemu_version: str) -> str:
     """Why a lab cannot have the virtual clock."""
     return (
         f"the lab's QEMU {qemu_version} delivers some interrupts twice to a nested guest, "
-        "which then hangs, and no copy of it is mended (docs/adr/0007)"
+        "which then hangs, and there is no mended one (docs/adr/0007)"
     )
 
 
-def _kvm(toolchain: Toolchain, qemu_version: str) -> bool:
+def kvm_works(toolchain: Toolchain, qemu_version: str) -> bool:
+    """Whether KVM boots a guest here; the first call for a kernel and QEMU probes it."""
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
     key = f"{machine_identity()}, QEMU {qemu_version}"

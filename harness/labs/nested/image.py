@@ -3,7 +3,6 @@
 Layout of a cache entry, `images/<key>/`:
     root/           the tree; the controller runs its QEMU out of it
     qemu-system-x86_64  the tree's QEMU, mended (svmfix); absent where that cannot be done
-    qemu-from-source    the key of the same version's build with the fix (qemusource), if asked for
     lab.img         the tree as an ext4 file system, shared read-only by all labs
     kernel, initrd  what L1 boots (the initrd holds the ssh keys: mode 0600)
     keys/           the keys of this user's labs
@@ -23,12 +22,12 @@ from pathlib import Path
 
 import msgspec
 
-from harness.core.errors import ConfigError, LabError
+from harness.core.errors import ConfigError
 from harness.core.xdg import cache_root
 from harness.guest.image import cpio, elf, initramfs, kernel, modules, rootfs
 from harness.guest.image import micro as guest_image
 from harness.guest.image.micro import GuestImage
-from harness.labs.nested import cache, debian, disk, machine, qemusource, svmfix
+from harness.labs.nested import cache, debian, disk, machine, svmfix
 from harness.labs.nested.machine import Keys
 from harness.labs.nested.progress import Steps, shown
 from harness.labs.nested.toolchain import Toolchain
@@ -78,8 +77,8 @@ SHARES = {
 
 
 UNKNOWN_QEMU = (
-    "this QEMU is not the one whose fault in SVM is known by its code, so a guest may hang; "
-    "`nicproof lab build --qemu source` builds one without the fault, in a few minutes"
+    "Debian's QEMU is not the one whose fault in SVM is known by its code: only one that is built "
+    "from source will be without it"
 )
 
 SOURCES = (svmfix, machine, debian, guest_image, initramfs, cpio, elf, kernel, modules, rootfs)
@@ -116,22 +115,6 @@ class LabImage(msgspec.Struct, frozen=True):
         return self.directory / "qemu-system-x86_64"
 
     @property
-    def choice(self) -> Path:
-        """Names the build that L1 is to run under; absent unless asked for."""
-        return self.directory / "qemu-from-source"
-
-    @property
-    def built_qemu(self) -> Path | None:
-        """The same version built from its source with the fix, if that is the choice.
-
-        Each build has a path of its own, which the states kept under it are named by.
-        """
-        if not self.choice.exists():
-            return None
-        program = qemusource.program(self.choice.read_text())
-        return program if program.exists() else None
-
-    @property
     def disk(self) -> Path:
         return self.directory / "lab.img"
 
@@ -149,15 +132,8 @@ class LabImage(msgspec.Struct, frozen=True):
 
     @property
     def toolchain(self) -> Toolchain:
-        patched = self.fixed_qemu if self.fixed_qemu.exists() else None
-        return Toolchain(self.root, self.built_qemu or patched)
-
-    @property
-    def svm_fault(self) -> str:
-        """What has become of it, for the record of a run."""
-        if self.built_qemu:
-            return "mended in the source"
-        return "mended" if self.fixed_qemu.exists() else "there"
+        """By the wall's clock, and where no QEMU from source can be had."""
+        return Toolchain(self.root, self.fixed_qemu if self.fixed_qemu.exists() else None)
 
     @property
     def guest(self) -> DeployedImage:
@@ -273,22 +249,6 @@ def _build(image: LabImage, manifest: Manifest, steps: Steps) -> None:
     steps.step("making the disk")
     disk.make_disk(image.root, image.disk)
     (at / "manifest.json").write_bytes(msgspec.json.format(msgspec.json.encode(manifest)))
-
-
-def use_source(image: LabImage, *, progress: bool = True) -> None:
-    """Have L1 run under a QEMU built from its source with the fix, from the next start on."""
-    source = qemusource.source_of(image.packages, SUITE, debian.mirror())
-    with shown(qemusource.SHARES, progress) as steps:
-        built = qemusource.ensure_build(source, steps)
-    message = Toolchain(image.root, built).qemu_version()
-    if message != image.qemu_version:
-        raise LabError(f"{built} is QEMU {message}, but the lab's image has {image.qemu_version}")
-    image.choice.write_text(source.key)
-
-
-def use_patched(image: LabImage) -> None:
-    """Back to the patched binary of Debian's."""
-    image.choice.unlink(missing_ok=True)
 
 
 def _make_guest(image: LabImage) -> None:

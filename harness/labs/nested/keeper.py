@@ -30,6 +30,10 @@ from harness.labs.nested.image import LabImage
 from harness.labs.nested.lab import NestedLab, open_nested_lab, prepare
 from harness.labs.nested.login import ssh_options
 from harness.labs.nested.machine import DESTINATION
+from harness.labs.shape import LabShape
+
+LOOKING_AROUND = LabShape(follows=True)
+"""Of a lab for people: it has nothing to do while they have not."""
 
 START_LIMIT = 200.0
 """Seconds for the lab to be up, a cold start included."""
@@ -49,6 +53,8 @@ class LabState(msgspec.Struct, frozen=True):
     qemu_pid: int
     ssh_port: int
     fidelity: str
+    clock: str
+    cpus: int
     qemu_version: str
     image: str  # directory of the cache entry
     snapshot: str
@@ -67,6 +73,7 @@ class LabState(msgspec.Struct, frozen=True):
             (
                 f"up since  {time.strftime('%F %T', time.localtime(self.started))}",
                 f"kind      {self.fidelity}, QEMU {self.qemu_version}",
+                f"L1        {self.clock} clock, CPUs: {self.cpus}",
                 f"pids      QEMU {self.qemu_pid}, its keeper {self.keeper_pid}",
                 f"image     {self.image}",
                 f"snapshot  {self.snapshot or 'none: booted cold'}",
@@ -111,23 +118,23 @@ def current() -> LabState | None:
     return None
 
 
-def start() -> LabState:
+def start(shape: LabShape = LOOKING_AROUND) -> LabState:
     """Start a lab in the background and return once it answers; one that is up meanwhile is that
     lab. LabError if it does not answer."""
     home = usable(directory())
-    prepare(run_dir=home)  # here, where its progress is seen
+    prepare(shape, run_dir=home)  # here, where its progress is seen
     with _alone():
-        return current() or _started(home)
+        return current() or _started(home, shape)
 
 
-def _started(home: Path) -> LabState:
+def _started(home: Path, shape: LabShape) -> LabState:
     Deadline(STOP_LIMIT, "the end of the lab that was up").poll(lambda: not _held())
     _state_file().unlink(missing_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
-        _become_keeper()
+        _become_keeper(shape)
     deadline = Deadline(START_LIMIT, "the lab")
     while (state := current()) is None:
         if os.waitpid(child, os.WNOHANG)[0] == child:
@@ -166,7 +173,7 @@ def _alone() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_UN)
 
 
-def _become_keeper() -> NoReturn:
+def _become_keeper(shape: LabShape) -> NoReturn:
     """In a child: hold the lab until SIGTERM. Never returns into the parent's code."""
     status = 1
     try:
@@ -176,7 +183,7 @@ def _become_keeper() -> NoReturn:
         for target, source in ((0, null), (1, log), (2, log)):
             os.dup2(source, target)
         unwind_when_told(elsewhere=lambda: directory() / LOG)
-        _keep()
+        _keep(shape)
         status = 0
     except KeyboardInterrupt:
         status = 0
@@ -187,12 +194,12 @@ def _become_keeper() -> NoReturn:
         os._exit(status)
 
 
-def _keep() -> None:
+def _keep(shape: LabShape) -> None:
     with _lock_file().open("w") as lock:
         # The lock tells that the keeper lives. Whoever looks whether one does has it for a moment.
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            with open_nested_lab(run_dir=directory(), progress=False) as lab:
+            with open_nested_lab(shape, run_dir=directory(), progress=False) as lab:
                 _write(_state(lab))
                 while True:
                     time.sleep(1.0)
@@ -207,6 +214,8 @@ def _state(lab: NestedLab) -> LabState:
         qemu_pid=lab.qemu_pid,
         ssh_port=lab.ssh_port,
         fidelity=lab.fidelity,
+        clock=lab.clock,
+        cpus=lab.lab_cpus,
         qemu_version=lab.qemu_version,
         image=str(lab.image.directory),
         snapshot=lab.snapshot,

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.core.xdg import cache_root
-from harness.labs.nested import accel, cache, qemusource, snapshot
+from harness.labs.nested import accel, cache, choosing, qemusource, snapshot
 from harness.labs.nested.image import LabImage, current_image, images
-from harness.labs.nested.vm import LabMachine
 
-ACCELERATORS = (accel.TCG, accel.VIRTUAL, accel.KVM)
-"""All that a lab can run by: each has a state of its own."""
+ACCELERATORS = (accel.TCG, accel.VIRTUAL, accel.SMP, accel.KVM)
+"""What labs usually run by: each has a state of its own."""
 
 
 OTHERS = "more than an image"
@@ -64,12 +63,12 @@ def _states(image: LabImage) -> Iterator[Path]:
     if cache.damage(image.directory):
         return
     for each in ACCELERATORS:
-        yield snapshot.snapshot_of(LabMachine(image, each)).path
+        yield snapshot.snapshot_of(choosing.usual(image, each)).path
 
 
 def _builds(image: LabImage) -> Iterator[Path]:
     with suppress(OSError):
-        yield qemusource.program(image.choice.read_text()).parent
+        yield qemusource.program(choosing.source(image).key).parent
 
 
 def _inside(directory: Path) -> Iterator[Path]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.core.deadline import Deadline
 from harness.core.errors import HostUnreachable, LabError
-from harness.core.units import Clock, ClockChoice, Fidelity
+from harness.core.units import Clock, Fidelity
 from harness.hosts.base import Host
 from harness.hosts.refusal import LoginRefused
 from harness.hosts.rundir import short_dir
@@ -23,6 +23,7 @@ from harness.inventory import PortPair
 from harness.journal.journal import Journal
 from harness.labs.base import PartnerPort
 from harness.labs.nested import accel, snapshot
+from harness.labs.nested.choosing import choose
 from harness.labs.nested.image import LabImage, ensure_image
 from harness.labs.nested.login import ssh_options
 from harness.labs.nested.machine import DESTINATION, NAME
@@ -30,8 +31,10 @@ from harness.labs.nested.progress import Steps, shown
 from harness.labs.nested.selfcheck import check_vf_carrier
 from harness.labs.nested.snapshot import Snapshot, SnapshotFailed, snapshot_of
 from harness.labs.nested.vm import LabMachine, Vm, running
+from harness.labs.shape import LabShape
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.qemu.qmp import Qmp
+from harness.tuning.run import Tuning, placed_only
 
 BOOT_LIMIT = 180.0
 """Seconds of a cold start, to the first login; 15 to 20 on two idle cores."""
@@ -57,15 +60,39 @@ class NestedLab:
 
     host: SshHost
     ports: PortPair
-    fidelity: Fidelity
-    clock: Clock
-    qemu_version: str
-    image: LabImage
+    machine: LabMachine
     snapshot: str  # key of the state it was started from; "" after a cold start
     ssh_port: int  # of 127.0.0.1
     vm: Vm
-    cpus: tuple[int, ...] = ()  # a guest may take any of L1's
     hugepages: Hugepages | None = None
+
+    @property
+    def fidelity(self) -> Fidelity:
+        return self.machine.accel.fidelity
+
+    @property
+    def clock(self) -> Clock:
+        return self.machine.accel.clock
+
+    @property
+    def image(self) -> LabImage:
+        return self.machine.image
+
+    @property
+    def qemu_version(self) -> str:
+        return self.image.qemu_version
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        return self.machine.cpus
+
+    @property
+    def lab_cpus(self) -> int:
+        return self.machine.accel.cpus
+
+    @property
+    def exit_cost_ns(self) -> int:
+        return self.machine.accel.exit_cost_ns
 
     @property
     def serial_log(self) -> Path:
@@ -78,7 +105,8 @@ class NestedLab:
 
     @property
     def partner_port(self) -> PartnerPort:
-        return PartnerPort(self.host, self.ports.partner, self.ports.may)
+        cpus = self.machine.other_cpus
+        return PartnerPort(self.host, self.ports.partner, self.ports.may, cpus)
 
     @property
     def guest(self) -> DeployedImage:
@@ -88,13 +116,13 @@ class NestedLab:
     @property
     def caveat(self) -> str:
         """Of an emulated lab whose QEMU would hang guests by the virtual clock."""
-        if self.fidelity != "nested-tcg" or self.image.toolchain.fixed_qemu:
+        if self.fidelity != "nested-tcg" or self.machine.toolchain.fixed_qemu:
             return ""
         return accel.unmended(self.qemu_version)
 
-    def tuned(self, journal: Journal) -> AbstractContextManager[None]:  # noqa: ARG002
-        """Nothing moves there: L1 has no cpufreq, no irqbalance, and few CPUs."""
-        return nullcontext()
+    def tuned(self, journal: Journal) -> AbstractContextManager[Tuning | None]:
+        """Little moves there: L1 has no cpufreq and no irqbalance, and its NIC no time."""
+        return placed_only(self.host, self.ports, journal) if self.cpus else nullcontext()
 
     def describe(self) -> dict[str, str]:
         """For the record of a run."""
@@ -102,41 +130,46 @@ class NestedLab:
             "kind": "nested",
             "fidelity": self.fidelity,
             "clock": self.clock,
+            "CPUs": str(self.lab_cpus),
+            "price of an exit": f"{self.exit_cost_ns} ns",
             "qemu": self.qemu_version,
             "image": self.image.directory.name,
-            "QEMU's SVM fault": self.image.svm_fault,
+            "QEMU's SVM fault": self.machine.svm_fault,
             "image content": self.image.identity,
             "started from": f"snapshot {self.snapshot}" if self.snapshot else "a cold boot",
         }
 
 
-def nested_machine(*, clock: ClockChoice = "wall", progress: bool = True) -> LabMachine:
-    """What this controller runs as L1; builds the image and probes KVM if that was not done.
+BY_THE_WALL = LabShape("wall")
+"""Of a lab for tests that hold its clock against ours."""
 
-    By the world's clock unless another is asked for: people and tests that look around in a lab
-    are better off with two CPUs than with figures that repeat.
 
-    Raises MissingCapability if this lab cannot have the `clock`.
+def nested_machine(shape: LabShape = BY_THE_WALL, *, progress: bool = True) -> LabMachine:
+    """What this controller runs as L1; builds image and QEMU and probes KVM if that was not done.
+
+    Raises MissingCapability if there is no lab of that shape here.
     """
-    image = ensure_image(progress=progress)
-    return LabMachine(image, accel.choose(image.toolchain, image.qemu_version, clock))
+    return choose(ensure_image(progress=progress), shape, progress=progress)
 
 
 def prepare(
-    *, run_dir: Path, clock: ClockChoice = "wall", progress: bool = True
+    shape: LabShape = BY_THE_WALL, *, run_dir: Path, progress: bool = True, again: bool = False
 ) -> tuple[LabMachine, Snapshot]:
-    """Everything that is made once: image and snapshot. Logs of the first start go to `run_dir`.
+    """Everything that is made once: image, QEMU and snapshot; a build of QEMU that failed is tried
+    `again` if so wanted. Logs of the first start go to `run_dir`.
 
     Raises LabError if the lab's NIC does not work (see selfcheck), and its subclass
     SnapshotFailed if all is well but the state cannot be kept.
     """
-    machine = nested_machine(clock=clock, progress=progress)
+    machine = choose(ensure_image(progress=progress), shape, progress=progress, again=again)
     kept = snapshot_of(machine)
     if not kept.exists():
+        # Booted as it is kept, i.e. for all: without what is a lab's own.
+        plain = replace(machine, accel=machine.accel.state)
         with shown(SHARES, progress) as steps:
 
             def make(save: Callable[[Qmp], None]) -> None:
-                _first_start(machine, run_dir, save, steps)
+                _first_start(plain, run_dir, save, steps)
 
             snapshot.ensure(kept, make, steps.say)
     return machine, kept
@@ -144,7 +177,7 @@ def prepare(
 
 @contextmanager
 def open_nested_lab(
-    *, run_dir: Path, clock: ClockChoice = "wall", progress: bool = True
+    shape: LabShape = BY_THE_WALL, *, run_dir: Path, progress: bool = True
 ) -> Iterator[NestedLab]:
     """A lab, ready for its first command. Its logs go to `run_dir`; it ends with the context.
 
@@ -152,13 +185,13 @@ def open_nested_lab(
     """
     with ExitStack() as stack:
         try:
-            machine, kept = prepare(run_dir=run_dir, clock=clock, progress=progress)
+            machine, kept = prepare(shape, run_dir=run_dir, progress=progress)
             lab = stack.enter_context(started(machine, run_dir, kept))
         except SnapshotFailed as error:
             with shown(SHARES, progress) as steps:
                 steps.say(f"the lab boots cold: {error}")
                 steps.step("starting the lab")
-                machine = nested_machine(clock=clock, progress=False)
+                machine = nested_machine(shape, progress=False)
                 snapshot.discard(snapshot_of(machine))
                 lab = stack.enter_context(started(machine, run_dir, None))
         yield lab
@@ -188,10 +221,7 @@ def started(
         yield NestedLab(
             host=host,
             ports=PortPair(),
-            fidelity=machine.accel.fidelity,
-            clock=machine.accel.clock,
-            qemu_version=machine.image.qemu_version,
-            image=machine.image,
+            machine=machine,
             snapshot=kept.key if kept else "",
             ssh_port=port,
             vm=vm,

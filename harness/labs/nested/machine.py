@@ -35,6 +35,10 @@ QUICK_MODULES = (*LAB_MODULES, "kvm-amd", "kvm-intel", "sch_netem", "8021q")
 
 APPLETS = ("sh", "mount", "modprobe", "mkdir", "cp", "switch_root", "umount", "sleep")
 
+OTHER_CPUS = "nicproof.cpus"
+"""Word of the kernel's command line: the CPUs for all that no run places elsewhere, as systemd's
+CPUAffinity has them on a real host. With a dot, so that the kernel takes it for a module's."""
+
 INIT = r"""#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
@@ -69,6 +73,8 @@ mount -t bpf bpf /sys/fs/bpf
 ln -sf /proc/self/fd /dev/fd
 mkdir -p /run/sshd /run/lock
 hostname {NAME}
+cpus=$(sed -n 's/.*{OTHER_CPUS}=\([0-9,-]*\).*/\1/p' /proc/cmdline)
+[ -z "$cpus" ] || for pid in 1 $$; do taskset -pc "$cpus" $pid >/dev/null; done
 ip link set lo up
 case "$(grep -m1 ^flags /proc/cpuinfo)" in
 *\ svm*) modprobe kvm-amd nested=1 ;;

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -74,7 +74,8 @@ def snapshot_of(machine: LabMachine) -> Snapshot:
     """The snapshot of `machine` on this controller, whether it exists or not."""
     image = machine.image
     version = image.qemu_version
-    key = snapshot_key(image.identity, version, machine.argv(), machine_identity())
+    argv = replace(machine, accel=machine.accel.state).argv()
+    key = snapshot_key(image.identity, version, argv, machine_identity())
     return Snapshot(snapshots() / f"{key}.state")
 
 

@@ -11,10 +11,12 @@ from typing import Any
 
 from harness.core.errors import HostUnreachable, LabError
 from harness.hosts.local import LocalHost, LocalProcess
+from harness.inventory.view import ranges
 from harness.labs.nested.accel import Accelerator
 from harness.labs.nested.image import LabImage
-from harness.labs.nested.machine import ADDRESS
+from harness.labs.nested.machine import ADDRESS, OTHER_CPUS
 from harness.labs.nested.process import connect, control_argv, describe_end
+from harness.labs.nested.toolchain import Toolchain
 from harness.qemu.argv import escaped
 from harness.qemu.qmp import Qmp
 
@@ -25,13 +27,61 @@ FORWARDED = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 """A line of QEMU's `info usernet`."""
 
 
+PLACED = 4
+"""CPUs of L1 from which on everything that takes part in a run has one of its own."""
+
+CPU_MIB = 1024
+"""Memory of L1 for each CPU; a guest takes 256 MiB."""
+
+
 @dataclass(frozen=True)
 class LabMachine:
-    """What L1 is: all that its state depends on."""
+    """What L1 is: all that its state depends on. `built` is a QEMU from source, if it runs under
+    one."""
 
     image: LabImage
     accel: Accelerator
-    memory_mib: int = 4096
+    built: Path | None = None
+
+    @property
+    def qemu_is_built(self) -> bool:
+        return self.built is not None and self.built.exists()
+
+    @property
+    def memory_mib(self) -> int:
+        return max(4096, CPU_MIB * self.accel.cpus)
+
+    @property
+    def cpus(self) -> tuple[int, ...]:
+        """Those of L1 that are for guests, their QEMU and the port under test; none: any."""
+        all_ = tuple(range(self.accel.cpus))
+        return all_[max(2, len(all_) // 4) :] if len(all_) >= PLACED else ()
+
+    @property
+    def other_cpus(self) -> tuple[int, ...]:
+        """Those for the link partner and everything else; none: any."""
+        return tuple(range(self.cpus[0])) if self.cpus else ()
+
+    @property
+    def toolchain(self) -> Toolchain:
+        """What the controller runs of the image's programs."""
+        return Toolchain(self.image.root, self.built) if self.built else self.image.toolchain
+
+    @property
+    def svm_fault(self) -> str:
+        """What has become of QEMU's, for the record of a run."""
+        if self.built:
+            return "mended in the source"
+        return "mended" if self.toolchain.fixed_qemu else "there"
+
+    @property
+    def append(self) -> str:
+        """L1's kernel command line; of the CPUs as `nicproof persist` has it for a real host."""
+        if not self.cpus:
+            return APPEND
+        others = ranges(self.other_cpus)
+        kept_free = f"isolcpus=managed_irq,{ranges(self.cpus)} irqaffinity={self.other_cpus[0]}"
+        return f"{APPEND} {kept_free} {OTHER_CPUS}={others}"
 
     def argv(self) -> tuple[str, ...]:
         """QEMU's command line but for the sockets and logs of one run.
@@ -44,12 +94,12 @@ class LabMachine:
         image = self.image
         disk = f"file={escaped(image.disk)},if=none,format=raw,readonly=on,id=d0"
         return (
-            *image.toolchain.qemu,
+            *self.toolchain.qemu,
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
-            *("-name", "nicproof-lab", "-M", "q35,kernel-irqchip=split", *self.accel.argv),
+            *("-name", "nicproof-lab", "-M", "q35,hpet=off,kernel-irqchip=split", *self.accel.argv),
             *("-m", str(self.memory_mib), "-smp", str(self.accel.cpus)),
             *("-device", "intel-iommu,intremap=on,caching-mode=on"),
-            *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", APPEND),
+            *("-kernel", str(image.kernel), "-initrd", str(image.initrd), "-append", self.append),
             *("-drive", disk, "-device", "virtio-blk-pci,drive=d0"),
             *("-netdev", f"user,id=mgmt,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-{ADDRESS}:22"),
             *("-device", "virtio-net-pci,netdev=mgmt,mac=52:54:00:00:00:01,romfile="),

@@ -8,7 +8,7 @@ the host's journal; what stays is the micro guest, in a cache.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import get_args
 
@@ -18,6 +18,7 @@ from harness.guest.image.micro import deploy
 from harness.hosts.base import Host
 from harness.hosts.orphans import orphans
 from harness.inventory import HostSpec, PortPair
+from harness.inventory.fields import cpu_list
 from harness.inventory.view import ranges
 from harness.journal.journal import Journal, left_over
 from harness.journal.permissions import denied
@@ -36,6 +37,10 @@ from harness.qemu.config import DeployedImage, Hugepages
 from harness.records.trial import TUNING
 from harness.tuning.run import Tuning, tuned
 
+STATUS, NODE = "/proc/self/status", "/sys/devices/system/node/node{}/cpulist"
+"""Lists of CPUs: that a process may run on, with whatever systemd or a container has decided
+(proc_pid_status(5)), and that are near (Documentation/ABI/stable/sysfs-devices-node)."""
+
 
 @dataclass(frozen=True)
 class RealLab:
@@ -48,15 +53,26 @@ class RealLab:
     qemu_version: str
     guest: DeployedImage
     clock: Clock = "wall"
+    other_cpus: tuple[int, ...] = ()  # that the inventory does not name, near the ports
     remote_partner: PartnerPort | None = None  # the link partner's port, if it is on another host
 
     @property
     def partner_port(self) -> PartnerPort:
-        return self.remote_partner or PartnerPort(self.host, self.ports.partner, self.ports.may)
+        return self.remote_partner or PartnerPort(
+            self.host, self.ports.partner, self.ports.may, self.other_cpus
+        )
 
     @property
     def cpus(self) -> tuple[int, ...]:
         return self.spec.cpus
+
+    @property
+    def lab_cpus(self) -> int:
+        return 0
+
+    @property
+    def exit_cost_ns(self) -> int:
+        return 0
 
     @property
     def hugepages(self) -> Hugepages | None:
@@ -114,8 +130,12 @@ def open_real_lab(choice: RealChoice, *, run: str, progress: bool = True) -> Ite
             host=host,
             spec=choice.host,
             ports=choice.ports,
+            other_cpus=other_cpus(host, choice.host),
             remote_partner=PartnerPort(
-                hosts[remote_partner], choice.ports.partner, remote_partner.may
+                hosts[remote_partner],
+                choice.ports.partner,
+                remote_partner.may,
+                remote_partner.cpus,
             )
             if remote_partner
             else None,
@@ -143,6 +163,26 @@ def _held(
         if guests:
             require_hugepages(host, spec)
         yield host
+
+
+def other_cpus(host: Host, spec: HostSpec) -> tuple[int, ...]:
+    """Those of the host that are not for guests and that we may use, of the NUMA node that the
+    inventory names if some are there; none if it leaves all to guests, or names none."""
+    if not spec.cpus:
+        return ()
+    status = host.read(STATUS).decode()
+    allowed = _cpus(status.partition("Cpus_allowed_list:")[2].partition("\n")[0])
+    others = tuple(cpu for cpu in allowed if cpu not in spec.cpus)
+    near: tuple[int, ...] = ()
+    if spec.numa is not None:
+        with suppress(FileNotFoundError):  # as of a kernel without NUMA
+            near = _cpus(host.read(NODE.format(spec.numa)).decode())
+    return tuple(cpu for cpu in others if cpu in near) or others
+
+
+def _cpus(text: str) -> tuple[int, ...]:
+    """A list as the kernel writes it, which may be empty, as of a node of memory only."""
+    return cpu_list(text.strip()) if text.strip() else ()
 
 
 def _lowest(found: Iterable[Fidelity]) -> Fidelity:

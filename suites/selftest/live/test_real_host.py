@@ -105,13 +105,16 @@ def test_a_bench_on_a_host_of_an_inventory(lab: NestedLab, tmp_path: Path) -> No
     for bdf in (lab.ports.dut, lab.ports.partner):
         assert re.match(r"rx-usecs 20.* \(before: rx-usecs 3.*\)$", tuning[f"moderation of {bdf}"])
     of = r"[1-9] of {}"
-    ends = (lab.ports.dut, "0000:01:10.0", lab.ports.partner)
+    ends = (lab.ports.dut, "0000:01:10.0")
+    placement = run.info.environment["placement"]
+    assert (placement["vCPUs"], placement["vhost"]) == ("1", "0")
+    assert placement["the partner's programs"] == "any", "the inventory leaves no CPU to it"
     everywhere = f"{', '.join(map(of.format, ends))} on CPUs 0"
     for path in ("native", "sriov"):
-        assert re.fullmatch(everywhere, tuning[f"interrupts, {path}"])
+        assert re.fullmatch(everywhere, placement[f"interrupts, {path}"])
         moderation = tuning[f"moderation of the port under test, {path}"]
         assert re.fullmatch(r"rx-usecs 20(, tx-usecs 20)?", moderation)
-    assert tuning["interrupts, sriov"] in (tmp_path / "run" / "report.md").read_text()
+    assert placement["interrupts, sriov"] in (tmp_path / "run" / "report.md").read_text()
     measured = [trial for trial in run.trials if trial.workload == "latency"]
     assert {trial.path for trial in measured} == {"native", "sriov"}
     for trial in measured:

@@ -347,7 +347,7 @@ def test_a_suspicion_is_confirmed_on_its_own_figures_alone(tmp_path: Path) -> No
     run = BenchOptions.of(asked)
     assert run.pair and run.paths == ("sriov",) and run.workloads == ("latency",)
     assert run.deciding == ("sriov/latency/rtt_p50",)
-    assert (run.boots, run.clock, run.seed) == (30, "wall", 0)
+    assert (run.boots, run.shape.clock, run.seed) == (30, "wall", 0)
     assert asked.where.run_dir == str(tmp_path / "confirm")
     assert run.variants["a"] == Variant(), "what was asked of the first is in b"
     assert run.variants["b"].guest_append == "nox2apic quiet"

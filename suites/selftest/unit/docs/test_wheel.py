@@ -17,6 +17,7 @@ import pytest
 
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
+from harness.labs.nested import qemusource
 from harness.labs.nested.image import current_image, is_built
 from harness.runs.suite import ROOT
 
@@ -166,6 +167,7 @@ def test_a_bench_from_an_empty_directory(
     (home / "nicproof/images").mkdir(parents=True)
     image = current_image().directory
     (home / "nicproof/images" / image.name).symlink_to(image)
+    (home / "nicproof/qemu").symlink_to(qemusource.builds())
     here.mkdir()
     monkeypatch.setenv("XDG_CACHE_HOME", str(home))
     asked = ("--lab=nested", "--paths=sriov", "--workloads=latency", "--boots=1", "--no-history")

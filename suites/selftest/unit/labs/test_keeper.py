@@ -19,14 +19,15 @@ from types import SimpleNamespace
 from harness.labs.nested import keeper
 
 @contextmanager
-def lab(**_):
+def lab(*_, **__):
     time.sleep(0.3)  # in which the others come
     yield SimpleNamespace(
         qemu_pid=os.getpid(), ssh_port=1, fidelity="nested-tcg", qemu_version="10", snapshot="",
+        clock="virtual-smp", lab_cpus=4,
         image=SimpleNamespace(directory=Path("image")), vm=SimpleNamespace(check=lambda: None),
     )
 
-keeper.prepare, keeper.open_nested_lab = lambda **_: None, lab
+keeper.prepare, keeper.open_nested_lab = lambda *_, **__: None, lab
 for line in sys.stdin:
     try:
         print(keeper.start().keeper_pid if line == "up\\n" else keeper.stop(), flush=True)

@@ -404,15 +404,23 @@ def test_ssh_trusts_the_labs_own_key_only() -> None:
         assert option in options
 
 
+def up(ssh_port: int, image: str) -> LabState:
+    return LabState(1, 2, ssh_port, "nested-tcg", "virtual-smp", 4, "10.0.13", image, "", 0.0)
+
+
 def test_the_shell_takes_a_command_word_by_word() -> None:
-    state = LabState(1, 2, 3, "nested-tcg", "10.0.13", "/cache/images/0123", "", 0.0)
+    state = LabState(
+        1, 2, 3, "nested-tcg", "virtual-smp", 4, "10.0.13", "/cache/images/0123", "", 0.0
+    )
     assert state.ssh_argv(("sh", "-c", "echo 'a  b'"))[-1] == "sh -c 'echo '\"'\"'a  b'\"'\"''"
     assert "-t" in state.ssh_argv(terminal=True)
     assert "booted cold" in state.text()
 
 
 def test_a_lab_that_is_up_tells_how_an_inventory_reaches_it(tmp_path: Path) -> None:
-    state = LabState(1, 2, 2222, "nested-tcg", "10.0.13", "/my cache/images/0123", "", 0.0)
+    state = LabState(
+        1, 2, 2222, "nested-tcg", "virtual-smp", 4, "10.0.13", "/my cache/images/0123", "", 0.0
+    )
     shown = state.text().partition("lab.toml  ")[2]
     assert shown.startswith("[host.l1]\n")
     (host,) = parse(shown, tmp_path / "lab.toml").hosts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,6 +24,7 @@ from harness.labs.choice import (
     require_room,
     require_together,
 )
+from harness.labs.shape import LabShape, Machine
 from harness.runs.asked import Asked
 from harness.runs.options import BenchOptions
 from harness.runs.suite import ROOT, workers_of
@@ -215,10 +217,31 @@ def test_a_file_that_is_named_must_be_fit(here: Path) -> None:
 
 def test_only_the_nested_lab_has_the_virtual_clock(here: Path) -> None:
     (here / "lab.toml").write_text(RACK)
-    assert isinstance(choose("nested", "virtual"), NestedChoice)
-    assert isinstance(choose("auto", "wall"), RealChoice)
-    with pytest.raises(ConfigError, match="--clock virtual: only the nested lab can have it"):
-        choose("auto", "virtual")
+    assert isinstance(choose("nested", LabShape("virtual")), NestedChoice)
+    assert isinstance(choose("auto", LabShape("wall")), RealChoice)
+    for shape in (
+        LabShape("virtual"),
+        LabShape("virtual-smp"),
+        LabShape(cpus=8),
+        LabShape("auto", None, 9),
+    ):
+        with pytest.raises(ConfigError, match=r"^--.*: only the nested lab can have that") as error:
+            choose("auto", shape)
+        assert "--lab nested, or leave --" in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"clock": "virtual", "lab_cpus": 4}, "--lab-cpus 4: by --clock virtual all CPUs"),
+        ({"clock": "virtual", "exit_cost": 5}, "--exit-cost 5: --clock virtual has no price"),
+        ({"clock": "wall", "exit_cost": 5}, "--exit-cost 5: --clock wall has no price"),
+    ],
+)
+def test_a_machine_that_no_clock_can_have_is_refused(options: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ConfigError, match=reason) as error:
+        Machine(**options).shape()
+    assert "--clock virtual-smp" in error.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from harness.labs.choice import RealChoice
 from harness.labs.nested.image import LabImage
 from harness.labs.real import lab as real
 from harness.labs.real.fidelity import fidelity, judge
-from harness.labs.real.lab import RealLab, open_real_lab
+from harness.labs.real.lab import RealLab, open_real_lab, other_cpus
 from harness.labs.real.lock import Owner
 from harness.labs.real.programs import GUESTS_ONLY, LOOK, PACKAGES, require_programs
 from harness.qemu.config import DeployedImage, Hugepages
@@ -128,6 +128,7 @@ def host(tmp_path: Path, beta: RootedHost, monkeypatch: pytest.MonkeyPatch) -> R
     (image / "guest").write_text("cafe")
     for name in ("kernel", "initrd"):
         host.put(f"/var/cache/nicproof/guest-cafe/{name}")
+    host.put("/proc/self/status", "Cpus_allowed:\tf\nCpus_allowed_list:\t0-3\n")
 
     @contextmanager
     def reached(spec: HostSpec) -> Iterator[RootedHost]:
@@ -176,12 +177,27 @@ def test_a_lab_holds_the_host_and_both_ports(choice: RealChoice, locks: Locks) -
         dut, partner = choice.ports.dut, choice.ports.partner
         assert locks.held == ["alpha host", f"alpha {dut}", f"alpha {partner}"]
         assert lab.ports == choice.ports
-        assert lab.partner_port == PartnerPort(lab.host, partner, frozenset({"bind"}))
+        assert lab.partner_port == PartnerPort(lab.host, partner, frozenset({"bind"}), (0, 1))
         assert lab.qemu_version == "10.0.13"
         assert lab.guest.kernel == "/var/cache/nicproof/guest-cafe/kernel"
         assert lab.describe()["CPUs of guests, QEMU and vhost"] == "2-3"
         assert lab.describe()["may be changed"] == "bind"
     assert locks.held == []
+
+
+def test_what_serves_no_guest_gets_the_other_cpus_of_the_ports_node(host: RootedHost) -> None:
+    host.put("/proc/self/status", "Cpus_allowed:\tffff\nCpus_allowed_list:\t0-9\n")
+    assert other_cpus(host, replace(SPEC, cpus=())) == ()
+    assert other_cpus(host, replace(SPEC, cpus=tuple(range(16)))) == ()
+    near = replace(SPEC, numa=1)
+    everywhere = (0, 1, *range(4, 10))
+    assert other_cpus(host, replace(SPEC, numa=7)) == everywhere, "as of a kernel without NUMA"
+    host.put("/sys/devices/system/node/node1/cpulist", "2-3,8-9\n")
+    assert other_cpus(host, near) == (8, 9)
+    host.put("/sys/devices/system/node/node1/cpulist", "2-3\n")
+    assert other_cpus(host, near) == everywhere, "the inventory leaves the whole node to guests"
+    host.put("/sys/devices/system/node/node1/cpulist", "\n")
+    assert other_cpus(host, near) == everywhere, "a node of memory only"
 
 
 def set_aside(host: RootedHost, free: int) -> None:

@@ -18,7 +18,7 @@ from harness.journal.journal import Entry, Journal
 from harness.qemu.argv import GuestFiles
 from harness.qemu.argv import qemu_argv as make_argv
 from harness.qemu.attachment import NicAttachment
-from harness.qemu.config import DeployedImage, DiskImage, GuestConfig, Hugepages, shared_out
+from harness.qemu.config import DeployedImage, DiskImage, GuestConfig, Hugepages
 from harness.qemu.process import QemuProcess, qemu_process
 from harness.qemu.qmp import Qmp
 from suites.selftest.support.rooted_host import RootedHost
@@ -125,22 +125,6 @@ def test_qemu_says_so_if_the_hugepages_are_gone(qemu_argv: tuple[str, ...], tmp_
         qemu_process(LocalHost(), argv, files),
     ):
         pass
-
-
-@pytest.mark.parametrize(
-    ("cpus", "vcpus", "others", "own"),
-    [
-        ((), 1, (), ()),
-        ((3,), 1, (3,), ()),
-        ((2, 3), 2, (2, 3), ()),
-        ((2, 3), 1, (2,), (3,)),
-        ((2, 3, 4, 7), 2, (2, 3), (4, 7)),
-    ],
-)
-def test_a_vcpu_has_a_cpu_of_its_own_if_one_is_left_for_the_rest(
-    cpus: tuple[int, ...], vcpus: int, others: tuple[int, ...], own: tuple[int, ...]
-) -> None:
-    assert shared_out(cpus, vcpus) == (others, own)
 
 
 def test_threads_are_pinned_one_by_one_for_real() -> None:

@@ -116,7 +116,7 @@ def test_a_paths_time_is_explained_part_by_part(
     write_run(
         tmp_path / "run",
         msgspec.structs.replace(info, clock="virtual"),
-        [msgspec.structs.replace(t, clock="virtual") for t in made],
+        [msgspec.structs.replace(t, clock="virtual", exit_cost_ns=5) for t in made],
     )
     assert guarded(lambda: main([str(tmp_path / "run"), "--explain=sriov"])) == 0
     output = capsys.readouterr().out

@@ -77,9 +77,22 @@ def test_by_the_virtual_clock_the_parts_of_a_packets_time_are_the_window() -> No
     """Such a lab has one CPU. By the wall clock others work meanwhile, so there is no rest."""
     record = trial(clock="virtual", window_ns=1_500_000_000)
     values = values_of(record)
-    parts = sum(values[metric] for metric in explain.PARTS)
+    parts = sum(values.get(metric, 0.0) for metric in explain.PARTS)
     assert parts == pytest.approx(1_500_000_000 / 1000 / 1000)  # us, for 1,000 packets
     assert explain.REST not in values_of(trial())
+    assert explain.REST not in values_of(trial(clock="virtual-smp"))
+
+
+def test_the_price_of_exits_is_told_apart_from_the_guests_time() -> None:
+    """Of all exits, those of a guest that halts too: each took 2 us that nobody executed."""
+    free = values_of(trial(clock="virtual-smp"))
+    charged = values_of(trial(clock="virtual-smp", exit_cost_ns=2000))
+    exits = sum(each.count for each in trial().exits or ())
+    price = exits * 2000 / 1000 / 1000  # us, for 1,000 packets
+    assert charged.pop("exit_price_per_packet") == pytest.approx(price)
+    assert charged == free | {
+        "guest_time_per_packet": pytest.approx(free["guest_time_per_packet"] - price)
+    }
 
 
 def test_idle_exits_are_no_overhead() -> None:

@@ -28,6 +28,7 @@ from harness.core.flags import Option, add_to, nonempty, options_of, says
 from harness.core.status import Status
 from harness.guest.image.diskfile import SECTOR, SIGNATURE
 from harness.hosts.base import CommandResult
+from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
 from harness.records.cases import CASES_FILE
 from harness.records.history.db import VARIABLE
@@ -40,9 +41,9 @@ from reports.comparison.__main__ import main as judge
 from suites.selftest.support.command import program_in
 
 TAKES = {
-    "bench": options_of(Measuring, Where, Single, Variant),
-    "ab": options_of(Pair, Measuring, Where, Variant),
-    "qualify": options_of(Qualification, Where),
+    "bench": options_of(Measuring, Where, Machine, Single, Variant),
+    "ab": options_of(Pair, Measuring, Where, Machine, Variant),
+    "qualify": options_of(Qualification, Where, Machine),
 }
 """Command -> its options that go to pytest."""
 
@@ -55,6 +56,8 @@ APART = (
     {"--guest-image", "--guest-append"},
     {"--ablate", "--a"},
     {"--ablate", "--b"},
+    {"--clock", "--lab-cpus"},
+    {"--clock", "--exit-cost"},
 )
 """Options that contradict each other."""
 

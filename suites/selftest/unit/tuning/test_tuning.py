@@ -34,7 +34,7 @@ from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
 from harness.tuning.governor import NONE, performance
 from harness.tuning.governor import describe as describe_governor
-from harness.tuning.run import UNNAMED, tuned
+from harness.tuning.run import UNNAMED, Settled, placed_only, tuned
 from suites.selftest.support.files import CAPTURED
 from suites.selftest.support.rooted_host import PLAIN, RootedHost
 
@@ -127,7 +127,7 @@ def test_interrupts_are_directed_and_put_back_each_where_it_was(
     before = state(host)
     with affinities_kept(host, (PF, PARTNER), journal):
         found = affinities(host, (PF, PARTNER), (2, 3, 4))
-        assert at(host, 40, 41, 101, 42) == ["2-4"] * 4
+        assert at(host, 40, 41, 101, 42) == ["2", "3", "4", "2"]
         assert affinity.describe(found, (2, 3, 4)) == f"3 of {PF}, 1 of {PARTNER} on CPUs 2-4"
     assert state(host) == before
 
@@ -286,7 +286,7 @@ def test_what_cannot_be_tuned_is_said_and_the_rest_is_put_back(
         assert tuning.applied["governor"] == "performance (before: powersave)"
         assert "left as it is" in tuning.applied[f"moderation of {PF}"]
         seen = tuning.settle("sriov", (1,))
-        assert seen == {"interrupts, sriov": f"3 of {PF}, 1 of {PARTNER} on CPUs 1"}
+        assert seen == Settled({"interrupts, sriov": f"3 of {PF} on CPUs 1"}, {})
     assert state(host) == before
     assert not host.glob(f"{DIRECTORY}/*/*")
 
@@ -295,7 +295,8 @@ def test_a_partner_on_another_host_is_left_alone(host: Server, journal: Journal)
     """What has its BDF on the host under test is something else."""
     with tuned(host, PortPair(PF, PARTNER, remote_partner=True), (1, 2), journal) as tuning:
         assert f"moderation of {PARTNER}" not in tuning.applied
-        assert tuning.settle("sriov", (1,)) == {"interrupts, sriov": f"3 of {PF} on CPUs 1"}
+        seen = tuning.settle("sriov", (1,))
+        assert seen.interrupts == {"interrupts, sriov": f"3 of {PF} on CPUs 1"}
 
 
 def test_without_cpus_neither_governor_nor_interrupts_are_touched(
@@ -304,7 +305,7 @@ def test_without_cpus_neither_governor_nor_interrupts_are_touched(
     before = state(host)
     with tuned(host, PortPair(PF, PARTNER), (), journal) as tuning:
         assert tuning.applied["governor"] == tuning.applied["interrupts"] == UNNAMED
-        assert tuning.settle("sriov", ()) == {}
+        assert tuning.settle("sriov", ()) == Settled({}, {})
         assert state(host) == before
 
 
@@ -329,8 +330,25 @@ def test_a_crashed_run_is_untuned_by_restore(host: Server, journal: Journal) -> 
         tuning.settle("virtio", (1,))
         assert before.items() - state(host).items()
         assert restore(host) == (
-            f"directed the interrupts of {PF} and {PARTNER}",
+            f"directed the interrupts of {PF}",
             "set the governor of CPUs 1-2 to performance",
         )
         assert state(host) == before
+    assert state(host) == before
+
+
+def test_interrupts_of_both_ports_are_placed_where_nothing_else_is_tuned(
+    host: Server, journal: Journal
+) -> None:
+    before = state(host)
+    with (
+        affinity.placed(host, PARTNER, (0,), journal) as message,
+        placed_only(host, PortPair(PF, PARTNER), journal) as tuning,
+    ):
+        assert message == f"1 of {PARTNER} on CPUs 0"
+        seen = tuning.settle("sriov", (1, 2))
+        assert seen == Settled({"interrupts, sriov": f"3 of {PF} on CPUs 1-2"}, {})
+        found = affinity.affinities(host, (PF, PARTNER))
+        assert [each.affinity for each in found[PF]] == ["1", "2", "1"], "each has one, in turn"
+        assert [each.affinity for each in found[PARTNER]] == ["0"]
     assert state(host) == before

@@ -9,10 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.core.errors import MissingCapability
+from harness.core.units import MIB
 from harness.hosts.local import LocalHost
 from harness.labs.nested import accel
-from harness.labs.nested.toolchain import Toolchain
-from harness.measure.wire import rates, steady_rate
+from harness.labs.nested.choosing import choose
+from harness.labs.nested.image import LabImage
+from harness.labs.shape import LabShape
+from harness.measure.wire import rates, simultaneous_rates, steady_rate
 from harness.records.trial import WireSample
 from harness.window.window import WindowSpec, run_window
 from harness.workloads import fitted
@@ -99,6 +102,27 @@ def test_a_window_reads_what_it_watches_until_it_closes(tmp_path: Path) -> None:
     assert run_window(LocalHost(), WindowSpec(("true",), watch=(str(seen),))).samples == ()
 
 
+STARVED = (
+    (1, 0), (21, 1), (26, 4), (31, 7), (36, 10), (41, 13), (46, 15), (51, 18), (57, 21), (62, 24),
+    (67, 27), (72, 30), (77, 32), (82, 33), (87, 33), (94, 33), (103, 33), (108, 33), (120, 33),
+), (
+    (1, 0), (21, 0), (26, 0), (31, 1), (36, 1), (41, 2), (46, 2), (51, 3), (57, 3), (62, 4),
+    (67, 4), (72, 5), (77, 6), (82, 7), (87, 11), (94, 13), (103, 20), (108, 25), (120, 33),
+)  # fmt: skip
+"""Milliseconds and MiB of native in a lab of four CPUs: what the port receives is served first, and
+what it sends has hardly begun when the other direction is through."""
+
+
+def test_two_directions_of_which_one_starves_have_rates_all_the_same() -> None:
+    one, other = ([(ms * 1_000_000, mib * MIB) for ms, mib in points] for points in STARVED)
+    found = simultaneous_rates(one, other)
+    assert found is not None
+    assert simultaneous_rates(other, one) == found[::-1]
+    assert [rate / MIB / 1000 for rate in found] == pytest.approx([0.56, 0.10], rel=0.1)
+    assert simultaneous_rates(one, [(ns, 0) for ns, _ in other]) is None
+    assert simultaneous_rates(one, ()) is None
+
+
 def test_a_test_by_size_says_so_and_has_no_rate_of_iperf3s() -> None:
     by_size, by_time = fitted("tcp-tx", "virtual"), fitted("tcp-tx", "wall")
     assert by_size.parameters == {"bytes": str(128 << 20), "parallel": "1"}
@@ -111,9 +135,12 @@ def test_a_test_by_size_says_so_and_has_no_rate_of_iperf3s() -> None:
 
 def test_virtual_time_is_refused_on_a_qemu_that_is_not_mended(tmp_path: Path) -> None:
     """It would hang guests; the error comes before anything is started."""
+    image = LabImage(tmp_path)
+    (tmp_path / "qemu").write_text("11.9.0")
     with pytest.raises(MissingCapability, match=r"11\.9\.0 delivers") as caught:
-        accel.choose(Toolchain(tmp_path), "11.9.0", "virtual")
+        choose(image, LabShape("virtual"))
     assert "--clock wall" in caught.value.remedy
-    mended = accel.choose(Toolchain(tmp_path, tmp_path / "qemu"), "11.9.0", "virtual")
+    image.fixed_qemu.touch()
+    mended = choose(image, LabShape("virtual")).accel
     assert mended == accel.VIRTUAL and mended.cpus == 1
     assert "-icount" in mended.argv and "-icount" not in accel.TCG.argv
