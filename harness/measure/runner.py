@@ -240,6 +240,8 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
         if unmet is not None:
             raise MissingCapability(*unmet)
         bench.possible.add(planned.path)
+    if bench.tuning is not None:
+        bench.tuning.lengthen()
     with ExitStack() as stack:
         attachment = stack.enter_context(
             path.provision(bench.host, bench.ports, bench.journal, setup.options)
@@ -260,13 +262,21 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
             machine = guest.host
         placement = setup.placement
         end = stack.enter_context(
-            endpoint(machine, attachment, bench.link, guest, placement.vcpus or placement.qemu)
+            endpoint(
+                machine,
+                attachment,
+                bench.link,
+                guest,
+                placement.vcpus or placement.qemu,
+                long_ring=bench.tuning is not None,
+            )
         )
         if setup.rx_usecs is not None:
             end.moderate(setup.rx_usecs)
         if bench.tuning is not None:
             seen = bench.tuning.settle(planned.place, placement.interrupts)
-            _remember(bench, TUNING, seen.moderation)
+            ring = f"receive ring where traffic ends, {planned.place}"
+            _remember(bench, TUNING, {**seen.moderation, ring: end.ring})
             _remember(bench, section(PLACEMENT, planned.variant), seen.interrupts)
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)

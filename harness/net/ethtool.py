@@ -14,6 +14,7 @@ import msgspec
 from harness.core.errors import LabError, RunOver
 from harness.hosts.base import Host
 from harness.journal.journal import UndoCommand
+from harness.net.netns import inside
 
 
 class Rings(msgspec.Struct, frozen=True):
@@ -173,19 +174,19 @@ def parse_clock(text: str) -> bool | None:
     return found[1] != "none" if found else None
 
 
-def _of_driver(host: Host, option: str, interface: str) -> str:
+def _of_driver(host: Host, option: str, interface: str, netns: str = "") -> str:
     """What ethtool prints of a setting; "" if the driver has none. CommandFailed if it cannot be
     told, which is another matter."""
-    shown = host.run(("ethtool", option, interface), check=False)
+    shown = host.run(inside(netns, ("ethtool", option, interface)), check=False)
     if shown.returncode != 0 and "not supported" in shown.error.lower():
         return ""
     return shown.checked().text
 
 
-def rings(host: Host, interface: str) -> Rings | None:
+def rings(host: Host, interface: str, netns: str = "") -> Rings | None:
     """The interface's rings; None if its driver has none that could be set. CommandFailed if that
     cannot be told."""
-    return parse_rings(_of_driver(host, "-g", interface))
+    return parse_rings(_of_driver(host, "-g", interface, netns))
 
 
 _RINGS = re.compile(r"^(RX|TX):\s+(\d+)$", re.MULTILINE)
@@ -202,9 +203,14 @@ def parse_rings(text: str) -> Rings | None:
     return Rings(rx=now["RX"], tx=now["TX"], rx_max=most["RX"], tx_max=most["TX"])
 
 
+SET = 'ethtool "$@" || [ $? -eq 80 ]'
+"""80 is how ethtool's older half (ioctl) says that all is so already (do_scoalesce and do_sring in
+ethtool.c)."""
+
+
 def set_rings(interface: str, rx: int, tx: int) -> tuple[str, ...]:
     """argv that sets the rings. An interface that is up loses its link for a moment."""
-    return ("ethtool", "-G", interface, "rx", str(rx), "tx", str(tx))
+    return ("sh", "-c", SET, "sh", "-G", interface, "rx", str(rx), "tx", str(tx))
 
 
 def coalescing(host: Host, interface: str) -> Coalescing:
@@ -226,10 +232,6 @@ def parse_coalescing(text: str) -> Coalescing:
     return Coalescing(usecs.get("rx"), usecs.get("tx"), rx, tx)
 
 
-SET_COALESCING = 'ethtool -C "$@" || [ $? -eq 80 ]'
-"""80 is how ethtool's older half (ioctl) says that all is so already (do_scoalesce, ethtool.c)."""
-
-
 def set_coalescing(interface: str, wanted: Coalescing) -> tuple[str, ...]:
     """argv that sets what of `wanted` is not None."""
     words: list[str] = []
@@ -238,7 +240,7 @@ def set_coalescing(interface: str, wanted: Coalescing) -> tuple[str, ...]:
         if value is not None:
             text = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value)
             words += (name.replace("_", "-"), text)
-    return ("sh", "-c", SET_COALESCING, "sh", interface, *words)
+    return ("sh", "-c", SET, "sh", "-C", interface, *words)
 
 
 def coalescing_back(interface: str, prior: Coalescing) -> tuple[UndoCommand, ...]:

@@ -10,7 +10,7 @@ from harness.hosts.base import Host
 from harness.inventory import PortPair
 from harness.journal.journal import Journal
 from harness.pci.device import Device
-from harness.tuning import affinity, coalescing
+from harness.tuning import affinity, coalescing, rings
 from harness.tuning.governor import performance
 from harness.tuning.irqbalance import paused
 
@@ -25,6 +25,12 @@ class Tuning:
     ports: PortPair
     applied: dict[str, str]
     moderated: bool = True  # is the moderation of its ports held?
+
+    def lengthen(self) -> None:
+        """Make the receive ring of the port under test long again, where a path has bound its
+        driver anew. To be called before a path is provisioned: the link may go for a moment."""
+        if interface := Device(self.host, self.ports.dut).interface:
+            rings.lengthen(self.host, interface)
 
     def settle(self, path: str, cpus: Sequence[int]) -> Settled:
         """Set again what a path has undone by making VFs or binding drivers: the interrupts of the
@@ -52,10 +58,23 @@ class Settled:
 
 
 @contextmanager
-def placed_only(host: Host, ports: PortPair, journal: Journal) -> Iterator[Tuning]:
-    """A host of which nothing is tuned but where the interrupts of the port under test arrive."""
-    with affinity.affinities_kept(host, (ports.dut,), journal):
-        yield Tuning(host, ports, {}, moderated=False)
+def port_tuned(
+    host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal
+) -> Iterator[Tuning]:
+    """A host of which nothing is tuned but its port under test: where its interrupts arrive, unless
+    there are no `cpus`, and its receive ring. Else as `tuned`."""
+    with ExitStack() as stack:
+        if cpus:
+            stack.enter_context(affinity.affinities_kept(host, (ports.dut,), journal))
+        applied = _ring(host, ports, journal, stack)
+        yield Tuning(host, ports, applied, moderated=False)
+
+
+def _ring(host: Host, ports: PortPair, journal: Journal, stack: ExitStack) -> dict[str, str]:
+    what, interface = f"receive ring of {ports.dut}", Device(host, ports.dut).interface
+    if not interface:
+        return {what: "left as it is: it has no interface"}
+    return {what: stack.enter_context(rings.lengthened(host, interface, journal))}
 
 
 @contextmanager
@@ -82,4 +101,5 @@ def tuned(host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal) ->
                 applied[what] = "left as it is: it has no interface"
                 continue
             applied[what] = stack.enter_context(coalescing.held(host, interface, journal))
+        applied |= _ring(host, ports, journal, stack)
         yield Tuning(host, ports, applied)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -34,7 +34,7 @@ from harness.labs.nested.vm import LabMachine, Vm, running
 from harness.labs.shape import LabShape
 from harness.qemu.config import DeployedImage, Hugepages
 from harness.qemu.qmp import Qmp
-from harness.tuning.run import Tuning, placed_only
+from harness.tuning.run import Tuning, port_tuned
 
 BOOT_LIMIT = 180.0
 """Seconds of a cold start, to the first login; 15 to 20 on two idle cores."""
@@ -122,7 +122,7 @@ class NestedLab:
 
     def tuned(self, journal: Journal) -> AbstractContextManager[Tuning | None]:
         """Little moves there: L1 has no cpufreq and no irqbalance, and its NIC no time."""
-        return placed_only(self.host, self.ports, journal) if self.cpus else nullcontext()
+        return port_tuned(self.host, self.ports, self.cpus, journal)
 
     def describe(self) -> dict[str, str]:
         """For the record of a run."""

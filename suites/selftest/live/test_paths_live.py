@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from harness import paths
 from harness.core.deadline import Deadline
@@ -24,6 +25,7 @@ from harness.paths.partner import partner
 from harness.pci.device import Device
 from harness.qemu.config import DeployedImage, GuestConfig
 from harness.qualify.checks.digest import State, digest
+from harness.tuning.rings import ENOUGH, lengthen, lengthened
 from harness.window.window import Command
 from harness.workloads.base import Idle
 from harness.workloads.iperf3 import Iperf3
@@ -60,6 +62,22 @@ def test_the_partners_rings_are_as_long_as_they_can_be_and_put_back(lab: Lab) ->
     journal.close()
     assert rings(lab.host, interface) == before
     assert rings(lab.host, "lo") is None
+
+
+def test_a_receive_ring_is_as_long_as_a_window_and_then_as_before(lab: Lab, settled: State) -> None:
+    """With 256 descriptors a guest on virtio-vhost received half of what it could."""
+    interface = Device(lab.host, lab.ports.dut).interface
+    before = rings(lab.host, interface)
+    assert before is not None and before.rx < ENOUGH <= before.rx_max
+    journal = Journal(lab.host, "ring")
+    with lengthened(lab.host, interface, journal) as words:
+        assert words == f"{ENOUGH} (before: {before.rx})"
+        assert rings(lab.host, interface) == replace(before, rx=ENOUGH)
+        assert restore(lab.host), "as after a crash"
+        assert rings(lab.host, interface) == before
+        assert lengthen(lab.host, interface) == f"{ENOUGH}", "a driver that was bound anew"
+    journal.close()
+    assert digest(lab.host) == settled
 
 
 @pytest.mark.usefixtures("settled")

@@ -33,12 +33,15 @@ def on(cpu):
 """The time stamp counter, 1 GHz there, without whatever Linux makes of it."""
 
 LOOP = f"""{TSC}
+def loop():
+    for _ in range(5_000_000): pass
 on(int(sys.argv[1]))
 begin = tsc()
-for _ in range(2_500_000): pass
+loop()
 print(tsc() - begin)
 """
-"""A thousand million instructions, about."""
+"""A thousand million instructions, about. In a function: a global name takes as many as its hash,
+which is another one in each process, has neighbours."""
 
 MIGRATING = f"""{TSC}
 last, least = tsc(), 0
@@ -72,6 +75,9 @@ WAKE_LIMIT_NS = 200_000
 
 COLD = 10
 """Wakes in which either end touches what it has not touched before."""
+
+OTHERS = 3
+"""Wakes, of the rest, that may find that Linux has something of its own to do on that CPU."""
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +122,9 @@ def test_the_tsc_runs_back_by_a_quantum_at_the_most(smp: NestedLab) -> None:
 
 
 def test_an_ipi_wakes_a_halted_cpu_when_it_was_sent(smp: NestedLab) -> None:
-    waits = run(smp, WAKING)[COLD:]
+    waits = sorted(run(smp, WAKING)[COLD:])
     assert len(waits) == 100 - COLD
-    assert min(waits) >= -QUANTUM_NS and max(waits) < WAKE_LIMIT_NS, sorted(waits)[-9:]
+    assert waits[0] >= -QUANTUM_NS and waits[-1 - OTHERS] < WAKE_LIMIT_NS, waits[-9:]
 
 
 def test_everything_that_is_placed_has_its_cpu(smp: NestedLab) -> None:

@@ -29,12 +29,14 @@ from harness.net.ethtool import (
     parse_rings,
     rings,
     set_coalescing,
+    set_rings,
 )
 from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
 from harness.tuning.governor import NONE, performance
 from harness.tuning.governor import describe as describe_governor
-from harness.tuning.run import UNNAMED, Settled, placed_only, tuned
+from harness.tuning.rings import lengthen
+from harness.tuning.run import UNNAMED, Settled, port_tuned, tuned
 from suites.selftest.support.files import CAPTURED
 from suites.selftest.support.rooted_host import PLAIN, RootedHost
 
@@ -246,10 +248,50 @@ def test_a_tool_that_fails_is_not_a_driver_that_has_nothing(tmp_path: Path) -> N
                     ask(host, "eth0")
 
 
+@pytest.mark.parametrize("argv", [set_rings("eth0", 64, 64), set_coalescing("eth0", Coalescing(3))])
+def test_a_setting_that_is_so_already_is_no_failure(argv: tuple[str, ...], tmp_path: Path) -> None:
+    """Which an ethtool that asks by ioctl ends with 80 for."""
+    tool = tmp_path / "ethtool"
+    host = LocalHost(env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    for status in (80, 1):
+        tool.write_text(f'#!/bin/sh\necho "$@"\nexit {status}\n')
+        tool.chmod(0o755)
+        said = host.run(argv, check=False)
+        assert said.returncode == (0 if status == 80 else status)
+        assert said.text.split()[:2] in (["-G", "eth0"], ["-C", "eth0"])
+
+
+@pytest.mark.parametrize("age", AGES)
+@pytest.mark.parametrize(
+    ("most", "now", "words"),
+    [
+        (4096, 256, "256, not 4096: no memory"),
+        (4096, 4096, "4096"),
+        (1024, 256, "256, not 1024: no memory"),
+        (8192, 256, "256, not 4096: no memory"),
+        (8192, 8000, "8000"),
+    ],
+)
+def test_a_ring_is_to_hold_a_window_if_it_can(
+    age: str, most: int, now: int, words: str, tmp_path: Path
+) -> None:
+    """By an ethtool that can set nothing."""
+    asked, current = (ETHTOOL / f"pf-rings-{age}.txt").read_text().split("Current")
+    printed = f"{asked.replace('4096', str(most))}Current{current.replace('256', str(now))}"
+    (tmp_path / "printed").write_text(printed)
+    tool = tmp_path / "ethtool"
+    tool.write_text(
+        f"#!/bin/sh\n[ $1 = -g ] && exec cat {tmp_path}/printed\necho no memory >&2\nexit 1\n"
+    )
+    tool.chmod(0o755)
+    host = LocalHost(env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+    assert lengthen(host, "eth0") == words
+
+
 def test_moderation_is_put_back_before_it_is_adaptive_again() -> None:
     """ice and iavf refuse rx-usecs together with adaptive-rx (ice_set_rc_coalesce)."""
     back = coalescing_back("eth0", Coalescing(50, 8, adaptive_rx=True, adaptive_tx=False))
-    assert [undo.argv[4:] for undo in back] == [
+    assert [undo.argv[5:] for undo in back] == [
         ("eth0", "rx-usecs", "50", "tx-usecs", "8"),
         ("eth0", "adaptive-rx", "on", "adaptive-tx", "off"),
     ]
@@ -343,8 +385,9 @@ def test_interrupts_of_both_ports_are_placed_where_nothing_else_is_tuned(
     before = state(host)
     with (
         affinity.placed(host, PARTNER, (0,), journal) as message,
-        placed_only(host, PortPair(PF, PARTNER), journal) as tuning,
+        port_tuned(host, PortPair(PF, PARTNER), (1, 2), journal) as tuning,
     ):
+        assert tuning.applied == {f"receive ring of {PF}": "left as it is: it has no interface"}
         assert message == f"1 of {PARTNER} on CPUs 0"
         seen = tuning.settle("sriov", (1, 2))
         assert seen == Settled({"interrupts, sriov": f"3 of {PF} on CPUs 1-2"}, {})
