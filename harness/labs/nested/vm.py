@@ -55,7 +55,7 @@ class LabMachine:
     def cpus(self) -> tuple[int, ...]:
         """Those of L1 that are for guests, their QEMU and the port under test; none: any."""
         all_ = tuple(range(self.accel.cpus))
-        return all_[max(2, len(all_) // 4) :] if len(all_) >= PLACED else ()
+        return all_[max(2, len(all_) // 3) :] if len(all_) >= PLACED else ()
 
     @property
     def other_cpus(self) -> tuple[int, ...]:

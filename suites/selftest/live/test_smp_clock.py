@@ -141,7 +141,7 @@ def test_sixteen_cpus_boot(smp: NestedLab, tmp_path: Path) -> None:
         assert lab.host.run(("nproc", "--all")).text.strip() == str(MOST_CPUS)
         source = "/sys/devices/system/clocksource/clocksource0/current_clocksource"
         assert lab.host.read(source) == b"tsc\n"
-        assert "4-15" in lab.host.read("/proc/cmdline").decode()
+        assert "5-15" in lab.host.read("/proc/cmdline").decode()
 
 
 DAY = """#!/bin/busybox sh
