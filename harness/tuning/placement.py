@@ -47,13 +47,20 @@ ANYWHERE = Placement()
 
 
 def place(
-    cpus: Sequence[int], partner_cpus: Sequence[int], *, vcpus: int = 1, flows: int = 1
+    cpus: Sequence[int],
+    partner_cpus: Sequence[int],
+    *,
+    vcpus: int = 1,
+    queues: int = 1,
+    streams: int = 1,
 ) -> Placement:
     """Place a guest and its link partner.
 
     `cpus` of the host are for what serves the guest, `partner_cpus` of the partner's host for all
-    else; `flows` is how many queues or streams may be busy at once.
+    else; vhost has a worker for each of the guest's `queues`, and whatever deals with streams may
+    have one for each.
     """
+    flows = max(queues, streams)
     mine, others = tuple(cpus), tuple(partner_cpus)
     half = max(1, len(others) // 2)
     programs = others[half:] or others
@@ -69,7 +76,7 @@ def place(
     if len(mine) <= vcpus:
         return placed
     helpers = mine[:-vcpus]
-    workers = min(flows, max(len(helpers) - 2, 0))
+    workers = min(queues, max(len(helpers) - 2, 0))
     interrupts = helpers[: max(len(helpers) - workers - 1, 1)]
     return replace(
         placed,
