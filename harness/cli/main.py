@@ -66,12 +66,13 @@ exit status:
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit status."""
-    parser = _parser()
+    parser = command_line()
     given = parser.parse_args(argv)
     return guarded(lambda: given.handler(given))
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_line() -> argparse.ArgumentParser:
+    """Of all commands."""
     parser = argparse.ArgumentParser(
         prog="nicproof",
         description="What does a network path into a virtual machine really cost?",

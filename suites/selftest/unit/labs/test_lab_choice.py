@@ -322,7 +322,7 @@ def test_other_hosts_that_would_do_are_known() -> None:
 
 def test_a_bench_knows_its_lab(here: Path) -> None:
     (here / "lab.toml").write_text(RACK)
-    parser = cli._parser()
+    parser = cli.command_line()
     given = parser.parse_args(["bench", f"--run-dir={here}/run"])
     assert isinstance(BenchOptions.of(Asked.of(given)).lab, RealChoice)
     given = parser.parse_args(["ab", "--ablate=vhost", f"--run-dir={here}/run", "--lab=nested"])

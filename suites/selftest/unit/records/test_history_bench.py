@@ -88,7 +88,7 @@ def test_what_is_no_comparison_adds_nothing(tmp_path: Path) -> None:
 
 
 def test_contradictions_are_refused(tmp_path: Path) -> None:
-    parser = cli._parser()
+    parser = cli.command_line()
 
     def options(*given: str) -> BenchOptions:
         words = ["bench", f"--run-dir={tmp_path}", *given]

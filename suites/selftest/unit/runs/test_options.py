@@ -433,7 +433,7 @@ def test_no_command_takes_nothing_for_something() -> None:
     """An unset variable of a shell's is not what was meant, wherever a word is wanted."""
     ours = {each.flag for each in (*OPTIONS, *options_of(Against), *options_of(Together))}
     seen = 0
-    for parser in parsers(cli._parser()):
+    for parser in parsers(cli.command_line()):
         for action in parser._actions:
             stores = isinstance(action, argparse._StoreAction | argparse._AppendAction)
             if not stores or action.choices or action.type is int or "--" in str(action.metavar):
