@@ -64,6 +64,8 @@ class Metric:
     margin: Margin = Margin(0.10)  # the change that is still none
     primary: bool = False
     """Does it decide whether a run is worse? Few do: each further one costs all of them power."""
+    chosen_for: str = ""
+    """What the path has that is best in it, for a metric by which one chooses a path."""
 
     def grounds(self, fidelity: Fidelity, clock: Clock) -> Grounds:
         if fidelity in self.evidence:
@@ -104,7 +106,16 @@ def _table(*metrics: Metric) -> dict[str, Metric]:
 
 METRICS = _table(
     # Measured by a workload.
-    Metric("throughput", "Throughput", "Mbit/s", "higher", HARDWARE, Margin(0.03), primary=True),
+    Metric(
+        "throughput",
+        "Throughput",
+        "Mbit/s",
+        "higher",
+        HARDWARE,
+        Margin(0.03),
+        primary=True,
+        chosen_for="most throughput",
+    ),
     Metric("throughput_sent", "Throughput, sender's figure", "Mbit/s", "higher", HARDWARE),
     Metric("throughput_tx", "Throughput from the guest", "Mbit/s", "higher", HARDWARE),
     Metric("throughput_rx", "Throughput to the guest", "Mbit/s", "higher", HARDWARE),
@@ -112,7 +123,16 @@ METRICS = _table(
     Metric("loss", "Loss", "%", "lower", HARDWARE, _LOSS, primary=True),
     Metric("jitter", "Jitter (RFC 3550)", "us", "lower", HARDWARE),
     Metric("rtt_min", "RTT, minimum", "us", "lower", HARDWARE),
-    Metric("rtt_p50", "RTT, median", "us", "lower", HARDWARE, Margin(0.03), primary=True),
+    Metric(
+        "rtt_p50",
+        "RTT, median",
+        "us",
+        "lower",
+        HARDWARE,
+        Margin(0.03),
+        primary=True,
+        chosen_for="shortest round trip",
+    ),
     Metric("rtt_p90", "RTT, p90", "us", "lower", HARDWARE),
     Metric("rtt_p99", "RTT, p99", "us", "lower", HARDWARE),
     Metric("rtt_p999", "RTT, p99.9", "us", "lower", HARDWARE),
@@ -127,6 +147,7 @@ METRICS = _table(
         EVERYWHERE,
         _EXITS,
         primary=True,
+        chosen_for="fewest exits",
     ),
     Metric(
         "mmio_exits_per_packet",
@@ -167,7 +188,14 @@ METRICS = _table(
         Margin(0.10, 0.1),
     ),
     Metric("halt_time_share", "CPU time in HLT, share of the vCPUs' time", "%", "none", HARDWARE),
-    Metric("cpu_per_gbit", "Host CPU time per Gbit", "s/Gbit", "lower", HARDWARE),
+    Metric(
+        "cpu_per_gbit",
+        "Host CPU time per Gbit",
+        "s/Gbit",
+        "lower",
+        HARDWARE,
+        chosen_for="least host CPU",
+    ),
     Metric("guest_cpu", "Guest CPU use", "%", "lower", HARDWARE),
     Metric("partner_cpu", "Partner's iperf3 CPU use", "%", "none", HARDWARE),
     Metric("guest_iperf3_cpu", "Guest's iperf3 CPU use", "%", "none", HARDWARE),

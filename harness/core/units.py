@@ -19,3 +19,9 @@ MIB = 1 << 20
 def is_virtual(clock: Clock) -> bool:
     """Do times repeat on any machine, since they count instructions?"""
     return clock != "wall"
+
+
+def describe_clock(clock: Clock) -> str:
+    """For a heading: "" for the world's."""
+    named = {"virtual": "virtual clock", "virtual-smp": "virtual clock of several CPUs"}
+    return named.get(clock, "")

@@ -13,9 +13,10 @@ from jinja2.nodes import EvalContext
 
 from harness.core.errors import LabError
 from harness.core.percentiles import summarise
+from harness.core.units import Clock, describe_clock
 from harness.records.run import Run, load
 from harness.stats import estimates
-from reports.run import figures, frames, style, tables, words
+from reports.run import answers, figures, frames, style, tables, words
 from reports.run.claims import Claim, judge_claims
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
@@ -28,6 +29,7 @@ class Report:
     run: Run
     headline: str
     interrupted: str
+    answers: tables.Table | None
     lead: Sequence[str]
     claims: Sequence[Claim]
     summary: tables.Table | None
@@ -63,11 +65,15 @@ def render(run_dir: Path) -> Path:
         drawn = figures.draw_all(data, run_dir / FIGURES) if len(boots) else []
         meaning, evidence = words.fidelity(run, found)
         claims = judge_claims(run, boots)
+        given = answers.answers(run, found)
+        exits_first = words.headline(run, found)
+        headline = answers.headline(given)
         report = Report(
             run=run,
-            headline=words.headline(run, found),
+            headline=headline or exits_first,
             interrupted=words.interrupted(run),
-            lead=words.lead(run, found),
+            answers=answers.table(run, given),
+            lead=[*([exits_first] if headline else []), *words.lead(run, found)],
             claims=claims,
             summary=tables.summary(run, found),
             figures=drawn,
@@ -125,6 +131,7 @@ def templates(run_dir: Path) -> Environment:
     )
     environment.filters["svg_data"] = lambda name: _svg_data(run_dir / FIGURES / f"{name}.svg")
     environment.filters["cell_md"] = _markdown_cell
+    environment.filters["by_clock"] = _by_clock
     return environment
 
 
@@ -139,6 +146,12 @@ def _without_tags(context: EvalContext, value: object) -> object:
 def _svg_data(path: Path) -> str:
     """A figure as a data URI: its ids cannot clash with those of the next."""
     return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+
+
+def _by_clock(clock: Clock) -> str:
+    """What follows a fidelity."""
+    words = describe_clock(clock)
+    return f", {words}" if words else ""
 
 
 def _markdown_cell(text: str) -> str:

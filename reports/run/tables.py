@@ -61,7 +61,7 @@ def estimates(boots: pd.DataFrame) -> dict[tuple[str, str, str], Estimate]:
 def summary(run: Run, found: Estimates) -> Table | None:
     """Paths by the metrics one asks for first; those that are evidence here come first."""
     measured = {(workload, metric) for _, workload, metric in found}
-    columns = [key for key in _summarised(run) if key in measured]
+    columns = [key for key in summarised(run) if key in measured]
     columns = columns or sorted(measured, key=lambda key: (run.workloads.index(key[0]), key[1]))
     columns.sort(key=lambda key: run.grounds(key[1]) != "silicon")
     if not columns:
@@ -78,7 +78,7 @@ def summary(run: Run, found: Estimates) -> Table | None:
     return Table(tuple(head), tuple(rows), note=figures_note(run, found))
 
 
-def _summarised(run: Run) -> Iterator[tuple[str, str]]:
+def summarised(run: Run) -> Iterator[tuple[str, str]]:
     """(workload, metric) that the workloads want in the summary, one metric after the other."""
     wanted = {workload: run.workload_facts(workload).summary for workload in run.workloads}
     for metric in dict.fromkeys(chain.from_iterable(wanted.values())):

@@ -34,9 +34,18 @@ _VIRTUAL = (
     "real ones. So how often a guest exits, and why, is evidence as it stands; and every virtual "
     "second, microsecond and Mbit/s counts instructions of the software on the path: guest kernel, "
     "KVM, QEMU, vhost, and the link partner's end. They repeat on any machine, however busy, and "
-    "say which path costs more software, and how much; they are no rates of a NIC. The lab has one "
-    "CPU, on which guest, host and partner take turns."
+    "say which path costs more software, and how much; they are no rates of a NIC. "
 )
+
+_ONE_CPU = "The lab has one CPU, on which guest, host and partner take turns."
+
+
+def _several(cpus: int) -> str:
+    return (
+        f"The lab has {cpus} CPUs, each with a time of its own: guest, host and partner work side "
+        "by side, so a rate is that of whoever is the slowest."
+    )
+
 
 _KINDS: dict[Grounds, str] = {
     "silicon": "Evidence",
@@ -112,7 +121,8 @@ def fidelity(run: Run, found: Estimates) -> tuple[str, list[tuple[str, str]]]:
     """What this fidelity means, and which of the run's metrics are evidence at it."""
     text = _MEANING[run.info.fidelity]
     if is_virtual(run.info.clock):
-        text = _VIRTUAL
+        cpus = run.info.lab_cpus
+        text = _VIRTUAL + (_several(cpus) if run.info.clock == "virtual-smp" else _ONE_CPU)
     names = {metric for _, _, metric in found}
     metrics = [METRICS[name] for name in METRICS if name in names]
     by_grounds: dict[Grounds, list[str]] = {}

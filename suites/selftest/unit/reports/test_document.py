@@ -61,11 +61,11 @@ def test_the_page_is_in_the_order_a_reader_needs(full: Path) -> None:
     page = (full / "report.html").read_text()
     sections = re.findall(r"<h2.*?>(.*?)</h2>", page)
     assert sections == [
-        "Paths", "Figures", "Claims, tested", "Exits by reason", "All metrics",
-        "Fidelity: nested-tcg", "Environment", "How it was measured", "Missing paths",
-        "Invalid trials", "Failures",
+        "Which path, for what?", "Paths", "Figures", "Claims, tested", "Exits by reason",
+        "All metrics", "Fidelity: nested-tcg", "Environment", "How it was measured",
+        "Missing paths", "Invalid trials", "Failures",
     ]  # fmt: skip
-    assert page.index("<h1>") < page.index('class="chip ') < page.index("<h2>")
+    assert page.index("<h1>") < page.index("<h2>") < page.index('class="chip ')
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.md"])
@@ -76,6 +76,16 @@ def test_what_went_wrong_is_told(full: Path, name: str) -> None:
     assert "no answer from the guest agent in 60 s" in text
     assert "logs/e1000e-1.serial.log" in text
     assert "not evidence for silicon" in text
+
+
+def test_a_virtual_clock_is_named_with_its_cpus(tmp_path: Path) -> None:
+    info, made = make_run(2, workloads=SHORT)
+    several = msgspec.structs.replace(info, clock="virtual-smp", lab_cpus=4)
+    trials = [msgspec.structs.replace(each, clock="virtual-smp") for each in made]
+    for text in rendered(tmp_path, several, trials):
+        assert text.count("fidelity nested-tcg, virtual clock of several CPUs") == 1
+        assert text.count("Fidelity: nested-tcg, virtual clock of several CPUs") == 1
+        assert "The lab has 4 CPUs, each with a time of its own" in text and "one CPU" not in text
 
 
 def test_virtual_time_is_called_so_wherever_there_is_a_number(tmp_path: Path) -> None:
