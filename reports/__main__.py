@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> None:
     elif _of_two(arguments.run_dir):
         page, _ = pairs.render(arguments.run_dir)
     else:
-        page = document.render(arguments.run_dir)
+        page, _ = document.render(arguments.run_dir)
     if arguments.explain is not None:
         explain.show(arguments.run_dir, arguments.explain)
     print(page, flush=True)

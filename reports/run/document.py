@@ -50,8 +50,9 @@ class Report:
     failures: tables.Table
 
 
-def render(run_dir: Path) -> Path:
-    """Write the report of a run into its directory and return the path of report.html.
+def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
+    """Write the report of a run into its directory; the path of report.html, and what it says
+    first, in lines for a terminal.
 
     ConfigError if the directory holds no run or nothing to show; LabError if it cannot be written.
     """
@@ -92,12 +93,20 @@ def render(run_dir: Path) -> Path:
             invalid=tables.invalid_trials(run),
             failures=tables.failures(run),
         )
-        return _write(report, run_dir)
+        return _write(report, run_dir), _said(report)
     except OSError as error:
         raise LabError(
             f"{run_dir}: cannot write the report: {error}",
             remedy="free space there, or copy the run elsewhere; its records are intact",
         ) from error
+
+
+def _said(report: Report) -> tuple[str, ...]:
+    shorts = (
+        f"claim {each.number}, {each.declared.short}: {each.verdict}" for each in report.claims
+    )
+    warning = (report.interrupted,) if report.interrupted else ()
+    return (*warning, *shorts, report.headline)
 
 
 def _write(report: Report, run_dir: Path) -> Path:

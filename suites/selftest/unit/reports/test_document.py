@@ -26,7 +26,7 @@ SHORT = ("tcp-tx", "latency", "idle")
 
 
 def rendered(directory: Path, info: RunInfo, records: Sequence[TrialRecord]) -> tuple[str, str]:
-    page = render(write_run(directory / "run", info, records))
+    page, _ = render(write_run(directory / "run", info, records))
     return page.read_text(encoding="utf-8"), page.with_name("report.md").read_text(encoding="utf-8")
 
 
@@ -40,7 +40,8 @@ def headline_of(info: RunInfo, records: Sequence[TrialRecord]) -> str:
 def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of six boots with an invalid trial, a missing path and a failed boot."""
     directory = tmp_path_factory.mktemp("full") / "run"
-    return render(write_run(directory, *make_run(6, flaws=True))).parent
+    page, _ = render(write_run(directory, *make_run(6, flaws=True)))
+    return page.parent
 
 
 def test_everything_a_run_should_leave_is_there(full: Path) -> None:
@@ -152,7 +153,9 @@ def test_the_markdown_has_whole_tables(full: Path) -> None:
 
 def test_rendering_again_gives_the_same_bytes(full: Path) -> None:
     before = (full / "report.html").read_bytes()
-    assert render(full).read_bytes() == before
+    page, lines = render(full)
+    assert page.read_bytes() == before
+    assert lines[0].startswith("claim 1, ") and lines[-1].startswith("Fewest exits: ")
 
 
 def test_headline_tells_the_cheapest_and_the_dearest_path() -> None:
