@@ -98,15 +98,15 @@ def _emulated(colour: str) -> PathFacts:
 
 
 EMULATED = (
-    Tapped("e1000", "emulated Intel 82540EM", "e1000", "e1000", _emulated("#e69f00")),
+    Tapped("e1000", "emulated Intel 82540EM", "e1000", "e1000", _emulated("#8e4704")),
     Tapped("e1000e", "emulated Intel 82574L", "e1000e", "e1000e", _emulated("#d55e00"), usual=True),
     Tapped(
         "rtl8139",
         "emulated Realtek 8139C+",
         "rtl8139",
         "8139cp",
-        _emulated("#999933"),
+        _emulated("#6e974b"),
         other_driver="8139too",  # the chip's revision decides which of the two takes it
     ),
-    Tapped("vmxnet3", "emulated VMware vmxnet3", "vmxnet3", "vmxnet3", _emulated("#882255")),
+    Tapped("vmxnet3", "emulated VMware vmxnet3", "vmxnet3", "vmxnet3", _emulated("#742862")),
 )

@@ -36,7 +36,7 @@ class NativePath:
 
     name: str = "native"
     summary: str = "a VF of the port, used by the host itself: the bare-metal reference"
-    facts: PathFacts = PathFacts(kind="native", colour="#4d4d4d")
+    facts: PathFacts = PathFacts(kind="native", colour="#2c2c2b")
     usual: bool = True
     has_guest: bool = False
     guest_drivers: tuple[str, ...] = ()

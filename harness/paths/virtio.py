@@ -11,7 +11,7 @@ VIRTIO = (
         "virtio-net served by QEMU",
         "virtio-net-pci",
         "virtio_net",
-        PathFacts(kind="virtio", colour="#56b4e9"),
+        PathFacts(kind="virtio", colour="#1d4098"),
         usual=True,
         varies=("virtio", "queues"),
     ),

@@ -6,7 +6,7 @@ axis starts at zero except the latency's, which is logarithmic; every boot is vi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -50,6 +50,7 @@ RC: dict[Any, Any] = {  # matplotlib types its keys one by one
     "axes.labelcolor": style.INK,
     "xtick.color": style.GREY,
     "ytick.color": style.INK,
+    "hatch.linewidth": 0.7,
     "svg.hashsalt": "nicproof",
     "svg.fonttype": "path",
 }
@@ -194,9 +195,9 @@ def packet_time(data: Data) -> Made:
     title = f"Where the time of a packet goes, {style.unit(data.run.unit('guest_time_per_packet'))}"
     rows = [data.paths_with(workload, "guest_time_per_packet") for workload in panels]
     found = {metric for _, _, metric in data.found}
-    colours = {
-        metric: colour
-        for metric, colour in zip(explain.PARTS, style.PARTS, strict=True)
+    fills = {
+        metric: fill
+        for metric, fill in zip(explain.PARTS, style.PARTS, strict=True)
         if metric in found
     }
     subtitle = _subtitle(data, "guest_time_per_packet")
@@ -206,14 +207,12 @@ def packet_time(data: Data) -> Made:
 
     figure = _figure(title, subtitle, [len(paths) for paths in rows], legend=1)
     for axes, workload, paths in zip(_axes(figure, rows), panels, rows, strict=True):
-        shown = [m for m in colours if m != explain.REST or not paced(workload)]
+        shown = [m for m in fills if m != explain.REST or not paced(workload)]
         here = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
         parts = [{m: each.value for m, each in row.items() if each is not None} for row in here]
-        _bars(axes, [sum(each.values()) for each in parts], parts, colours)
+        _bars(axes, [sum(each.values()) for each in parts], parts, fills)
         _rows(axes, workload, paths)
-    _legend(
-        figure, ([Patch(color=c) for c in colours.values()], [explain.PARTS[m] for m in colours])
-    )
+    _legend(figure, (_patches(fills.values()), [explain.PARTS[m] for m in fills]))
     several = data.run.info.clock == "virtual-smp"
     caption = f"{explain.MEANS} {SEVERAL_CPUS if several else ONE_CPU}"
     if pausing := ", ".join(filter(paced, panels)):
@@ -298,9 +297,9 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart:
     totals = busy.groupby("reason")[column].sum().sort_values(ascending=False)
     ranked = [str(reason) for reason in totals[totals > 0].index]
     shown = ranked if len(ranked) <= _REASONS_SHOWN else ranked[: _REASONS_SHOWN - 1]
-    colours = style.reason_colours(data_reasons(data))
-    colours |= {"other": style.OTHER, _HALTING: style.HALTING}
-    bar = {name: colours[name] for name in (*shown, "other")}
+    fills = style.reason_fills(data_reasons(data))
+    fills |= {"other": style.OTHER, _HALTING: style.HALTING}
+    bar = {name: fills[name] for name in (*shown, "other")}
     named = busy.assign(reason=busy["reason"].where(busy["reason"].isin(shown), "other"))
     sums = named.groupby(["workload", "path", "reason"])[column].sum().to_dict()
     rows = [data.paths_with(workload, metric) for workload in panels]
@@ -311,16 +310,16 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart:
         _bars(axes, lengths, parts, bar)
         for y, path in enumerate(paths):
             if (halted := data.found.get((path, workload, apart))) is not None:
-                axes.barh(y, halted.value, 0.62, lengths[y], color=style.HALTING, edgecolor="white")
+                axes.barh(y, halted.value, 0.62, lengths[y], **style.HALTING.keywords)
             _dots(axes, data.values(path, workload, metric), y, style.INK)
         _rows(axes, workload, paths)
     names = [*shown, "other"] if len(shown) < len(ranked) else list(shown)
     if apart:
         names.append(_HALTING)
-    _legend(figure, ([Patch(color=colours[n]) for n in names], names))
+    _legend(figure, (_patches(fills[n] for n in names), names))
     idle_exits = (
-        "Yellow, behind that and not in it: what halting (HLT, MWAIT) takes on a CPU, i.e. polling "
-        "for the next interrupt, going to sleep, and back. Left out"
+        "Hatched on white, behind that and not in it: what halting (HLT, MWAIT) takes on a CPU, "
+        "i.e. polling for the next interrupt, going to sleep, and back. Left out"
         if apart
         else "Idle exits (HLT, MWAIT) are left out, and so"
     )
@@ -342,18 +341,21 @@ def _bars(
     axes: Axes,
     lengths: Sequence[float],
     parts: Sequence[Mapping[str, float]],
-    colours: Mapping[str, str],
+    fills: Mapping[str, style.Fill],
 ) -> None:
-    """A bar a row, divided by the shares of its parts, in the order of the colours."""
+    """A bar a row, divided by the shares of its parts, in the order of the fillings."""
     sums = [sum(each.values()) for each in parts]
     scales = np.divide(lengths, sums, out=np.zeros(len(parts)), where=np.array(sums) > 0)
     left = np.zeros(len(parts))
-    for name, colour in colours.items():
+    for name, how in fills.items():
         widths = scales * [each.get(name, 0.0) for each in parts]
         (there,) = widths.nonzero()
-        axes.barh(there, widths[there], 0.62, left[there], color=colour, edgecolor="white",
-                  linewidth=0.6)  # fmt: skip
+        axes.barh(there, widths[there], 0.62, left[there], linewidth=0.6, **how.keywords)
         left += widths
+
+
+def _patches(fills: Iterable[style.Fill]) -> list[Patch]:
+    return [Patch(**fill.keywords) for fill in fills]
 
 
 def _dots(axes: Axes, values: Sequence[float], y: float, colour: str) -> None:

@@ -1,7 +1,8 @@
 """How figures look: colours that mean the same everywhere, and numbers written one way.
 
-Colours are of the sets by Okabe and Ito (2008) and by Paul Tol ("muted"), chosen to be told apart
-with any common colour vision; a marker or a label always says the same again.
+Colours of paths stand out from white by 3:1 at least (WCAG 2.1, 1.4.11), and can be told apart with
+any common colour vision: those by Okabe and Ito (2008) that do, and others found beside them. A
+marker, a label or a pattern always says the same again.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 from harness.records.run import Run
 from harness.stats.estimates import Estimate
@@ -21,21 +24,46 @@ _REASONS = {
     "ept_violation": "#882255",
     "msr": "#0072b2",
     "msr_write": "#0072b2",
-    "interrupt": "#56b4e9",
-    "external_interrupt": "#56b4e9",
+    "interrupt": "#1d4098",
+    "external_interrupt": "#1d4098",
     "vintr": "#009e73",
     "interrupt_window": "#009e73",
-    "io": "#e69f00",
-    "io_instruction": "#e69f00",
+    "io": "#8e4704",
+    "io_instruction": "#8e4704",
 }
 _SPARE = (
-    "#332288", "#117733", "#aa4499", "#999933", "#882255", "#44aa99", "#e69f00", "#cc79a7",
-    "#0072b2", "#d55e00", "#009e73", "#56b4e9",
+    "#332288", "#117733", "#aa4499", "#6e974b", "#742862", "#8e4704", "#cc79a7", "#0072b2",
+    "#d55e00", "#009e73", "#1d4098",
 )  # fmt: skip
-HALTING = "#f0e442"
-PARTS = ("#009e73", "#d55e00", "#f4b183", HALTING, "#0072b2", "#e69f00", "#d5d5d5")
+_PATTERNS = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "oooo")
+
+
+@dataclass(frozen=True)
+class Fill:
+    """How a part of a bar is filled: by its colour, and by a pattern for who sees none."""
+
+    colour: str
+    pattern: str = ""  # matplotlib's hatch
+    line: str = "white"  # of its edge and its pattern
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """For a bar or a patch of matplotlib's."""
+        return {"facecolor": self.colour, "edgecolor": self.line, "hatch": self.pattern}
+
+
+HALTING = Fill("white", "////", GREY)
+OTHER = Fill("#7a7a7a")
+PARTS = (
+    Fill("#009e73"),
+    Fill("#d55e00"),
+    Fill("#d55e00", "////"),
+    HALTING,
+    Fill("#0072b2", "...."),
+    Fill("#cc79a7", "xxxx"),
+    Fill("white", "....", GREY),
+)
 """Guest, exits, their price, halting, vhost, QEMU, the rest."""
-OTHER = "#b8b8b8"
 _MARKERS = "oDsv^PX*<>"
 
 
@@ -54,15 +82,20 @@ def path_markers(paths: Iterable[str]) -> dict[str, str]:
     return {path: _MARKERS[i % len(_MARKERS)] for i, path in enumerate(paths)}
 
 
-def reason_colours(reasons: Iterable[str]) -> dict[str, str]:
-    """A colour for each exit reason; the names of SVM and VMX for one thing share theirs."""
-    return _assign(reasons, _REASONS)
+def reason_fills(reasons: Iterable[str]) -> dict[str, Fill]:
+    """A filling for each exit reason, the most frequent first. The names of SVM and VMX for one
+    thing share their colour."""
+    colours = _assign(reasons, _REASONS)
+    return {
+        reason: Fill(colour, _PATTERNS[i % len(_PATTERNS)])
+        for i, (reason, colour) in enumerate(colours.items())
+    }
 
 
 def _assign(names: Iterable[str], known: Mapping[str, str]) -> dict[str, str]:
     names = tuple(names)
     chosen = {name: known[name.lower()] for name in names if name.lower() in known}
-    spare = [colour for colour in _SPARE if colour not in chosen.values()] or [OTHER]
+    spare = [colour for colour in _SPARE if colour not in chosen.values()] or [OTHER.colour]
     unknown = [name for name in names if name not in chosen]
     return chosen | {name: spare[i % len(spare)] for i, name in enumerate(unknown)}
 

@@ -246,7 +246,8 @@ def figure(verdicts: Sequence[Verdicts]) -> Figure:
     made = Figure(figsize=(7.5, 3.6), layout="constrained")
     axes = made.subplots()
     places = range(len(SHIFTS))
-    for method, colour, marker in zip(METHODS, style.PARTS, "oDsv", strict=False):
+    colours = style.path_colours(dict.fromkeys(METHODS, ""))
+    for (method, colour), marker in zip(colours.items(), "oDsv", strict=False):
         shares = [100 * each.share(method) for each in verdicts]
         width = 4 if method == PAIRS else 1.5  # to be seen below another of the same shares
         axes.plot(places, shares, marker=marker, color=colour, label=method, ms=5, linewidth=width)

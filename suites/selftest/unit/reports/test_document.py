@@ -285,4 +285,4 @@ def test_colours_are_steady_and_apart() -> None:
     colours = style.path_colours({**usual, "new": "", "newer": ""})
     assert len(set(colours.values())) == len(colours)
     assert colours.items() > usual.items()
-    assert style.reason_colours(["NPF"])["NPF"] == style.reason_colours(["npf"])["npf"]
+    assert style.reason_fills(["NPF"])["NPF"] == style.reason_fills(["npf"])["npf"]
