@@ -63,6 +63,12 @@ class Drawn:
     name: str
     title: str
     caption: str
+    figures: str  # what it shows, in words, for who does not see it
+
+    @property
+    def text(self) -> str:
+        """Instead of the figure."""
+        return f"{self.title}. {self.figures}"
 
 
 @dataclass(frozen=True)
@@ -219,7 +225,20 @@ def packet_time(data: Data) -> Made:
         caption += (
             f" Where traffic is paced ({pausing}) the rest is mostly the pauses, and is left out."
         )
-    return figure, Drawn("packet-time", title, caption)
+    words = "; ".join(f"{w}: {_parts_in_words(data, w, fills)}" for w in panels)
+    return figure, Drawn("packet-time", title, caption, words)
+
+
+def _parts_in_words(data: Data, workload: str, metrics: Iterable[str]) -> str:
+    """ "sriov guest 1.62, exits 0.05; e1000e ..." of a workload."""
+    values = {
+        path: [(explain.PARTS[m], data.found.get((path, workload, m))) for m in metrics]
+        for path in data.paths_with(workload, "guest_time_per_packet")
+    }
+    return "; ".join(
+        f"{path} {', '.join(f'{n} {style.number(e.value)}' for n, e in parts if e is not None)}"
+        for path, parts in values.items()
+    )
 
 
 def latency(data: Data) -> Made:
@@ -261,7 +280,8 @@ def latency(data: Data) -> Made:
         f"Thick: all counted trials of a path; thin: its boots. A line ends where {BEYOND} are "
         "left; a probe without an answer counts as slower than the longest wait."
     )
-    return figure, Drawn("latency", title, caption)
+    medians = [(w, "rtt_p50") for w in data.run.workloads if data.has(w, "rtt_p50")]
+    return figure, Drawn("latency", title, caption, f"Medians: {_in_words(data, medians)}")
 
 
 def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]) -> Made:
@@ -274,15 +294,33 @@ def _points(data: Data, name: str, title: str, panels: Sequence[tuple[str, str]]
         for y, path in enumerate(paths):
             values = data.values(path, workload, metric)
             found = data.found[path, workload, metric]
-            axes.plot([found.low, found.high], [y, y], color=colours[path], linewidth=2.2)
+            look: dict[str, Any] = (
+                {"linestyle": ":", "linewidth": 1.4} if found.indicative else {"linewidth": 2.2}
+            )
+            axes.plot([found.low, found.high], [y, y], color=colours[path], **look)
             axes.plot(found.value, y, "|", color=colours[path], markersize=14, markeredgewidth=2.6)
             _dots(axes, values, y + 0.3, colours[path])
         _rows(axes, _panel_name(workload, metric), paths)
     caption = (
-        "Tick: the estimate over boots; line: its 95 % interval (with fewer than "
-        f"{estimates.MIN_BLOCKS} boots: from the lowest boot to the highest); dots: the boots."
+        "Tick: the estimate over boots; line: its 95 % interval; dotted line, with fewer than "
+        f"{estimates.MIN_BLOCKS} boots: from the lowest boot to the highest; dots: the boots."
     )
-    return figure, Drawn(name, title, caption)
+    return figure, Drawn(name, title, caption, _in_words(data, panels))
+
+
+def _in_words(data: Data, panels: Iterable[tuple[str, str]]) -> str:
+    """ "tcp-tx: native 8,491, sriov 8,312; tcp-rx: ..." of (workload, metric)."""
+
+    def figures(workload: str, metric: str) -> str:
+        return ", ".join(
+            f"{path} {style.number(data.found[path, workload, metric].value)}"
+            for path in data.paths_with(workload, metric)
+        )
+
+    return "; ".join(
+        f"{_panel_name(workload, metric)}: {figures(workload, metric)}"
+        for workload, metric in panels
+    )
 
 
 def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart: str = "") -> Made:
@@ -328,7 +366,7 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart:
         f"dots: the boots' totals. {idle_exits} are paths whose exits were not counted, such as "
         "one without a guest."
     )
-    return figure, Drawn(name, title, caption)
+    return figure, Drawn(name, title, caption, _in_words(data, [(w, metric) for w in panels]))
 
 
 def data_reasons(data: Data) -> list[str]:

@@ -58,6 +58,14 @@ def test_the_page_needs_no_other_file(full: Path) -> None:
     assert "<script" not in page and "@import" not in page
 
 
+def test_a_figure_is_told_to_who_does_not_see_it(full: Path) -> None:
+    page = (full / "report.html").read_text()
+    texts = dict(alt.split(". ", 1) for alt in re.findall(r'<img [^>]*alt="([^"]*)"', page))
+    assert len(texts) == 5
+    assert all(re.search(r"\b(sriov|e1000e) [\d.,]+", text) for text in texts.values()), texts
+    assert texts["Latency: share of round trips slower than x"].startswith("Medians: latency: ")
+
+
 def test_the_page_is_in_the_order_a_reader_needs(full: Path) -> None:
     page = (full / "report.html").read_text()
     sections = re.findall(r"<h2.*?>(.*?)</h2>", page)
