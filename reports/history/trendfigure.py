@@ -15,7 +15,7 @@ from harness.core.errors import LabError
 from harness.core.metrics import metric_of
 from harness.stats.levels import step
 from reports.history.trend import Panel, left_out
-from reports.run import figures, style
+from reports.run import canvas, style
 
 COLUMN, ROW = 4.2, 1.6  # inches; a column is as wide as the report's figures
 _CHARACTERS = 15  # of the note, in an inch
@@ -25,10 +25,10 @@ WORSE = "#b3261e"
 
 def draw(panels: Sequence[Panel], metric: str, file: Path) -> None:
     """Draw into `file`, a .png or .svg. LabError if it cannot be written."""
-    with mpl.rc_context(figures.RC):
+    with mpl.rc_context(canvas.RC):
         figure = _figure(panels, metric)
         try:
-            figures.save(figure, file)
+            canvas.save(figure, file)
         except OSError as error:
             raise LabError(
                 f"{file}: cannot write the figure: {error.strerror}", remedy="name another by --out"
@@ -38,7 +38,7 @@ def draw(panels: Sequence[Panel], metric: str, file: Path) -> None:
 def _figure(panels: Sequence[Panel], metric: str) -> Figure:
     paths = list(dict.fromkeys(panel.path for panel in panels))
     workloads = list(dict.fromkeys(panel.workload for panel in panels))
-    width = figures.WIDTH + COLUMN * (len(workloads) - 1)
+    width = canvas.WIDTH + COLUMN * (len(workloads) - 1)
     note = "\n".join(fill(line, int(_CHARACTERS * width)) for line in _note(panels, metric))
     head = 0.55 + 0.17 * note.count("\n")
     height = head + 0.2 + ROW * len(paths)
@@ -98,7 +98,7 @@ def _panel(axes: Axes, panel: Panel, places: Mapping[int, int], colour: str) -> 
     axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
     axes.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda y, _: f"{y:,.10g}"))
     axes.grid(True, axis="y", color=style.RULE, linewidth=0.6)
-    figures.plain(axes)
+    canvas.plain(axes)
 
 
 def _changes(axes: Axes, panel: Panel, places: Mapping[int, int], metric: str) -> None:

@@ -16,7 +16,7 @@ from harness.core.percentiles import summarise
 from harness.core.units import Clock, describe_clock
 from harness.records.run import Run, load
 from harness.stats import estimates
-from reports.run import answers, figures, frames, style, tables, words
+from reports.run import answers, canvas, figures, frames, style, tables, words
 from reports.run.claims import Claim, judge_claims
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
@@ -33,7 +33,7 @@ class Report:
     lead: Sequence[str]
     claims: Sequence[Claim]
     summary: tables.Table | None
-    figures: Sequence[figures.Drawn]
+    figures: Sequence[canvas.Drawn]
     comparisons: Mapping[int, tables.Table]  # claim's number -> table
     by_reason: Sequence[tables.Table]
     by_workload: Sequence[tables.Table]
@@ -62,7 +62,7 @@ def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
     try:
         frames.export(run, measured, exits, run_dir)
         found = tables.estimates(boots)
-        data = figures.Data(run, boots, exits_per_boot, _round_trips(run), found)
+        data = canvas.Data(run, boots, exits_per_boot, _round_trips(run), found)
         drawn = figures.draw_all(data, run_dir / FIGURES) if len(boots) else []
         meaning, evidence = words.fidelity(run, found)
         claims = judge_claims(run, boots)

@@ -1,0 +1,184 @@
+"""Figures of bars that are divided into parts: exits by reason, and where a packet's time goes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from harness.core.metrics import is_idle
+from harness.core.units import is_virtual
+from harness.records.trial import IDLE
+from reports.run import explain, style
+from reports.run.canvas import (
+    Data,
+    Drawn,
+    Made,
+    add_legend,
+    dots,
+    empty_figure,
+    finish_panel,
+    in_words,
+    panels_of,
+    subtitle_of,
+)
+
+_REASONS_SHOWN = 8
+_HALTING = "halting"
+
+
+def exits_per_packet(data: Data) -> Made:
+    """VM exits per packet on the wire, stacked by reason."""
+    return _stacked(
+        data,
+        "exits-per-packet",
+        "VM exits per packet on the wire, by reason",
+        "exits_per_packet",
+        "per_packet",
+    )
+
+
+def exit_time_share(data: Data) -> Made:
+    """CPU time spent in exits as a share of the vCPUs' time, stacked by reason; halting apart."""
+    return _stacked(
+        data,
+        "exit-time-share",
+        "CPU time in VM exits by reason, % of the vCPUs' time",
+        "exit_time_share",
+        "share",
+        apart="halt_time_share",
+    )
+
+
+ONE_CPU = "The lab has one CPU, so these are all of the window."
+
+SEVERAL_CPUS = (
+    "The vCPU, vhost and QEMU have a CPU each and work at the same time, so the longest of the "
+    "three limits the rate, and what is left of the window is not known."
+)
+
+
+def packet_time(data: Data) -> Made:
+    """Where the time of a packet goes, by the virtual clock."""
+    panels = [w for w in data.run.workloads if data.has(w, "guest_time_per_packet")]
+    if not panels or not is_virtual(data.run.info.clock):
+        return None
+    title = f"Where the time of a packet goes, {style.unit(data.run.unit('guest_time_per_packet'))}"
+    rows = [data.paths_with(workload, "guest_time_per_packet") for workload in panels]
+    found = {metric for _, _, metric in data.found}
+    fills = {
+        metric: fill
+        for metric, fill in zip(explain.PARTS, style.PARTS, strict=True)
+        if metric in found
+    }
+
+    def paced(workload: str) -> bool:
+        return data.run.workload_facts(workload).paced
+
+    figure = empty_figure(
+        title, subtitle_of(data, "guest_time_per_packet"), [len(paths) for paths in rows], legend=1
+    )
+    for axes, workload, paths in zip(panels_of(figure, rows), panels, rows, strict=True):
+        shown = [m for m in fills if m != explain.REST or not paced(workload)]
+        here = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
+        parts = [{m: each.value for m, each in row.items() if each is not None} for row in here]
+        _bars(axes, [sum(each.values()) for each in parts], parts, fills)
+        finish_panel(axes, workload, paths)
+    add_legend(figure, (_patches(fills.values()), [explain.PARTS[m] for m in fills]))
+    several = data.run.info.clock == "virtual-smp"
+    caption = f"{explain.MEANS} {SEVERAL_CPUS if several else ONE_CPU}"
+    if pausing := ", ".join(filter(paced, panels)):
+        caption += (
+            f" Where traffic is paced ({pausing}) the rest is mostly the pauses, and is left out."
+        )
+    words = "; ".join(f"{w}: {_parts_in_words(data, w, fills)}" for w in panels)
+    return figure, Drawn("packet-time", title, caption, words)
+
+
+def _parts_in_words(data: Data, workload: str, metrics: Iterable[str]) -> str:
+    """ "sriov guest 1.62, exits 0.05; e1000e ..." of a workload."""
+    values = {
+        path: [(explain.PARTS[m], data.found.get((path, workload, m))) for m in metrics]
+        for path in data.paths_with(workload, "guest_time_per_packet")
+    }
+    return "; ".join(
+        f"{path} {', '.join(f'{n} {style.number(e.value)}' for n, e in parts if e is not None)}"
+        for path, parts in values.items()
+    )
+
+
+def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart: str = "") -> Made:
+    """Bars as long as the path's figure, divided by the reasons' shares of all that was counted.
+
+    Behind them, if there is a metric `apart`, what idle exits have of it.
+    """
+    panels = [w for w in data.run.workloads if w != IDLE and data.has(w, metric)]
+    if not panels:
+        return None
+    busy = data.exits[~data.exits["reason"].map(is_idle).astype(bool)]
+    totals = busy.groupby("reason")[column].sum().sort_values(ascending=False)
+    ranked = [str(reason) for reason in totals[totals > 0].index]
+    shown = ranked if len(ranked) <= _REASONS_SHOWN else ranked[: _REASONS_SHOWN - 1]
+    fills = style.reason_fills(data_reasons(data))
+    fills |= {"other": style.OTHER, _HALTING: style.HALTING}
+    bar = {name: fills[name] for name in (*shown, "other")}
+    named = busy.assign(reason=busy["reason"].where(busy["reason"].isin(shown), "other"))
+    sums = named.groupby(["workload", "path", "reason"])[column].sum().to_dict()
+    rows = [data.paths_with(workload, metric) for workload in panels]
+    figure = empty_figure(
+        title, subtitle_of(data, metric), [len(paths) for paths in rows], legend=2
+    )
+    for axes, workload, paths in zip(panels_of(figure, rows), panels, rows, strict=True):
+        lengths = [data.found[path, workload, metric].value for path in paths]
+        parts = [{r: sums.get((workload, path, r), 0.0) for r in bar} for path in paths]
+        _bars(axes, lengths, parts, bar)
+        for y, path in enumerate(paths):
+            if (halted := data.found.get((path, workload, apart))) is not None:
+                axes.barh(y, halted.value, 0.62, lengths[y], **style.HALTING.keywords)
+            dots(axes, data.values(path, workload, metric), y, style.INK)
+        finish_panel(axes, workload, paths)
+    names = [*shown, "other"] if len(shown) < len(ranked) else list(shown)
+    if apart:
+        names.append(_HALTING)
+    add_legend(figure, (_patches(fills[n] for n in names), names))
+    idle_exits = (
+        "Hatched on white, behind that and not in it: what halting (HLT, MWAIT) takes on a CPU, "
+        "i.e. polling for the next interrupt, going to sleep, and back. Left out"
+        if apart
+        else "Idle exits (HLT, MWAIT) are left out, and so"
+    )
+    caption = (
+        "A bar is as long as the path's estimate over boots and divided by each reason's share; "
+        f"dots: the boots' totals. {idle_exits} are paths whose exits were not counted, such as "
+        "one without a guest."
+    )
+    return figure, Drawn(name, title, caption, in_words(data, [(w, metric) for w in panels]))
+
+
+def data_reasons(data: Data) -> list[str]:
+    """All reasons of the run, the most frequent first: the order in which colours are given."""
+    totals = data.exits.groupby("reason")["per_packet"].sum().sort_values(ascending=False)
+    return [str(reason) for reason in totals.index]
+
+
+def _bars(
+    axes: Axes,
+    lengths: Sequence[float],
+    parts: Sequence[Mapping[str, float]],
+    fills: Mapping[str, style.Fill],
+) -> None:
+    """A bar a row, divided by the shares of its parts, in the order of the fillings."""
+    sums = [sum(each.values()) for each in parts]
+    scales = np.divide(lengths, sums, out=np.zeros(len(parts)), where=np.array(sums) > 0)
+    left = np.zeros(len(parts))
+    for name, how in fills.items():
+        widths = scales * [each.get(name, 0.0) for each in parts]
+        (there,) = widths.nonzero()
+        axes.barh(there, widths[there], 0.62, left[there], linewidth=0.6, **how.keywords)
+        left += widths
+
+
+def _patches(fills: Iterable[style.Fill]) -> list[Patch]:
+    return [Patch(**fill.keywords) for fill in fills]
