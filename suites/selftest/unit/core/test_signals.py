@@ -242,12 +242,13 @@ def test_a_run_that_is_killed_is_no_verdict(start: Start, tmp_path: Path) -> Non
 
 @pytest.fixture
 def handlers() -> Iterator[None]:
-    """This process hears as a run does; afterwards as before.
+    """This process hears as a run does, also if it was started with SIGINT ignored, as what a shell
+    runs in the background is; afterwards as before.
 
     Without garbage collection, whose callbacks (hypothesis has one) would swallow what the handler
     raises amid them.
     """
-    before = {each: signal.getsignal(each) for each in ENDING}
+    before = {each: signal.signal(each, signal.SIG_DFL) for each in ENDING}
     gc.disable()
     unwind_when_told()
     yield

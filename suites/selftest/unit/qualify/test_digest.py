@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -127,11 +129,14 @@ def test_a_change_on_a_host_is_noticed_and_so_is_its_undoing(lab: Lab) -> None:
     assert differences(before, digest(lab.host)) == ()
 
 
-def test_what_somebody_elses_harness_has_under_way_is_told() -> None:
+def test_what_somebody_elses_harness_has_under_way_is_told(tmp_path: Path) -> None:
+    """By a program that no other test has under way."""
+    program = tmp_path / "np-another"
+    shutil.copy(shutil.which("sleep") or "sleep", program)
     host, before = LocalHost(), digest(LocalHost())
-    with subprocess.Popen(("tail", "-f", "/dev/null"), env={**os.environ, MARK: "1"}) as other:
+    with subprocess.Popen((program, "60"), env={**os.environ, MARK: "1"}) as other:
         message = differences(before, digest(host))
         other.kill()
-    assert "process tail: absent -> 1" in message
-    with host.spawn(("tail", "-f", "/dev/null")):
-        assert not [line for line in differences(before, digest(host)) if "process tail" in line]
+    assert "process np-another: absent -> 1" in message
+    with host.spawn((str(program), "60")):
+        assert not [line for line in differences(before, digest(host)) if "np-another" in line]
