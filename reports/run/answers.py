@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.core.metrics import metric_of
 from harness.records.run import Run
 from harness.stats.estimates import Estimate
-from reports.run import style
-from reports.run.tables import MARKS, Cell, Estimates, Table, summarised
+from reports.run import style, words
+from reports.run.tables import (
+    Cell,
+    Estimates,
+    Table,
+    figure_cell,
+    longest_wait,
+    marked,
+    summarised,
+)
 
 
 @dataclass(frozen=True)
@@ -89,15 +97,16 @@ def table(run: Run, given: Sequence[Answer]) -> Table | None:
 def _row(run: Run, answer: Answer) -> tuple[Cell, ...]:
     metric = metric_of(answer.metric)
     path, figure = answer.ranked[0]
-    value, brackets = style.spread(figure)
-    mark = MARKS[run.grounds(answer.metric)]
-    phrase = run.workload_facts(answer.workload).phrase or f"Under {answer.workload}"
+    best = figure_cell(figure, answer.metric, longest_wait(run))
     tied = answer.best[1:]
     unit = style.unit(run.unit(answer.metric))
     return (
-        Cell(f"{phrase}: {metric.chosen_for}", f"{metric.label} {mark}".strip()),
+        Cell(
+            f"{words.phrase(run, answer.workload)}: {metric.chosen_for}",
+            marked(run, answer.metric),
+        ),
         Cell(path, f"or {any_of(tied)}, within the spread" if tied else ""),
-        Cell(f"{value} {unit}", brackets + ("*" if figure.indicative else "")),
+        replace(best, text=f"{best.text} {unit}"),
         _last(answer, figure) if answer.decides else Cell("no path is worse"),
     )
 

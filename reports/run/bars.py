@@ -80,12 +80,14 @@ def packet_time(data: Data) -> Made:
     figure = empty_figure(
         title, subtitle_of(data, "guest_time_per_packet"), [len(paths) for paths in rows], legend=1
     )
+    spoken = []
     for axes, workload, paths in zip(panels_of(figure, rows), panels, rows, strict=True):
         shown = [m for m in fills if m != explain.REST or not paced(workload)]
         here = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
         parts = [{m: each.value for m, each in row.items() if each is not None} for row in here]
         _bars(axes, [sum(each.values()) for each in parts], parts, fills)
         finish_panel(axes, workload, paths)
+        spoken.append(f"{workload}: {_parts_in_words(paths, parts)}")
     add_legend(figure, (_patches(fills.values()), [explain.PARTS[m] for m in fills]))
     several = data.run.info.clock == "virtual-smp"
     caption = f"{explain.MEANS} {SEVERAL_CPUS if several else ONE_CPU}"
@@ -93,19 +95,14 @@ def packet_time(data: Data) -> Made:
         caption += (
             f" Where traffic is paced ({pausing}) the rest is mostly the pauses, and is left out."
         )
-    words = "; ".join(f"{w}: {_parts_in_words(data, w, fills)}" for w in panels)
-    return figure, Drawn("packet-time", title, caption, words)
+    return figure, Drawn("packet-time", title, caption, "; ".join(spoken))
 
 
-def _parts_in_words(data: Data, workload: str, metrics: Iterable[str]) -> str:
-    """ "sriov guest 1.62, exits 0.05; e1000e ..." of a workload."""
-    values = {
-        path: [(explain.PARTS[m], data.found.get((path, workload, m))) for m in metrics]
-        for path in data.paths_with(workload, "guest_time_per_packet")
-    }
+def _parts_in_words(paths: Sequence[str], parts: Sequence[Mapping[str, float]]) -> str:
+    """ "sriov guest 1.62, exits 0.05; e1000e ..." of a panel."""
     return "; ".join(
-        f"{path} {', '.join(f'{n} {style.number(e.value)}' for n, e in parts if e is not None)}"
-        for path, parts in values.items()
+        f"{path} {', '.join(f'{explain.PARTS[m]} {style.number(v)}' for m, v in each.items())}"
+        for path, each in zip(paths, parts, strict=True)
     )
 
 

@@ -71,7 +71,7 @@ def summary(run: Run, found: Estimates) -> Table | None:
     rows = [
         (
             Cell(path, _state(run, path)),
-            *(_figure(found.get((path, w, m)), m, most) for w, m in columns),
+            *(figure_cell(found.get((path, w, m)), m, most) for w, m in columns),
         )
         for path in run.paths
     ]
@@ -102,8 +102,8 @@ def by_workload(run: Run, found: Estimates) -> list[Table]:
         paths = [p for p in run.paths if any((p, workload, m) in found for m in metrics)]
         rows = [
             (
-                Cell(_marked(run, metric), style.unit(run.unit(metric))),
-                *(_figure(found.get((path, workload, metric)), metric, most) for path in paths),
+                Cell(marked(run, metric), style.unit(run.unit(metric))),
+                *(figure_cell(found.get((path, workload, metric)), metric, most) for path in paths),
             )
             for metric in metrics
         ]
@@ -280,7 +280,7 @@ def longest_wait(run: Run) -> float:
     return min((timeout_us(trial) for trial in run.counted if trial.lost), default=math.inf)
 
 
-def _figure(found: Estimate | None, metric: str, most: float) -> Cell:
+def figure_cell(found: Estimate | None, metric: str, most: float) -> Cell:
     if found is None:
         return Cell(_ABSENT, kind="absent")
     value, brackets = style.spread(found)
@@ -319,10 +319,10 @@ def _parameters(sets: Iterable[Mapping[str, str]]) -> str:
 
 
 def _metric_head(run: Run, metric: str, workload: str) -> tuple[str, ...]:
-    return (workload, _marked(run, metric), style.unit(run.unit(metric)))
+    return (workload, marked(run, metric), style.unit(run.unit(metric)))
 
 
-def _marked(run: Run, metric: str) -> str:
+def marked(run: Run, metric: str) -> str:
     mark = MARKS[run.grounds(metric)]
     return metric_of(metric).label + (f"\N{NO-BREAK SPACE}{mark}" if mark else "")
 

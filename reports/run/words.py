@@ -135,8 +135,13 @@ def fidelity(run: Run, found: Estimates) -> tuple[str, list[tuple[str, str]]]:
     ]
 
 
+def phrase(run: Run, workload: str) -> str:
+    """How a sentence about a workload begins."""
+    return run.workload_facts(workload).phrase or f"Under {workload}"
+
+
 def _exits_sentence(run: Run, workload: str, ranked: list[Ranked]) -> str:
-    start = run.workload_facts(workload).phrase or f"Under {workload}"
+    start = phrase(run, workload)
     low, high = ranked[0], ranked[-1]
     if low is high:
         return f"{start}, {low.path} needs {_amount(low)} per packet."

@@ -109,6 +109,10 @@ def test_virtual_time_is_called_so_wherever_there_is_a_number(tmp_path: Path) ->
         assert "†" not in each and "‡" in each
     assert "supported for the software path, in virtual time" in text
     assert (tmp_path / "run" / "figures" / "packet-time.png").is_file()
+    told = re.search(r'alt="Where the time of a packet goes[^"]*tcp-tx: ([^"]*)', page)
+    assert told is not None
+    bulk, paced = told[1].split("latency: ")
+    assert "rest " in bulk and "rest " not in paced, "as it is drawn"
     csv = (tmp_path / "run" / "measurements.csv").read_text()
     assert "virtual Mbit/s" in csv and ",Mbit/s" not in csv and "virtual exits/packet" not in csv
 
