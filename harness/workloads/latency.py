@@ -59,11 +59,11 @@ class Probed(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class Latency:
-    """`count` probes, one every `interval` whatever becomes of the others, after `warmup` ones that
-    are not recorded.
+    """`count` probes, one in every `interval` whatever becomes of the others, after `warmup` ones
+    that are not recorded.
 
     `payload` is in bytes behind the ICMP header; `interval`, `timeout` and `limit` in seconds:
-    between two probes, for one answer, and for all probes together.
+    between two probes on average, for one answer, and for all probes together.
     """
 
     count: int = 1000
@@ -102,7 +102,7 @@ class Latency:
             "count": str(self.count),
             "warmup": str(self.warmup),
             "payload": str(self.payload),
-            "schedule": f"fixed, every {self.interval * 1e6:g} us",
+            "schedule": f"fixed, one in every {self.interval * 1e6:g} us",
             "timeout": f"{self.timeout:g}",
         }
 
@@ -153,9 +153,9 @@ LATENCY = Sizes(
 )
 """By time enough for p99.9 (harness.core.percentiles).
 
-By the virtual clock probes are a millisecond apart, which costs nothing there: sent back to back
-they wait for the ports' interrupt moderation, and every path takes the same 120 us. They are enough
-for p99; ten times as many would tell p99.9, and take as long as all other workloads.
+By the virtual clock probes are a millisecond apart on average, which costs nothing there: sent back
+to back they wait for the ports' interrupt moderation, and every path takes the same 120 us. They
+are enough for p99; ten times as many would tell p99.9, and take as long as all other workloads.
 
 In an emulated lab by the wall clock a round trip takes 3 to 6 ms, and a prober that was to send
 2,000 a second would be late."""

@@ -19,7 +19,7 @@ from reports.run import document, frames, tables
 from suites.selftest.support.synthetic_run import make_run, write_run
 
 KERNEL = "kernel software"
-SCHEDULE = {"count": "1000", "schedule": "fixed, every 1000 us", "timeout": "1"}
+SCHEDULE = {"count": "1000", "schedule": "fixed, one in every 1000 us", "timeout": "1"}
 OLDER = {"count": "500", "warmup": "20", "payload": "56", "interval": "0.001", "timeout": "1"}
 """Parameters of a prober that sent a probe when the one before had been answered."""
 
@@ -127,7 +127,7 @@ def test_a_report_says_what_measured(tmp_path: Path) -> None:
     text = (tmp_path / "run" / "report.md").read_text()
     assert "user (the prober's own clock: 25 to 61 us more" in text
     assert "3.12" in text and "iperf3 of the guest" in text
-    assert "fixed, every 1000 us" in text
+    assert "fixed, one in every 1000 us" in text
 
 
 def test_a_floor_of_few_round_trips_has_no_p99() -> None:

@@ -67,7 +67,7 @@ def test_the_users_clock_is_named() -> None:
 
 def test_what_is_measured_is_named() -> None:
     parameters = Latency(interval=0.0005).parameters
-    assert parameters["schedule"] == "fixed, every 500 us" and "interval" not in parameters
+    assert parameters["schedule"] == "fixed, one in every 500 us" and "interval" not in parameters
 
 
 @pytest.mark.parametrize(

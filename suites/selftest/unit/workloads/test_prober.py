@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -49,6 +50,21 @@ def test_patched_frames_have_the_checksum_that_scapy_computes(
 def test_the_checksum_over_itself_is_zero(data: bytes) -> None:
     padded = data + b"\0" * (len(data) % 2)
     assert prober.checksum(padded + prober.checksum(data).to_bytes(2, "big")) == 0
+
+
+@pytest.mark.parametrize("ticks", [1, 2, 4, 5, 8, 10])
+def test_no_phase_of_what_comes_round_meets_more_probes_than_another(ticks: int) -> None:
+    """A tick each so many intervals, and a guest that is awake for 1/20 of an interval a probe: on
+    a schedule without jitter a tick meets either none of the probes or each one that is near."""
+    count, interval = 1000, 1_000_000
+    leaves = [prober.due(number, interval) for number in range(count)]
+    gaps = [after - before for before, after in itertools.pairwise(leaves)]
+    assert min(gaps) > interval / 2 and leaves[0] == 0 and leaves[-1] < count * interval
+    met = [
+        sum((left - phase) % (ticks * interval) < interval / 20 for left in leaves)
+        for phase in range(0, ticks * interval, interval // 40)
+    ]
+    assert max(met) - min(met) <= 10 and sum(met) / len(met) == pytest.approx(50 / ticks, abs=1)
 
 
 def probed(*took: int, timeout: int = 100) -> prober.Probes:
