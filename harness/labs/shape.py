@@ -11,8 +11,9 @@ from harness.core.errors import ConfigError
 from harness.core.flags import says
 from harness.core.units import ClockChoice
 
-SMP_CPUS = 4
-"""By virtual-smp, of L1: one for vCPU, QEMU, the link partner's programs, and interrupts each."""
+SMP_CPUS = 5
+"""By virtual-smp, of L1: one each for the vCPU, for QEMU's other threads and vhost, for the
+interrupts of the port under test, for those of the link partner's port, for its programs."""
 
 MOST_CPUS = 16
 

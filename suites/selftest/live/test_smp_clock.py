@@ -17,7 +17,7 @@ from harness.labs.nested.accel import QUANTUM_NS, Accelerator
 from harness.labs.nested.image import current_image, is_built
 from harness.labs.nested.lab import NestedLab, open_nested_lab, started
 from harness.labs.nested.probe import probe_argv
-from harness.labs.shape import MOST_CPUS, LabShape
+from harness.labs.shape import MOST_CPUS, SMP_CPUS, LabShape
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -99,12 +99,12 @@ def run(lab: NestedLab, program: str, *arguments: str) -> list[int]:
 
 def test_what_one_cpu_executes_takes_no_time_of_another(smp: NestedLab) -> None:
     """Nor does a CPU that halts."""
-    assert smp.lab_cpus == 4
+    assert smp.lab_cpus == SMP_CPUS
     (alone,) = run(smp, LOOP, "1")
     with ExitStack() as stack:
         several = [
             stack.enter_context(smp.host.spawn(("python3", "-I", "-S", "-c", LOOP, str(cpu))))
-            for cpu in range(4)
+            for cpu in range(SMP_CPUS)
         ]
         at_once = [int(each.wait(120.0).checked().text) for each in several]
     assert 0.9 * alone < min(at_once) and max(at_once) < 1.15 * alone, (alone, at_once)
@@ -112,7 +112,7 @@ def test_what_one_cpu_executes_takes_no_time_of_another(smp: NestedLab) -> None:
 
 def test_the_tsc_runs_back_by_a_quantum_at_the_most(smp: NestedLab) -> None:
     with ExitStack() as stack:
-        for cpu in range(4):
+        for cpu in range(SMP_CPUS):
             spin = ("taskset", "-c", str(cpu), "sh", "-c", "while :; do :; done")
             stack.enter_context(smp.host.spawn(spin))
         (least,) = run(smp, MIGRATING)
@@ -128,7 +128,7 @@ def test_an_ipi_wakes_a_halted_cpu_when_it_was_sent(smp: NestedLab) -> None:
 
 
 def test_everything_that_is_placed_has_its_cpu(smp: NestedLab) -> None:
-    assert smp.cpus == (2, 3) and smp.partner_port.cpus == (0, 1)
+    assert smp.cpus == (2, 3, 4) and smp.partner_port.cpus == (0, 1)
     ours = smp.host.run(("sh", "-c", "grep Cpus_allowed_list /proc/1/status /proc/self/status"))
     assert [line.split()[-1] for line in ours.text.splitlines()] == ["0-1", "0-1"]
     assert smp.host.read("/proc/irq/default_smp_affinity").strip() == b"1"
