@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.core.units import NS_PER_US
+
 QUANTILES = {"rtt_p50": 0.5, "rtt_p90": 0.9, "rtt_p99": 0.99, "rtt_p999": 0.999}
 
 BEYOND = 10
@@ -12,8 +14,6 @@ BEYOND = 10
 value, or the largest, and whether it was seen at all is a matter of luck; how many of n probes lie
 beyond the true percentile has the variance n p (1 - p), so of ten it is known within a third, where
 one is known within its own size. p99 takes 1,000 probes, p99.9 takes 10,000."""
-
-NS_PER_US = 1000
 
 
 def resolved(quantile: float, probes: int) -> bool:

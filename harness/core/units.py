@@ -13,6 +13,7 @@ ClockChoice = Literal["auto", "virtual-smp", "virtual", "wall"]
 wall."""
 
 NS_PER_S = 1_000_000_000
+NS_PER_US = 1_000
 MIB = 1 << 20
 
 

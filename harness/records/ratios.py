@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from harness.core.metrics import is_idle, is_mmio
 from harness.core.percentiles import summarise
-from harness.core.units import MIB, NS_PER_S
+from harness.core.units import MIB, NS_PER_S, NS_PER_US
 from harness.records.trial import IDLE, TrialRecord
 
 _IRQS = {
@@ -19,7 +19,6 @@ _IRQS = {
 """Metric -> counter."""
 
 _BITS_PER_GBIT = 8 / 1e9  # Gbit in a byte
-_NS_PER_US = 1000
 
 
 def packets_of(trial: TrialRecord) -> int | None:
@@ -54,7 +53,7 @@ def measured_of(trial: TrialRecord) -> dict[str, float]:
     if not trial.rtt_ns or "interval" not in trial.parameters:
         return trial.metrics
     others = {name: v for name, v in trial.metrics.items() if not name.startswith("rtt_")}
-    return others | summarise(trial.rtt_ns, trial.lost, round(timeout_us(trial) * _NS_PER_US))
+    return others | summarise(trial.rtt_ns, trial.lost, round(timeout_us(trial) * NS_PER_US))
 
 
 def timeout_us(trial: TrialRecord) -> float:
@@ -112,7 +111,7 @@ def _exit_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str
         yield "mmio_exits_per_packet", exits.mmio / packets
         for name, time_ns in spent.items():
             if time_ns is not None:
-                yield f"{name}_time_per_packet", time_ns / _NS_PER_US / packets
+                yield f"{name}_time_per_packet", time_ns / NS_PER_US / packets
     if octets := _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes"):
         yield "exits_per_mib", exits.count * MIB / octets
 
@@ -137,18 +136,18 @@ def _cpu_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str,
             yield metric, counters[kind] / packets
     price = _price_ns(trial)
     if price:
-        yield "exit_price_per_packet", price / _NS_PER_US / packets
+        yield "exit_price_per_packet", price / NS_PER_US / packets
     for name in ("guest", "vhost", "qemu"):
         if (spent := counters.get(f"cpu.{name}_ns")) is not None:
             spent -= price if name == "guest" else 0
-            yield f"{name}_time_per_packet", spent / _NS_PER_US / packets
+            yield f"{name}_time_per_packet", spent / NS_PER_US / packets
     known = _sum_of(trial, "cpu.guest_ns", "cpu.vhost_ns", "cpu.qemu_ns")
     if trial.clock != "virtual" or known is None or exits is None:
         return
     if exits.busy_ns is not None and exits.idle_ns is not None:
         # Such a lab has one CPU, so nothing goes on beside the rest.
         rest = watched_ns(trial) - known - exits.busy_ns - exits.idle_ns
-        yield "rest_time_per_packet", max(0, rest) / _NS_PER_US / packets
+        yield "rest_time_per_packet", max(0, rest) / NS_PER_US / packets
 
 
 def _price_ns(trial: TrialRecord) -> int:
