@@ -35,7 +35,7 @@ _SPARE = (
     "#332288", "#117733", "#aa4499", "#6e974b", "#742862", "#8e4704", "#cc79a7", "#0072b2",
     "#d55e00", "#009e73", "#1d4098",
 )  # fmt: skip
-_PATTERNS = ("", "////", "....", "xxxx", "----", "\\\\\\\\", "++++", "oooo")
+_PATTERNS = ("", "////", "..", "xxxx", "----", "\\\\\\\\", "++++", "oooo")
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ PARTS = (
     Fill("#d55e00"),
     Fill("#d55e00", "////"),
     HALTING,
-    Fill("#0072b2", "...."),
+    Fill("#0072b2", ".."),
     Fill("#cc79a7", "xxxx"),
-    Fill("white", "....", GREY),
+    Fill("white", "..", GREY),
 )
 """Guest, exits, their price, halting, vhost, QEMU, the rest."""
 _MARKERS = "oDsv^PX*<>"
