@@ -35,7 +35,7 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         str,
         says(
             "nested: the nested lab; FILE or FILE#HOST: a host of an inventory "
-            "(docs/real-host.md); auto (default): a host of ./lab.toml or of "
+            "(docs/real-host); auto (default): a host of ./lab.toml or of "
             "~/.config/nicproof/lab.toml if one has a port with a partner, else nested",
             metavar="LAB",
             min_length=1,

@@ -1,4 +1,4 @@
-"""nicproof on Debians as people install them: the way of docs/real-host.md, a step a test.
+"""nicproof on Debians as people install them: the way of docs/real-host, a step a test.
 
 The steps build on one another. Each Debian is an ordinary host, reached by nothing but a lab.toml,
 by an account with sudo, and commands are started as a user starts them. Its udev renames what

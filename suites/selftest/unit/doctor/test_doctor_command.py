@@ -283,7 +283,7 @@ def test_a_host_of_an_inventory_is_asked_what_that_promises(
 
 
 def test_the_manual_explains_every_line(ready: RootedHost) -> None:
-    manual = (ROOT / "docs" / "real-host.md").read_text()
+    manual = (ROOT / "docs/real-host/doctor.md").read_text()
     spec = HostSpec("alpha", "x", cpus=(1,))
     for each in commands.examine(ready, spec):
         name = re.sub(r"(CONFIG)_.*|(NIC) .*|(.* of) 0000:.*", r"\1\2\3", each.name)

@@ -414,7 +414,7 @@ def test_the_command_shows_what_was_understood(
 
 
 def test_the_example_of_the_manual_is_right() -> None:
-    manual = (ROOT / "docs" / "real-host.md").read_text()
+    manual = (ROOT / "docs/real-host/inventory.md").read_text()
     lines = [line for line in manual.splitlines() if line.startswith("    ") or not line]
     text = "\n".join(lines)
     alpha = parse(text[text.index("[lab]") :], HERE).host("alpha")
@@ -423,7 +423,8 @@ def test_the_example_of_the_manual_is_right() -> None:
 
 
 def test_the_inventories_on_the_manuals_way_are_right() -> None:
-    manual = (ROOT / "docs" / "real-host.md").read_text()
+    pages = (ROOT / "docs/real-host" / name for name in ("inventory.md", "try.md"))
+    manual = "\n".join(page.read_text() for page in pages)
     blocks = re.findall(r"(?:^(?:    .*)?\n)+", manual, re.MULTILINE)
     found = [parse(block, HERE) for block in blocks if block.lstrip().startswith("[host.")]
     assert [each.hosts[0].name for each in found] == ["alpha", "beta", "l1"]
