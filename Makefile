@@ -6,13 +6,15 @@ NICPROOF := $(VENV)/bin/nicproof
 STAMP := $(VENV)/.installed
 BENCHMARK = $(VENV)/bin/pytest --lab=nested --progress --capture=no -q $(if $(RUN_DIR),--run-dir=$(RUN_DIR)) $(ARGS)
 
+SITE = $(VENV)/bin/sphinx-build --quiet --fail-on-warning --keep-going -c docs -d build/doctrees . build/site
+
 # What the controller needs beside python3: the lab's own QEMU comes with the lab's image.
 TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
 .PHONY: help bench qualify qualify-hosts drill live-distro
 .PHONY: bench-accounting bench-calibration bench-clocks bench-commands bench-endurance bench-levels bench-pairs bench-reports
-.PHONY: test tests unit live test-long setup tools test-tools check rooms image clean
+.PHONY: test tests unit live test-long setup tools test-tools check rooms docs example image clean
 
 help:
 	@echo "make bench          compare the network paths, on a host of ./lab.toml or in the nested lab: 17 minutes"
@@ -31,14 +33,16 @@ help:
 	@echo "make drill          strike runs at any step, and the rig amid each family of cases: is the host"
 	@echo "                    left as it was found? and give it NICs with a defect: are they called"
 	@echo "                    not fit? 45 minutes"
-	@echo "make live-distro    the way of docs/real-host.md on Debian 13 and 12, with systemd, udev, managers of"
+	@echo "make live-distro    the way of docs/real-host on Debian 13 and 12, with systemd, udev, managers of"
 	@echo "                    networks, a firewall, an account with sudo: about an hour each, as root"
 	@echo "make test           linters, types, unit tests and a short end-to-end run"
-	@echo "make check          of these the linters, types and floors (import-linter) alone"
+	@echo "make check          of these the linters, types, floors (import-linter) and the documents' site alone"
 	@echo "make unit           of these the self-tests that need no lab"
 	@echo "make live           of these the self-tests in the nested lab"
 	@echo "make test-long      self-tests that take minutes each: hosts of an inventory, groups, ab in the lab"
 	@echo "make rooms          print the rooms of the code, floor by floor, and what each imports"
+	@echo "make docs           the documents as a site: prints where it is"
+	@echo "make example        docs/example, or docs/certificate, anew from the run in RUN_DIR"
 	@echo "make setup          only prepare .venv and the lab's image"
 	@echo "make clean          remove .venv and caches of this checkout (not the lab's image)"
 
@@ -111,6 +115,15 @@ check: $(STAMP)
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
+	$(SITE)
+
+# Anything that the generator warns of, as a link that leads nowhere, is an error.
+docs: $(STAMP)
+	$(SITE)
+	@echo "the documents: $(CURDIR)/build/site/index.html"
+
+example: $(STAMP)
+	$(VENV)/bin/python -m suites.benchmarks.example $(RUN_DIR)
 
 rooms: $(STAMP)
 	$(VENV)/bin/python -m suites.selftest.support.rooms

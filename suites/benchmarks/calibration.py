@@ -319,7 +319,8 @@ def main(directory: Path) -> None:
     made = synthetic(blocks)
     real = [Verdicts.of(name, injected(blocks, name, DRAWN_REAL)) for name in others]
     equal = blocks[blocks["condition"] == EQUAL]
-    text = f"{table([*made, *real])}\n{sessions(equal)}\n{sizes(blocks)}"
+    tables = f"{table([*made, *real])}\n{sessions(equal)}\n{sizes(blocks)}"
+    text = f"# What gates and tests tell\n\n{tables}"
     (directory / "calibration.md").write_text(text)
     figure(made).savefig(directory / "calibration.png", dpi=150, metadata={"Software": None})
     print(text)

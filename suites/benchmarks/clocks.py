@@ -62,6 +62,8 @@ def table(launches: pd.DataFrame) -> str:
     there = [each for each in CONDITIONS if each in counts.index]
     head = [f"{name_of(*each)} ({counts[each]})" for each in there]
     lines = [
+        "# Do figures repeat?",
+        "",
         "Coefficient of variation over launches, per cent (number of launches in brackets).",
         "",
         *rows(["metric", "workload", "path"], head, variation(launches)[there], "{:.2f}"),

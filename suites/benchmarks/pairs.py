@@ -235,9 +235,10 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def report() -> str:
     return (
+        "# Level and power of ab's test\n\n"
         f"False alarms of {LEVEL_RUNS} comparisons of equal configurations, by the number of "
         f"figures, at {100 * LEVEL:g} %:\n\n{levels()}\n"
-        f"Comparisons of {LEVEL_RUNS} with any interval beside its truth, of so many independent "
+        f"Comparisons of {LEVEL_RUNS} with any interval beside its truth, of so many independent\n"
         f"figures, those that changed by up to 10 % either way:\n\n{coverage()}\n"
         f"One figure worse by {100 * CHANGE:g} %, a boot varying by {100 * SPREAD:g} % if nothing "
         f"else is said, {POWER_RUNS} comparisons a row, {MAX_BLOCKS} blocks at most:\n\n"
