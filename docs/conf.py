@@ -18,6 +18,7 @@ root_doc = "docs/index"
 include_patterns = ["*.md", "docs/**.md"]
 exclude_patterns = [".*", "build", "results", "harness", "suites", "fixtures", "reports"]
 extensions = ["myst_parser"]
+myst_enable_extensions = ["html_image"]
 myst_heading_anchors = 3
 highlight_language = "none"  # most of what is shown is typed, or printed
 html_theme = "furo"

@@ -13,15 +13,20 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from matplotlib import rc_context
 from msgspec.structs import replace
 
 from harness.core.crash import guarded
+from harness.core.errors import ConfigError
 from harness.records import cases
+from harness.records.run import Run, load
 from harness.records.store import open_run
 from harness.runs.suite import ROOT
 from reports.certificate import document as certificate
+from reports.run import bars, canvas, frames, tables
 from reports.run import document as report
 
+FIRST = ("tcp-tx", "latency")
 Sections = Mapping[str, Mapping[str, str]]
 
 
@@ -42,7 +47,24 @@ def _report(run_dir: Path) -> list[Path]:
         shown = _shown(info.environment, "nicproof bench")
         store.save_info(replace(info, environment=shown))
     page, _ = report.render(run_dir)
-    return [page, *sorted((run_dir / report.FIGURES).glob("*.png"))]
+    return [page, *sorted((run_dir / report.FIGURES).glob("*.png")), _first(run_dir)]
+
+
+def _first(run_dir: Path) -> Path:
+    """What the README begins with: exits per packet, of FIRST only, so that the first command is
+    on the same screen."""
+    whole = load(run_dir)
+    run = Run(whole.info, tuple(each for each in whole.trials if each.workload in FIRST))
+    boots = frames.per_boot(frames.measurements(run))
+    exits = frames.exits_per_boot(frames.exits(run))
+    data = canvas.Data(run, boots, exits, {}, tables.estimates(boots))
+    file = run_dir / "first.png"
+    with rc_context(canvas.RC):
+        made = bars.exits_per_packet(data)
+        if made is None:
+            raise ConfigError(f"{run_dir}: it has no exits of {' or '.join(FIRST)}")
+        canvas.save(made[0], file)
+    return file
 
 
 def _certificate(run_dir: Path) -> list[Path]:

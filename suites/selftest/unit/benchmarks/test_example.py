@@ -23,7 +23,7 @@ def test_a_run_becomes_the_example_without_its_machines_paths(tmp_path: Path) ->
     before = {path.name: path.stat().st_mtime_ns for path in run.iterdir()}
     made = example.make(run, tmp_path / "docs")
     assert {path.parent.name for path in made} == {"example"}
-    assert {"report.html", "exits-per-packet.png"} <= {path.name for path in made}
+    assert {"report.html", "exits-per-packet.png", "first.png"} <= {path.name for path in made}
     page = (tmp_path / "docs/example/report.html").read_text()
     assert "nicproof bench" in page and "/home/somebody" not in page
     assert {path.name: path.stat().st_mtime_ns for path in run.iterdir()} == before

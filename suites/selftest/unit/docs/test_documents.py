@@ -12,7 +12,7 @@ from harness.cli.main import command_line
 from harness.runs.suite import ROOT
 
 DOCUMENTS = sorted((*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")))
-LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")  # to a file, not to another site
+LINK = re.compile(r"(?:\]\(|src=\")([^)#:\s\"]+)(?:#[^)]*)?[)\"]")  # to a file, not to another site
 LINE = re.compile(r"^ {4}(?:sudo )?(nicproof .*)|`(?:sudo )?(nicproof [^`]*)`", re.MULTILINE)
 NO_COMMAND = re.compile(r"[|]|\.\.\.|\$\(|^nicproof [A-Z*]|^nicproof( --?\w+)?$")
 """Several in one line, parts left out, what a shell fills in, a word that stands for a command."""
