@@ -147,12 +147,12 @@ def case_table(family: str, cases: Sequence[CaseRecord], hosts: bool = False) ->
         (
             Cell(case.id.partition(".")[2], case.title),
             Cell(case.verdict, kind=ALIKE.get(case.verdict, "absent")),
-            Cell(case.reason or "; ".join(case.evidence), _small(case)),
             Cell(f"{case.seconds:.1f} s", f"on {case.host}" if hosts and case.host else ""),
+            Cell(case.reason or "; ".join(case.evidence), _small(case)),
         )
         for case in cases
     )
-    head = (("case",), ("verdict",), ("seen, or why not",), ("took",))
+    head = (("case",), ("verdict",), ("took",), ("seen, or why not",))
     return Table(head, rows, title=FAMILIES[family], text=True)
 
 

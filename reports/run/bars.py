@@ -19,11 +19,14 @@ from reports.run.canvas import (
     add_legend,
     dots,
     empty_figure,
+    figure_in_words,
     finish_panel,
     in_words,
     panels_of,
     subtitle_of,
+    tell_row,
 )
+from reports.run.svg import hint
 
 _REASONS_SHOWN = 8
 _HALTING = "halting"
@@ -65,12 +68,14 @@ def packet_time(data: Data) -> Made:
     panels = [w for w in data.run.workloads if data.has(w, "guest_time_per_packet")]
     if not panels or not is_virtual(data.run.info.clock):
         return None
-    title = f"Where the time of a packet goes, {style.unit(data.run.unit('guest_time_per_packet'))}"
+    unit = data.unit("guest_time_per_packet")
+    title = f"Where the time of a packet goes, {unit}"
     rows = [data.paths_with(workload, "guest_time_per_packet") for workload in panels]
     found = {metric for _, _, metric in data.found}
+    shown_at_all = [metric for metric in explain.PARTS if metric in found]
     fills = {
-        metric: fill
-        for metric, fill in zip(explain.PARTS, style.PARTS, strict=True)
+        name: fill
+        for (metric, name), fill in zip(explain.PARTS.items(), style.PARTS, strict=True)
         if metric in found
     }
 
@@ -82,26 +87,30 @@ def packet_time(data: Data) -> Made:
     )
     spoken = []
     for axes, workload, paths in zip(panels_of(figure, rows), panels, rows, strict=True):
-        shown = [m for m in fills if m != explain.REST or not paced(workload)]
+        shown = [m for m in shown_at_all if m != explain.REST or not paced(workload)]
         here = [{m: data.found.get((path, workload, m)) for m in shown} for path in paths]
         parts = [{m: each.value for m, each in row.items() if each is not None} for row in here]
-        _bars(axes, [sum(each.values()) for each in parts], parts, fills)
+        named = [{explain.PARTS[m]: value for m, value in each.items()} for each in parts]
+        for y, (path, each) in enumerate(zip(paths, parts, strict=True)):
+            tell_row(axes, y, f"{path}: {style.number(sum(each.values()))} {unit} in all")
+        _bars(axes, paths, [sum(each.values()) for each in parts], named, fills, unit)
         finish_panel(axes, workload, paths)
-        spoken.append(f"{workload}: {_parts_in_words(paths, parts)}")
-    add_legend(figure, (_patches(fills.values()), [explain.PARTS[m] for m in fills]))
+        spoken.append(f"{workload}: {_parts_in_words(paths, named)}")
+    add_legend(figure, (_patches(fills.values()), list(fills)))
     several = data.run.info.clock == "virtual-smp"
     caption = f"{explain.MEANS} {SEVERAL_CPUS if several else ONE_CPU}"
     if pausing := ", ".join(filter(paced, panels)):
         caption += (
             f" Where traffic is paced ({pausing}) the rest is mostly the pauses, and is left out."
         )
-    return figure, Drawn("packet-time", title, caption, "; ".join(spoken))
+    told = "; ".join(spoken)
+    return figure, Drawn("packet-time", title, caption, told, figure.get_figheight())
 
 
 def _parts_in_words(paths: Sequence[str], parts: Sequence[Mapping[str, float]]) -> str:
     """ "sriov guest 1.62, exits 0.05; e1000e ..." of a panel."""
     return "; ".join(
-        f"{path} {', '.join(f'{explain.PARTS[m]} {style.number(v)}' for m, v in each.items())}"
+        f"{path} {', '.join(f'{name} {style.number(value)}' for name, value in each.items())}"
         for path, each in zip(paths, parts, strict=True)
     )
 
@@ -130,19 +139,22 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart:
     for axes, workload, paths in zip(panels_of(figure, rows), panels, rows, strict=True):
         lengths = [data.found[path, workload, metric].value for path in paths]
         parts = [{r: sums.get((workload, path, r), 0.0) for r in bar} for path in paths]
-        _bars(axes, lengths, parts, bar)
+        for y, path in enumerate(paths):
+            tell_row(axes, y, figure_in_words(data, (path, workload, metric)))
+        _bars(axes, paths, lengths, parts, bar, data.unit(metric))
         for y, path in enumerate(paths):
             if (halted := data.found.get((path, workload, apart))) is not None:
-                axes.barh(y, halted.value, 0.62, lengths[y], **style.HALTING.keywords)
-            dots(axes, data.values(path, workload, metric), y, style.INK)
+                (made,) = axes.barh(y, halted.value, 0.62, lengths[y], **style.HALTING.keywords)
+                hint(made, f"{path}: {_HALTING} {style.number(halted.value)} {data.unit(apart)}")
+            dots(axes, data, (path, workload, metric), y, style.INK)
         finish_panel(axes, workload, paths)
     names = [*shown, "other"] if len(shown) < len(ranked) else list(shown)
     if apart:
         names.append(_HALTING)
     add_legend(figure, (_patches(fills[n] for n in names), names))
     idle_exits = (
-        "Hatched on white, behind that and not in it: what halting (HLT, MWAIT) takes on a CPU, "
-        "i.e. polling for the next interrupt, going to sleep, and back. Left out"
+        "Hatched and not filled, behind that and not in it: what halting (HLT, MWAIT) takes on a "
+        "CPU, i.e. polling for the next interrupt, going to sleep, and back. Left out"
         if apart
         else "Idle exits (HLT, MWAIT) are left out, and so"
     )
@@ -151,7 +163,8 @@ def _stacked(data: Data, name: str, title: str, metric: str, column: str, apart:
         f"dots: the boots' totals. {idle_exits} are paths whose exits were not counted, such as "
         "one without a guest."
     )
-    return figure, Drawn(name, title, caption, in_words(data, [(w, metric) for w in panels]))
+    told = in_words(data, [(w, metric) for w in panels])
+    return figure, Drawn(name, title, caption, told, figure.get_figheight())
 
 
 def data_reasons(data: Data) -> list[str]:
@@ -162,18 +175,24 @@ def data_reasons(data: Data) -> list[str]:
 
 def _bars(
     axes: Axes,
+    paths: Sequence[str],
     lengths: Sequence[float],
     parts: Sequence[Mapping[str, float]],
     fills: Mapping[str, style.Fill],
+    unit: str,
 ) -> None:
-    """A bar a row, divided by the shares of its parts, in the order of the fillings."""
+    """A bar a path, divided by the shares of its parts, in the order of the fillings."""
     sums = [sum(each.values()) for each in parts]
     scales = np.divide(lengths, sums, out=np.zeros(len(parts)), where=np.array(sums) > 0)
     left = np.zeros(len(parts))
     for name, how in fills.items():
         widths = scales * [each.get(name, 0.0) for each in parts]
         (there,) = widths.nonzero()
-        axes.barh(there, widths[there], 0.62, left[there], linewidth=0.6, **how.keywords)
+        made = axes.barh(there, widths[there], 0.62, left[there], linewidth=0.6, **how.keywords)
+        for y, part in zip(there.tolist(), made, strict=True):
+            share = 100 * widths[y] / lengths[y]
+            value = style.number(float(widths[y]))
+            hint(part, f"{paths[y]}: {name} {value} {unit}, {share:.0f} % of the bar")
         left += widths
 
 

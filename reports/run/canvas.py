@@ -6,6 +6,7 @@ matplotlib's global state is used.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +27,7 @@ from harness.core.metrics import Grounds, metric_of
 from harness.records.run import Run
 from harness.stats import estimates
 from reports.run import style
+from reports.run.svg import hint, with_titles
 from reports.run.tables import Estimates
 
 WIDTH = 4.6  # inches
@@ -39,13 +41,14 @@ _GROUNDS: dict[Grounds, str] = {
 RC: dict[Any, Any] = {  # matplotlib types its keys one by one
     "font.family": "DejaVu Sans",
     "font.size": 10.0,
+    "text.color": style.INK,
     "axes.edgecolor": style.GREY,
     "axes.labelcolor": style.INK,
     "xtick.color": style.GREY,
     "ytick.color": style.INK,
     "hatch.linewidth": 0.7,
     "svg.hashsalt": "nicproof",
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
 }
 
 
@@ -57,6 +60,7 @@ class Drawn:
     title: str
     caption: str
     figures: str  # what it shows, in words, for who does not see it
+    height: float  # inches
 
     @property
     def text(self) -> str:
@@ -84,12 +88,23 @@ class Data:
 
     def values(self, path: str, workload: str, metric: str) -> list[float]:
         """One a boot; none if it was not measured."""
-        return self._values.get((path, workload, metric), [])
+        return [value for _, value in self.by_boot(path, workload, metric)]
+
+    def by_boot(self, path: str, workload: str, metric: str) -> list[tuple[int, float]]:
+        """(boot, value)."""
+        return self._by_boot.get((path, workload, metric), [])
 
     @cached_property
-    def _values(self) -> dict[Any, list[float]]:
-        groups = self.boots.groupby(["path", "workload", "metric"], sort=False)["value"]
-        return {key: values.tolist() for key, values in groups}
+    def _by_boot(self) -> dict[Any, list[tuple[int, float]]]:
+        groups = self.boots.groupby(["path", "workload", "metric"], sort=False)[["boot", "value"]]
+        return {
+            key: list(zip(rows["boot"].tolist(), rows["value"].tolist(), strict=True))
+            for key, rows in groups
+        }
+
+    def unit(self, metric: str) -> str:
+        """As it is printed."""
+        return style.unit(self.run.unit(metric))
 
 
 WITHOUT = {".png": "Software", ".svg": "Date"}
@@ -105,7 +120,12 @@ def save(figure: Figure, *files: Path) -> None:
     # twice.
     figure.set_layout_engine(None)
     for file in files:
-        figure.savefig(file, dpi=200, metadata={WITHOUT[file.suffix]: None})
+        made, metadata = io.BytesIO(), {WITHOUT[file.suffix]: None}
+        figure.savefig(made, format=file.suffix.removeprefix("."), dpi=200, metadata=metadata)
+        if file.suffix == ".svg":
+            file.write_text(with_titles(made.getvalue().decode()), encoding="utf-8")
+        else:
+            file.write_bytes(made.getvalue())
 
 
 Made = tuple[Figure, Drawn] | None
@@ -126,12 +146,36 @@ def in_words(data: Data, panels: Iterable[tuple[str, str]]) -> str:
     )
 
 
-def dots(axes: Axes, values: Sequence[float], y: float, colour: str) -> None:
+Key = tuple[str, str, str]
+"""(path, workload, metric)."""
+
+
+def dots(axes: Axes, data: Data, key: Key, y: float, colour: str) -> None:
     """Boots side by side around a row, so that equal ones do not hide one another."""
-    offsets = np.linspace(-0.12, 0.12, len(values)) if len(values) > 1 else [0.0]
-    axes.plot(values, [y + float(o) for o in offsets], "o", markersize=3.6, markerfacecolor="white",
-              markeredgecolor=colour, markeredgewidth=0.9, linestyle="none", clip_on=False,
-              zorder=5)  # fmt: skip
+    boots = data.by_boot(*key)
+    offsets = np.linspace(-0.12, 0.12, len(boots)) if len(boots) > 1 else [0.0]
+    (made,) = axes.plot(
+        [value for _, value in boots], [y + float(o) for o in offsets], "o", markersize=3.6,
+        markerfacecolor="white", markeredgecolor=colour, markeredgewidth=0.9, linestyle="none",
+        clip_on=False, zorder=5,
+    )  # fmt: skip
+    path, _, metric = key
+    unit = data.unit(metric)
+    hint(made, "", [f"{path}, boot {boot}: {style.number(value)} {unit}" for boot, value in boots])
+
+
+def tell_row(axes: Axes, y: float, text: str) -> None:
+    """Hovering anywhere over a row tells `text`, but over a mark of its own."""
+    hint(axes.axhspan(y - 0.5, y + 0.5, facecolor="none", edgecolor="none"), text)
+
+
+def figure_in_words(data: Data, key: Key) -> str:
+    """ "sriov: 8,312 Mbit/s, 95 % interval [8,290, 8,341]"."""
+    path, _, metric = key
+    found = data.found[key]
+    value, brackets = style.spread(found)
+    means = "lowest and highest boot" if found.indicative else "95 % interval"
+    return f"{path}: {value} {data.unit(metric)}, {means} {brackets}"
 
 
 def empty_figure(title: str, subtitle: str, rows: Sequence[int], legend: int = 0) -> Figure:
@@ -176,10 +220,14 @@ def plain(axes: Axes) -> None:
 
 
 def add_legend(figure: Figure, entries: tuple[Sequence[Artist], Sequence[str]]) -> None:
+    """Below the panels, its entries row by row in their order."""
     handles, labels = entries
     columns = max(1, _LEGEND_CHARACTERS // (max(map(len, labels), default=0) + 6))
-    figure.legend(handles, labels, loc="outside lower left", ncols=columns, frameon=False,
-                  fontsize=9, handlelength=1.4, columnspacing=1.2)  # fmt: skip
+    # matplotlib fills column by column.
+    order = [i for column in range(columns) for i in range(column, len(labels), columns)]
+    figure.legend([handles[i] for i in order], [labels[i] for i in order],
+                  loc="outside lower left", ncols=columns, frameon=False, fontsize=9,
+                  handlelength=1.4, columnspacing=1.2)  # fmt: skip
 
 
 def subtitle_of(data: Data, metric: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,13 +9,14 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context, select_autoescape
 from jinja2.nodes import EvalContext
+from markupsafe import Markup
 
 from harness.core.errors import LabError
 from harness.core.percentiles import summarise
 from harness.core.units import Clock, describe_clock
 from harness.records.run import Run, load
 from harness.stats import estimates
-from reports.run import answers, canvas, figures, frames, style, tables, words
+from reports.run import answers, canvas, figures, frames, style, surprises, svg, tables, words
 from reports.run.claims import Claim, judge_claims
 
 HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
@@ -32,8 +32,9 @@ class Report:
     answers: tables.Table | None
     lead: Sequence[str]
     claims: Sequence[Claim]
+    surprises: tables.Table | None
     summary: tables.Table | None
-    figures: Sequence[canvas.Drawn]
+    figures: Sequence[Sequence[canvas.Drawn]]  # rows of them
     comparisons: Mapping[int, tables.Table]  # claim's number -> table
     by_reason: Sequence[tables.Table]
     by_workload: Sequence[tables.Table]
@@ -45,9 +46,6 @@ class Report:
     workloads: tables.Table
     proofs: tables.Table
     offloads: tables.Table
-    missing: tables.Table
-    invalid: tables.Table
-    failures: tables.Table
 
 
 def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
@@ -76,8 +74,9 @@ def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
             answers=answers.table(run, given),
             lead=[*([exits_first] if headline else []), *words.lead(run, found)],
             claims=claims,
+            surprises=surprises.table(run, claims, boots, found),
             summary=tables.summary(run, found),
-            figures=drawn,
+            figures=_in_rows(drawn),
             comparisons={c.number: tables.comparisons(c) for c in claims if c.comparisons},
             by_reason=tables.exits_by_reason(run, exits_per_boot),
             by_workload=tables.by_workload(run, found),
@@ -89,9 +88,6 @@ def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
             workloads=tables.workloads(run),
             proofs=tables.proofs(run),
             offloads=tables.offloads(run),
-            missing=tables.missing(run),
-            invalid=tables.invalid_trials(run),
-            failures=tables.failures(run),
         )
         return _write(report, run_dir), _said(report)
     except OSError as error:
@@ -99,6 +95,23 @@ def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
             f"{run_dir}: cannot write the report: {error}",
             remedy="free space there, or copy the run elsewhere; its records are intact",
         ) from error
+
+
+_ALIKE = 0.75
+"""Figures stand side by side if the lower one has at least this share of the other's height."""
+
+
+def _in_rows(drawn: Sequence[canvas.Drawn]) -> list[list[canvas.Drawn]]:
+    """In their order: two in a row, but alone where half of a column would be empty."""
+    rows: list[list[canvas.Drawn]] = []
+    for figure in drawn:
+        beside = rows[-1] if rows else []
+        heights = sorted((figure.height, *(each.height for each in beside)))
+        if len(beside) == 1 and heights[0] >= _ALIKE * heights[1]:
+            beside.append(figure)
+        else:
+            rows.append([figure])
+    return rows
 
 
 def _said(report: Report) -> tuple[str, ...]:
@@ -138,7 +151,8 @@ def templates(run_dir: Path) -> Environment:
         keep_trailing_newline=True,
         finalize=_without_tags,
     )
-    environment.filters["svg_data"] = lambda name: _svg_data(run_dir / FIGURES / f"{name}.svg")
+    environment.globals["on_dark"] = {svg.variable_of(c): d for c, d in style.ON_DARK.items()}
+    environment.filters["drawing"] = lambda figure: _drawing(figure, run_dir / FIGURES)
     environment.filters["cell_md"] = _markdown_cell
     environment.filters["by_clock"] = _by_clock
     return environment
@@ -152,9 +166,10 @@ def _without_tags(context: EvalContext, value: object) -> object:
     return value.replace("<", "&lt;")
 
 
-def _svg_data(path: Path) -> str:
-    """A figure as a data URI: its ids cannot clash with those of the next."""
-    return "data:image/svg+xml;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
+def _drawing(figure: canvas.Drawn, directory: Path) -> Markup:
+    """A figure as a part of the page."""
+    drawing = (directory / f"{figure.name}.svg").read_text(encoding="utf-8")
+    return Markup(svg.inline(drawing, figure.name, figure.text))
 
 
 def _by_clock(clock: Clock) -> str:

@@ -2,7 +2,8 @@
 
 Colours of paths stand out from white by 3:1 at least (WCAG 2.1, 1.4.11), and can be told apart with
 any common colour vision: those by Okabe and Ito (2008) that do, and others found beside them. A
-marker, a label or a pattern always says the same again.
+marker, a label or a pattern always says the same again. On a dark page each has a lighter twin, of
+about the same hue, for which both holds as well.
 """
 
 from __future__ import annotations
@@ -35,6 +36,24 @@ _SPARE = (
     "#332288", "#117733", "#aa4499", "#6e974b", "#742862", "#8e4704", "#cc79a7", "#0072b2",
     "#d55e00", "#009e73", "#1d4098",
 )  # fmt: skip
+ON_DARK = {
+    "#2c2c2b": "#7a7a78",
+    "#8e4704": "#ea9454",
+    "#d55e00": "#ef731f",
+    "#6e974b": "#bff193",
+    "#742862": "#d07db9",
+    "#1d4098": "#8490f5",
+    "#0072b2": "#86bdf9",
+    "#cc79a7": "#feb3db",
+    "#009e73": "#65fbc4",
+    "#882255": "#de73a1",
+    "#332288": "#8869db",
+    "#117733": "#6dc87d",
+    "#aa4499": "#ff95ec",
+    "#7a7a7a": "#cacaca",
+}
+"""A colour on white -> its twin on a dark page."""
+
 _PATTERNS = ("", "////", "..", "xxxx", "----", "\\\\\\\\", "++++", "oooo")
 
 

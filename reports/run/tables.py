@@ -160,35 +160,6 @@ def _comparison(c: Comparison, claim: Claim) -> tuple[Cell, ...]:
     )
 
 
-def invalid_trials(run: Run) -> Table:
-    """Every trial that does not count, and why."""
-    rows = [
-        (
-            Cell(f"#{t.index}"),
-            Cell(t.path),
-            Cell(t.workload),
-            Cell(f"boot {t.boot}, trial {t.trial}{', warm-up' if t.warmup else ''}"),
-            Cell("; ".join(t.reasons) or "no reason was recorded"),
-        )
-        for t in run.trials
-        if not t.valid
-    ]
-    return _words(("Trial", "Path", "Workload", "Where", "Why it does not count"), rows)
-
-
-def missing(run: Run) -> Table:
-    rows = [(Cell(m.path), Cell(m.capability), Cell(m.why)) for m in run.info.missing]
-    return _words(("Path", "Capability it lacks", "Why"), rows)
-
-
-def failures(run: Run) -> Table:
-    rows = [
-        (Cell(f.path), Cell(f"boot {f.boot}"), Cell(f.error), Cell(f.log or _ABSENT, kind="code"))
-        for f in run.info.failures
-    ]
-    return _words(("Path", "Boot", "What happened", "Guest's log"), rows)
-
-
 def workloads(run: Run) -> Table:
     """What was run: parameters, window, and how many trials count."""
     rows = []
@@ -204,7 +175,7 @@ def workloads(run: Run) -> Table:
             (Cell(workload), Cell(_parameters(t.parameters for t in trials)), Cell(length),
              Cell(tally, f"and {warm} warm-up{'s' if warm != 1 else ''}" if warm else ""))
         )  # fmt: skip
-    return _words(("Workload", "Parameters", "Median window", "Trials that count"), rows)
+    return of_words(("Workload", "Parameters", "Median window", "Trials that count"), rows)
 
 
 def proofs(run: Run) -> Table:
@@ -230,7 +201,7 @@ def offloads(run: Run) -> Table:
         on = sorted({name for state in states for name, value in state.items() if value})
         if states:
             rows.append((Cell(path), Cell(", ".join(on) or "none")))
-    return _words(("Path", "Offloads on in the guest"), rows)
+    return of_words(("Path", "Offloads on in the guest"), rows)
 
 
 def environment(run: Run) -> list[Table]:
@@ -306,7 +277,8 @@ def _held(results: Sequence[bool] | None) -> Cell:
     return Cell(f"{sum(results)} of {len(results)}", kind=kind)
 
 
-def _words(head: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> Table:
+def of_words(head: Sequence[str], rows: Sequence[tuple[Cell, ...]]) -> Table:
+    """Set from the left."""
     return Table(tuple((name,) for name in head), tuple(rows), text=True)
 
 

@@ -87,19 +87,8 @@ def headline(run: Run, found: Estimates) -> str:
 
 
 def lead(run: Run, found: Estimates) -> list[str]:
-    """What qualifies the headline: device accesses, the number of boots, gaps."""
+    """What qualifies the headline: device accesses, the number of boots."""
     notes = [*_mmio_notes(run, found), *_boots_note(found), *_apart_note(run), *_guest_note(run)]
-    if run.info.missing:
-        names = ", ".join(m.path for m in run.info.missing)
-        notes.append(f"Not available on this host: {names}.")
-    if run.info.uncounted:
-        notes.append(f"Exits were not counted: {run.info.uncounted}.")
-    if run.info.failures:
-        names = ", ".join(dict.fromkeys(f.path for f in run.info.failures))
-        notes.append(f"{_count(len(run.info.failures), 'boot')} failed ({names}).")
-    invalid = sum(not t.valid for t in run.trials)
-    if invalid:
-        notes.append(f"{invalid} of {_count(len(run.trials), 'trial')} left out as invalid.")
     if run.info.options:
         options = ", ".join(f"{k} = {v}" for k, v in run.info.options.items())
         notes.append(f"Options: {options}.")

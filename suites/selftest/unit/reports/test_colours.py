@@ -1,7 +1,11 @@
-"""Colours of paths: seen on white, and told apart with any common colour vision."""
+"""Colours, on a light page and on a dark one: what is read has contrast, and paths are told apart
+with any common colour vision."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+from importlib.resources import files
 from itertools import combinations
 
 import numpy as np
@@ -40,9 +44,11 @@ def linear(colour: str) -> np.ndarray:
     return np.where(channels <= 0.04045, low, high)
 
 
-def contrast(colour: str) -> float:
-    """With white (WCAG 2.1)."""
-    return 1.05 / (float(linear(colour) @ [0.2126, 0.7152, 0.0722]) + 0.05)
+def contrast(colour: str, page: str = "#ffffff") -> float:
+    """WCAG 2.1."""
+    weights = [0.2126, 0.7152, 0.0722]
+    dark, light = sorted(float(linear(each) @ weights) for each in (colour, page))
+    return (light + 0.05) / (dark + 0.05)
 
 
 def lab(rgb: np.ndarray) -> np.ndarray:
@@ -53,21 +59,60 @@ def lab(rgb: np.ndarray) -> np.ndarray:
     return np.array([116 * f[1] - 16, 500 * (f[0] - f[1]), 200 * (f[1] - f[2])])
 
 
+SHEET = (files("reports") / "templates" / "style.css").read_text(encoding="utf-8")
+LIGHT, DARK = (
+    dict(re.findall(r"--(\w+): (#[0-9a-f]{6});", block))
+    for block in re.findall(r":root \{([^}]*--page[^}]*)\}", SHEET)
+)
+MODES: dict[str, tuple[dict[str, str], Callable[[str], str]]] = {
+    "light": (LIGHT, lambda colour: colour),
+    "dark": (DARK, lambda colour: style.ON_DARK[colour]),
+}
+modes = pytest.mark.parametrize("mode", MODES)
+
+
+@modes
+def test_text_is_read_on_each_of_its_grounds(mode: str) -> None:
+    page, _ = MODES[mode]
+    assert {"page", "ink", "grey", "rule", "soft", "yes", "no", "known", "link"} == page.keys()
+    for name in page.keys() - {"page", "soft", "rule"}:
+        assert min(contrast(page[name], page[on]) for on in ("page", "soft")) >= 4.5, name
+
+
+def test_no_colour_of_a_page_stands_outside_of_its_variables() -> None:
+    outside = re.sub(r":root \{[^}]*\}", "", SHEET)
+    assert not re.findall(r"#[0-9a-fA-F]{3,8}\b", outside)
+
+
+@modes
 @pytest.mark.parametrize("path", COLOURS)
-def test_a_path_stands_out_from_the_page(path: str) -> None:
-    assert contrast(COLOURS[path]) >= 3
+def test_a_path_stands_out_from_the_page(path: str, mode: str) -> None:
+    page, shown = MODES[mode]
+    assert contrast(shown(COLOURS[path]), page["page"]) >= 3
 
 
+@modes
 @pytest.mark.parametrize("vision", VISIONS)
-def test_two_paths_are_told_apart(vision: str) -> None:
-    seen = {path: lab(VISIONS[vision] @ linear(colour)) for path, colour in COLOURS.items()}
+def test_two_paths_are_told_apart(vision: str, mode: str) -> None:
+    _, shown = MODES[mode]
+    seen = {path: lab(VISIONS[vision] @ linear(shown(each))) for path, each in COLOURS.items()}
     near = {
         pair: float(np.linalg.norm(seen[pair[0]] - seen[pair[1]])) for pair in combinations(seen, 2)
     }
     assert {pair: apart for pair, apart in near.items() if apart < APART} == {}
 
 
-def test_a_reason_is_told_by_its_pattern_where_two_have_one_colour() -> None:
-    fills = style.reason_fills(["npf", "msr", "interrupt", "vintr", "io", "cpuid", "wbinvd"])
-    assert all(contrast(fill.colour) >= 3 for fill in fills.values())
+@modes
+def test_a_reason_is_told_by_its_pattern_where_two_have_one_colour(mode: str) -> None:
+    page, shown = MODES[mode]
+    fills = style.reason_fills(["npf", "msr", "interrupt", "vintr", "io", "cpuid", "wbinvd", "hlt"])
+    every = [*fills.values(), style.OTHER, *style.PARTS]
+    solid = [fill.colour for fill in every if fill.colour != "white"]
+    assert all(contrast(shown(colour), page["page"]) >= 3 for colour in solid)
     assert len({fill.pattern for fill in fills.values()}) == len(fills)
+
+
+def test_every_colour_of_figures_has_a_twin_on_dark() -> None:
+    spare = style.path_colours({str(number): "" for number in range(20)}).values()
+    reasons = [fill.colour for fill in style.reason_fills(style._REASONS).values()]
+    assert {*spare, *reasons} <= style.ON_DARK.keys()
