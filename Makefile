@@ -136,6 +136,7 @@ tools:
 
 test-tools:
 	@.ci/postgres
+	@.ci/browser
 
 $(STAMP): pyproject.toml | tools
 	$(PYTHON) -m venv $(VENV)
