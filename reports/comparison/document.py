@@ -42,6 +42,7 @@ def change_table(changes: Sequence[Change], outcome: Comparison, title: str) -> 
 def _row(change: Change, outcome: Comparison) -> tuple[Cell, ...]:
     low, high = percent_of(change.shift.low), percent_of(change.shift.high)
     interval = f"[{low}, {high}]" if change.shift.bounded else "no interval"
+    interval = interval.replace(" %", "\N{NO-BREAK SPACE}%")
     absent = Cell(_ABSENT, kind="absent")
     return (
         Cell(f"{change.path}, {change.workload}", metric_of(change.metric).label),

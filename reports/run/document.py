@@ -97,7 +97,7 @@ def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
         ) from error
 
 
-_ALIKE = 0.75
+_ALIKE = 0.6
 """Figures stand side by side if the lower one has at least this share of the other's height."""
 
 
