@@ -13,6 +13,7 @@ from harness.comparison.boots import Boots, boots_of
 from harness.comparison.complete import Lacks
 from harness.comparison.exits import exit_changes, likely_causes
 from harness.comparison.missing import Side, warnings
+from harness.comparison.sequential_pairs import Course
 from harness.comparison.verdict import LOST, Change, Verdict
 from harness.core.errors import ConfigError
 from harness.core.units import Clock
@@ -178,6 +179,17 @@ def compare_variants(run: Run) -> Comparison:
     lacks = Lacks(Side.of("base", [run], names[0]), Side.of("new", [run], names[1]), deciding)
     changes = sequential_pairs.judge(*boots, run.info.boots, deciding)
     return _outcome(base, new, changes, boots, lacks, PAIRED, *names)
+
+
+def evidence(outcome: Comparison) -> tuple[Course, ...]:
+    """How the evidence on each figure that decides grew over the blocks of a run of two
+    configurations; none for another comparison."""
+    if outcome.method is not PAIRED:
+        return ()
+    info, deciding = outcome.base.info, _deciding(outcome.base.info)
+    boots = boots_of(outcome.base), boots_of(outcome.new)
+    every = sequential_pairs.courses(*boots, info.boots, deciding)
+    return tuple(course for course in every if course.figure.primary)
 
 
 def _deciding(info: RunInfo) -> list[str]:

@@ -6,7 +6,7 @@ Unlike two runs, the pairs may be looked at after each block, until all figures 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +16,7 @@ from harness.comparison.verdict import (
     MOST_BOOTS,
     Change,
     Figure,
+    Verdict,
     advice,
     badness,
     decide,
@@ -45,6 +46,53 @@ def judge(
 
 
 @dataclass(frozen=True)
+class Step:
+    """What a look has shown of a figure."""
+
+    blocks: int  # up to this one
+    shift: Shift
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Course:
+    """How what is known of a figure grew, block by block."""
+
+    figure: Figure
+    pairs: Mapping[int, float]  # block -> new / base
+    steps: Sequence[Step]  # a look each, in order; none before the first that can decide
+
+    @property
+    def verdict(self) -> Verdict:
+        """The last look's."""
+        return self.steps[-1].verdict if self.steps else "undecided"
+
+
+def courses(
+    base: Boots, new: Boots, planned: int, deciding: Collection[str] = ()
+) -> Iterator[Course]:
+    """The course of every figure that has a pair, of which `judge`, with the same arguments, tells
+    the end."""
+    for family in families(figures(base, new, deciding)):
+        pairs = _paired(family)
+        found = list(sequential.course(_table(pairs), planned, LEVEL))
+        for column, each in enumerate(pairs):
+            of_blocks = each.paired.differences
+            steps = [
+                _step(each, blocks, shown[column])
+                for blocks, shown in found
+                if min(of_blocks) < blocks
+            ]
+            ratios = {block: each.paired.back(value) for block, value in of_blocks.items()}
+            yield Course(each.figure, ratios, steps)
+
+
+def _step(pairs: _Pairs, blocks: int, shown: Shown) -> Step:
+    shift = pairs.shift(shown, blocks)
+    return Step(blocks, shift, decide(pairs.figure, shift, shown.p <= LEVEL))
+
+
+@dataclass(frozen=True)
 class _Pairs:
     """A figure, with the differences of its blocks."""
 
@@ -62,17 +110,31 @@ class _Pairs:
             new={block: new[block] for block in both},
         )
 
-    @property
-    def differences(self) -> list[float]:
-        return list(self.paired.differences.values())
+    def shift(self, shown: Shown, blocks: float = math.inf) -> Shift:
+        """The change in the blocks up to one, within what was `shown` by then."""
+        back = self.paired.back
+        differences = [of for block, of in self.paired.differences.items() if block < blocks]
+        middle = min(max(estimates.hodges_lehmann(differences), shown.low), shown.high)
+        return Shift(
+            ratio=back(middle),
+            low=back(shown.low),
+            high=back(shown.high),
+            scale=float(np.std(differences, ddof=1)) if len(differences) > 1 else math.inf,
+            boots=(len(differences),) * 2,
+            bounded=math.isfinite(shown.low) and math.isfinite(shown.high),
+        )
 
 
-def _decide(family: Sequence[Figure], planned: int) -> list[Change]:
-    pairs = [
+def _paired(family: Sequence[Figure]) -> list[_Pairs]:
+    return [
         _Pairs(figure, estimates.paired(figure.new, figure.base))
         for figure in family
         if figure.new.keys() & figure.base.keys()
     ]
+
+
+def _decide(family: Sequence[Figure], planned: int) -> list[Change]:
+    pairs = _paired(family)
     shown = sequential.shown(_table(pairs), planned, LEVEL)
     return [
         _change(each, found, planned, len(pairs)) for each, found in zip(pairs, shown, strict=True)
@@ -91,23 +153,15 @@ def _table(pairs: Sequence[_Pairs]) -> estimates.Floats:
 
 
 def _change(pairs: _Pairs, shown: Shown, planned: int, family: int) -> Change:
-    figure, differences, back = pairs.figure, pairs.differences, pairs.paired.back
-    middle = min(max(estimates.hodges_lehmann(differences), shown.low), shown.high)
-    shift = Shift(
-        ratio=back(middle),
-        low=back(shown.low),
-        high=back(shown.high),
-        scale=float(np.std(differences, ddof=1)) if len(differences) > 1 else math.inf,
-        boots=(len(differences),) * 2,
-        bounded=math.isfinite(shown.low) and math.isfinite(shown.high),
-    )
+    figure, shift = pairs.figure, pairs.shift(shown)
     verdict = decide(figure, shift, shown.p <= LEVEL)
     why = (
         advice(shift, needed(shift, figure, planned, family), "pair")
         if verdict == "undecided"
         else ""
     )
-    return pairs.common.change(shift, shown.p, verdict, why)
+    change = pairs.common.change(shift, shown.p, verdict, why)
+    return replace(change, margin=figure.margin)  # the one that it was held to
 
 
 def needed(shift: Shift, figure: Figure, planned: int, family: int) -> int:

@@ -53,6 +53,7 @@ class Change:
     p: float
     verdict: Verdict
     why: str  # of an undecided one, and of one that a side lacks
+    margin: float  # the change that is still none, as a log ratio
     exits: tuple[str, ...] = ()  # what changed in the exits of this path, most first
     causes: tuple[str, ...] = ()  # what that points to
     baseline: str = ""  # the runs of a series that it was held against, in words
@@ -76,7 +77,7 @@ class Change:
     @property
     def beyond(self) -> bool:
         """Is it worse by more than its margin, chance or not?"""
-        return self.both and self.worse > margin_of(self.metric).ratio(self.base + self.new)
+        return self.both and self.worse > self.margin
 
 
 def badness(change: Change) -> tuple[bool, int, float]:
@@ -147,6 +148,7 @@ class Figure:
             p=p,
             verdict=verdict,
             why=why,
+            margin=self.margin,
             baseline=baseline,
         )
 

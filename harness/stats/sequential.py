@@ -109,11 +109,12 @@ def _share(block: int, planned: int) -> float:
 
 def first(planned: int, level: float) -> int | None:
     """Blocks after which a figure can be decided at the earliest; None if not within the plan."""
-    every = _planned(planned, level)
+    every = planned_looks(planned, level)
     return every[0].blocks if every else None
 
 
-def _planned(blocks: int, level: float) -> list[Look]:
+def planned_looks(blocks: int, level: float) -> list[Look]:
+    """The looks of so many blocks, if each of them has a pair."""
     return looks(np.zeros((blocks, 1)), blocks, level)
 
 
@@ -130,8 +131,10 @@ def likely(gap: float, figures: int, planned: int, level: float, most: int) -> i
 @lru_cache(maxsize=32)
 def _distances(figures: int, planned: int, level: float, most: int) -> Floats:
     """Of a mean, in its standard errors, that it is told at, by the number of blocks from 1."""
-    at_plan = {look.blocks: look for look in _planned(planned, level)}
-    at_end = {n: look for n in range(planned + 1, most + 1) for look in _planned(n, level)[-1:]}
+    at_plan = {look.blocks: look for look in planned_looks(planned, level)}
+    at_end = {
+        n: look for n in range(planned + 1, most + 1) for look in planned_looks(n, level)[-1:]
+    }
     found = np.full(most, math.inf)
     for blocks, look in (at_plan | at_end).items():
         if blocks <= most:
