@@ -1,4 +1,4 @@
-"""The report on a run beside another: regression.html in one file, .md and .json."""
+"""The report on a run beside another: regression.html in one file, .md and .json, and figures."""
 
 from __future__ import annotations
 
@@ -6,16 +6,19 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import matplotlib as mpl
+
 from harness.comparison import baseline
 from harness.comparison.outcome import PREDICTED, Comparison, compare_variants
 from harness.comparison.verdict import RANK, Change, Verdict
 from harness.core.errors import LabError
 from harness.core.metrics import METRICS, metric_of
 from harness.records.run import Run, load
-from reports.comparison import formats
-from reports.comparison.words import RARE, headline, percent, percent_of
-from reports.run import frames, style
-from reports.run.document import templates, write_whole
+from reports.comparison import blocks, forest, formats
+from reports.comparison.words import RARE, headline, notable, percent, percent_of
+from reports.run import canvas, frames, style
+from reports.run.canvas import Drawn
+from reports.run.document import FIGURES, templates, write_whole
 from reports.run.tables import Cell, Table
 
 KIND: dict[Verdict, str] = {
@@ -133,11 +136,6 @@ def _facts(run: Run) -> Mapping[str, str]:
     return facts
 
 
-def _notable(change: Change) -> bool:
-    """Is a figure that does not decide to be shown? It changed, or it looks worse."""
-    return change.both and (change.verdict in KIND or change.beyond)
-
-
 def render(run_dir: Path) -> tuple[Path, Comparison]:
     """The report on the two configurations that a run interleaved, written beside its records.
 
@@ -150,14 +148,44 @@ def render(run_dir: Path) -> tuple[Path, Comparison]:
 
 
 def write(outcome: Comparison, directory: Path) -> Path:
-    """Write regression.{html,md,json} and the formats that CI reads; the page's path.
+    """Write regression.{html,md,json}, the figures, and what CI reads; the page's path.
 
     LabError if nothing can be written.
     """
-    other = [each for each in outcome.changes if not each.primary and _notable(each)]
+    try:
+        drawn = _draw(outcome, directory / FIGURES)
+        texts = _texts(outcome, directory, drawn)
+        for name, text in texts.items():
+            write_whole(directory / name, text)
+    except OSError as error:
+        raise LabError(
+            f"{directory}: cannot write the comparison: {error}",
+            remedy="name another directory by --out",
+        ) from error
+    return directory / "regression.html"
+
+
+def _draw(outcome: Comparison, directory: Path) -> list[Drawn]:
+    """The figures there is data for, as a run's are drawn."""
+    directory.mkdir(parents=True, exist_ok=True)
+    drawn = []
+    with mpl.rc_context(canvas.RC):
+        for made in (forest.draw(outcome), blocks.draw(outcome)):
+            if made is None:
+                continue
+            figure, entry = made
+            canvas.save(figure, *(directory / f"{entry.name}{kind}" for kind in canvas.WITHOUT))
+            drawn.append(entry)
+    return drawn
+
+
+def _texts(outcome: Comparison, directory: Path, drawn: Sequence[Drawn]) -> dict[str, str]:
+    """File name -> content."""
+    other = [each for each in outcome.changes if not each.primary and notable(each)]
     content = {
         "outcome": outcome,
         "headline": headline(outcome),
+        "figures": drawn,
         "table": change_table(outcome.primary, outcome, ""),
         "others": change_table(other, outcome, "") if other else None,
         "expected": expected_table(outcome),
@@ -177,20 +205,10 @@ def write(outcome: Comparison, directory: Path) -> Path:
             if metric.primary
         },
     }
-    texts = {
+    pages = {
         f"regression.{kind}": templates(directory)
         .get_template(f"regression.{kind}.j2")
         .render(**content)
         for kind in ("html", "md")
     }
-    texts |= formats.every(outcome)
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            write_whole(directory / name, text)
-    except OSError as error:
-        raise LabError(
-            f"{directory}: cannot write the comparison: {error}",
-            remedy="name another directory by --out",
-        ) from error
-    return directory / "regression.html"
+    return pages | formats.every(outcome)

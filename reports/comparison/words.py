@@ -104,6 +104,11 @@ def _beside(outcome: Comparison) -> Iterator[str]:
             yield f"{side.label} was interrupted"
 
 
+def notable(change: Change) -> bool:
+    """Is a figure that does not decide to be shown? It changed, or it looks worse."""
+    return change.both and (change.verdict in ("regression", "improvement") or change.beyond)
+
+
 def others(outcome: Comparison, verdict: Verdict) -> list[Change]:
     """Figures that do not decide, the one that is most worse first."""
     return [each for each in outcome.changes if not each.primary and each.verdict == verdict]

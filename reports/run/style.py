@@ -40,6 +40,7 @@ ON_DARK = {
     "#2c2c2b": "#7a7a78",
     "#4d4d4d": "#7a7a78",  # of runs of before 2026-11-28, whose others need no twin
     "#8e4704": "#ea9454",
+    "#a33b00": "#ff8c5a",
     "#d55e00": "#ef731f",
     "#6e974b": "#bff193",
     "#742862": "#d07db9",

@@ -1,5 +1,5 @@
-"""Colours, on a light page and on a dark one: what is read has contrast, and paths are told apart
-with any common colour vision."""
+"""Colours, on a light page and on a dark one: what is read has contrast, and paths and verdicts are
+told apart with any common colour vision."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from harness import paths
+from reports.comparison.scale import ABSENT, LOOKS
 from reports.run import style
 
 COLOURS = {path.name: path.facts.colour for path in paths.ALL}
@@ -116,3 +117,27 @@ def test_every_colour_of_figures_has_a_twin_on_dark() -> None:
     spare = style.path_colours({str(number): "" for number in range(20)}).values()
     reasons = [fill.colour for fill in style.reason_fills(style._REASONS).values()]
     assert {*spare, *reasons} <= style.ON_DARK.keys()
+
+
+def of_verdict(colour: str, mode: str) -> str:
+    """A page's own ink and grey are its variables."""
+    page, shown = MODES[mode]
+    return {style.INK: page["ink"], style.GREY: page["grey"]}.get(colour) or shown(colour)
+
+
+@modes
+def test_a_verdict_stands_out_and_has_a_marker_of_its_own(mode: str) -> None:
+    page, _ = MODES[mode]
+    for colour in (ABSENT, *(look.colour for look in LOOKS.values())):
+        assert contrast(of_verdict(colour, mode), page["page"]) >= 4.5, colour
+    assert len({look.marker for look in LOOKS.values()}) == len(LOOKS)
+
+
+@modes
+@pytest.mark.parametrize("vision", VISIONS)
+def test_worse_and_better_are_told_apart(vision: str, mode: str) -> None:
+    seen = [
+        lab(VISIONS[vision] @ linear(of_verdict(LOOKS[verdict].colour, mode)))
+        for verdict in ("regression", "improvement", "no change")
+    ]
+    assert min(float(np.linalg.norm(a - b)) for a, b in combinations(seen, 2)) >= APART
