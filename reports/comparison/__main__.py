@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
     cannot be compared, for whatever reason, give USAGE: a rig that failed must not look like a
     regression."""
     given = _parser().parse_args(argv)
-    from reports.comparison import document, words  # late: pandas and scipy take seconds
+    from reports.comparison import document, notices, words  # late: pandas and scipy take seconds
 
     try:
         outcome, beside = _outcome(given)
@@ -34,11 +34,8 @@ def main(argv: list[str] | None = None) -> int:
     except HarnessError as error:
         print(f"nicproof: {error}", file=sys.stderr)
         return Status.USAGE
-    print("\n".join((*words.describe(outcome), f"report: {page}")))
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
-    if summary:
-        with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(page.with_suffix(".md").read_text(encoding="utf-8"))
+    told = notices.in_job(outcome, page, os.environ)
+    print("\n".join((*words.describe(outcome), f"report: {page}", *told)))
     if outcome.failed:
         return Status.FAILED
     return Status.UNDECIDED if given.strict and outcome.count("undecided") else Status.OK

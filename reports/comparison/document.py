@@ -14,7 +14,7 @@ from harness.comparison.verdict import RANK, Change, Verdict
 from harness.core.errors import LabError
 from harness.core.metrics import METRICS, metric_of
 from harness.records.run import Run, load
-from reports.comparison import blocks, forest, formats
+from reports.comparison import blocks, forest, formats, notices
 from reports.comparison.words import RARE, headline, notable, percent, percent_of
 from reports.run import canvas, frames, style
 from reports.run.canvas import Drawn
@@ -211,4 +211,4 @@ def _texts(outcome: Comparison, directory: Path, drawn: Sequence[Drawn]) -> dict
         .render(**content)
         for kind in ("html", "md")
     }
-    return pages | formats.every(outcome)
+    return pages | formats.every(outcome) | notices.every(outcome, directory)

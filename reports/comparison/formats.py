@@ -1,7 +1,7 @@
 """A comparison as other tools read it.
 
 A figure that the new side lacks has no value: formats of values leave it out, JUnit calls it an
-error, and OpenMetrics counts it.
+error, and OpenMetrics has its verdict.
 """
 
 from __future__ import annotations
@@ -155,7 +155,8 @@ def as_bencher(changes: Iterable[Change]) -> str:
 
 def as_openmetrics(measured: Iterable[Change], outcome: Comparison) -> str:
     """OpenMetrics text: a gauge a metric, labelled by path and workload; how the trials of each
-    side ended; and how many primary figures have which verdict."""
+    side ended; and the verdict on each primary figure, and how many have which. GitLab, which reads
+    it as its metrics report, shows a verdict that is not the target branch's as new."""
     by_metric: dict[str, list[str]] = {}
     for each in measured:
         labels = f'path="{each.path}",workload="{each.workload}"'
@@ -170,6 +171,12 @@ def as_openmetrics(measured: Iterable[Change], outcome: Comparison) -> str:
         for how, count in tally.items()
     ]
     lines += _family("nicproof_trials", "Trials by how they ended", ended)
+    judged = [
+        f'{{path="{each.path}",workload="{each.workload}",metric="{each.metric}",'
+        f'verdict="{each.verdict}"}} 1'
+        for each in outcome.primary
+    ]
+    lines += _family("nicproof_verdict", "The verdict on each figure that decides", judged)
     verdicts = [f'{{verdict="{each}"}} {outcome.count(each)}' for each in RANK]
     lines += _family("nicproof_figures", "Figures that decide, by verdict", verdicts)
     return "\n".join([*lines, "# EOF", ""])
