@@ -19,9 +19,9 @@ def add_parser(commands: Commands) -> None:
         help="is a run worse than another? a verdict, an exit status, a report",
         description="Judge a run against another, figure by figure: regression, improvement, no "
         "change, undecided, or not measured, if BASE has it and NEW has not. "
-        "Writes regression.html, .md, .json, JUnit XML, OpenMetrics text and "
-        "what github-action-benchmark and Bencher read; with $GITHUB_STEP_SUMMARY set, the summary "
-        "of the job too.",
+        "Writes regression.html, .md, .json, figures, JUnit XML, GitLab's code quality report, "
+        "OpenMetrics text, a mail, and what github-action-benchmark and Bencher read, all of them "
+        "each time. In a GitHub job it prints annotations and fills in the step's summary too.",
         epilog="examples:\n  nicproof compare results/base results/new\n"
         "  nicproof compare main results/new      # the newest run of that name in the history\n"
         "  nicproof compare results/tcg results/kvm --across fidelity\n"
