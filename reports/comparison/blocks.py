@@ -54,8 +54,8 @@ def draw(outcome: Comparison) -> Made:
     _heading(figure, title, shown, looks, taken)
     counted = _counted(left)
     figure.text(0.02, 0.06 / figure.get_figheight(), fill(counted, _LINE), size=8, color=style.GREY)
-    told = "; ".join(map(_in_words, shown))
-    return figure, Drawn(NAME, title, _caption(looks), f"{told}. {counted}".strip())
+    told = f"{'; '.join(map(_in_words, shown))}. {counted}".strip()
+    return figure, Drawn(NAME, title, _caption(looks), told, figure.get_figheight())
 
 
 def _courses(outcome: Comparison) -> list[Course]:

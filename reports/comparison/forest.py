@@ -149,8 +149,8 @@ def draw(outcome: Comparison) -> Made:
     _heading(figure, outcome, title, shown)
     counted = _counted(left)
     figure.text(0.1 / figure.get_figwidth(), 0.1 / figure.get_figheight(), counted, size=8.5)
-    told = "; ".join(map(_in_words, shown))
-    return figure, Drawn(NAME, title, _caption(outcome, scale), f"{told}. {counted}".strip())
+    told = f"{'; '.join(map(_in_words, shown))}. {counted}".strip()
+    return figure, Drawn(NAME, title, _caption(outcome, scale), told, figure.get_figheight())
 
 
 def _tops(shown: Sequence[Row]) -> tuple[list[float], float]:
