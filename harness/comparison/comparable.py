@@ -63,9 +63,14 @@ def _clock(run: Run) -> str:
 
 def _tuning(applied: Mapping[str, str]) -> str:
     """Was the host tuned? Receive rings are longer then since records say so: figures of before
-    hold TCP's recovery from what short ones lost."""
-    rings = any(what.startswith("receive ring") for what in applied)
-    return f"host tuned{', receive rings long' * rings}" if applied else "host as found"
+    hold TCP's recovery from what short ones lost. In a lab the moderation of where traffic ends is
+    held: before, a guest's driver chose it."""
+    rings, ends = (
+        any(what.startswith(name) for what in applied)
+        for name in ("receive ring", "moderation where traffic ends")
+    )
+    told = f"host tuned{', receive rings long' * rings}{', moderation held at both ends' * ends}"
+    return told if applied else "host as found"
 
 
 def _pages(memory: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_plain
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -261,6 +262,9 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
             )
             machine = guest.host
         placement = setup.placement
+        steady = None
+        if bench.tuning is not None:
+            steady = partial(bench.tuning.steady, moderation=setup.rx_usecs is None)
         end = stack.enter_context(
             endpoint(
                 machine,
@@ -268,15 +272,15 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
                 bench.link,
                 guest,
                 placement.vcpus or placement.qemu,
-                long_ring=bench.tuning is not None,
+                steady=steady,
             )
         )
         if setup.rx_usecs is not None:
             end.moderate(setup.rx_usecs)
         if bench.tuning is not None:
             seen = bench.tuning.settle(planned.place, placement.interrupts)
-            ring = f"receive ring where traffic ends, {planned.place}"
-            _remember(bench, TUNING, {**seen.moderation, ring: end.ring})
+            ends = {f"{what}, {planned.place}": how for what, how in end.steadied.items()}
+            _remember(bench, TUNING, seen.moderation | ends)
             _remember(bench, section(PLACEMENT, planned.variant), seen.interrupts)
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)

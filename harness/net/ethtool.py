@@ -213,10 +213,10 @@ def set_rings(interface: str, rx: int, tx: int) -> tuple[str, ...]:
     return ("sh", "-c", SET, "sh", "-G", interface, "rx", str(rx), "tx", str(tx))
 
 
-def coalescing(host: Host, interface: str) -> Coalescing:
+def coalescing(host: Host, interface: str, netns: str = "") -> Coalescing:
     """The interface's interrupt moderation; all None if its driver has none. CommandFailed if that
     cannot be told."""
-    return parse_coalescing(_of_driver(host, "-c", interface))
+    return parse_coalescing(_of_driver(host, "-c", interface, netns))
 
 
 _ADAPTIVE = re.compile(r"^Adaptive RX: (\S+)  TX: (\S+)$", re.MULTILINE)

@@ -24,13 +24,26 @@ class Tuning:
     host: Host
     ports: PortPair
     applied: dict[str, str]
-    moderated: bool = True  # is the moderation of its ports held?
+    usecs: int = coalescing.USECS  # at which the moderation of its ports is held
+    ends: bool = False  # and that of where traffic ends, a guest's for one?
 
     def lengthen(self) -> None:
         """Make the receive ring of the port under test long again, where a path has bound its
         driver anew. To be called before a path is provisioned: the link may go for a moment."""
         if interface := Device(self.host, self.ports.dut).interface:
             rings.lengthen(self.host, interface)
+
+    def steady(
+        self, machine: Host, interface: str, netns: str, *, moderation: bool
+    ) -> dict[str, str]:
+        """Make the interface where traffic ends as steady as the port under test: its receive ring,
+        and its moderation if that is to be held and `moderation` is not chosen otherwise. What has
+        come of it, for the report; it ends with the guest, or with native's VF."""
+        done = {"receive ring where traffic ends": rings.lengthen(machine, interface, netns)}
+        if self.ends and moderation:
+            held = coalescing.hold(machine, interface, self.usecs, netns)
+            done["moderation where traffic ends"] = held
+        return done
 
     def settle(self, path: str, cpus: Sequence[int]) -> Settled:
         """Set again what a path has undone by making VFs or binding drivers: the interrupts of the
@@ -43,8 +56,8 @@ class Tuning:
         if cpus:
             found = affinity.affinities(self.host, (dut,), cpus)
             interrupts[f"interrupts, {path}"] = affinity.describe(found, cpus)
-        if self.moderated and (interface := Device(self.host, dut).interface):
-            held = coalescing.hold(self.host, interface)
+        if interface := Device(self.host, dut).interface:
+            held = coalescing.hold(self.host, interface, self.usecs)
             moderation[f"moderation of the port under test, {path}"] = held
         return Settled(interrupts, moderation)
 
@@ -61,13 +74,28 @@ class Settled:
 def port_tuned(
     host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal
 ) -> Iterator[Tuning]:
-    """A host of which nothing is tuned but its port under test: where its interrupts arrive, unless
-    there are no `cpus`, and its receive ring. Else as `tuned`."""
+    """A host of which nothing is tuned but its ports: where the interrupts of the one under test
+    arrive, unless there are no `cpus`, its receive ring, and the moderation of all, that of where
+    traffic ends with them. Else as `tuned`."""
     with ExitStack() as stack:
         if cpus:
             stack.enter_context(affinity.affinities_kept(host, (ports.dut,), journal))
-        applied = _ring(host, ports, journal, stack)
-        yield Tuning(host, ports, applied, moderated=False)
+        applied = _moderation(host, ports, journal, stack, coalescing.LAB_USECS)
+        applied |= _ring(host, ports, journal, stack)
+        yield Tuning(host, ports, applied, coalescing.LAB_USECS, ends=True)
+
+
+def _moderation(
+    host: Host, ports: PortPair, journal: Journal, stack: ExitStack, usecs: int
+) -> dict[str, str]:
+    applied = {}
+    for bdf in ports.here:
+        what, interface = f"moderation of {bdf}", Device(host, bdf).interface
+        if not interface:
+            applied[what] = "left as it is: it has no interface"
+            continue
+        applied[what] = stack.enter_context(coalescing.held(host, interface, journal, usecs))
+    return applied
 
 
 def _ring(host: Host, ports: PortPair, journal: Journal, stack: ExitStack) -> dict[str, str]:
@@ -95,11 +123,6 @@ def tuned(host: Host, ports: PortPair, cpus: Sequence[int], journal: Journal) ->
             stack.enter_context(affinity.affinities_kept(host, (ports.dut,), journal))
         else:
             applied |= {"governor": UNNAMED, "interrupts": UNNAMED}
-        for bdf in ports.here:
-            what, interface = f"moderation of {bdf}", Device(host, bdf).interface
-            if not interface:
-                applied[what] = "left as it is: it has no interface"
-                continue
-            applied[what] = stack.enter_context(coalescing.held(host, interface, journal))
+        applied |= _moderation(host, ports, journal, stack, coalescing.USECS)
         applied |= _ring(host, ports, journal, stack)
         yield Tuning(host, ports, applied)

@@ -121,7 +121,7 @@ class NestedLab:
         return accel.unmended(self.qemu_version)
 
     def tuned(self, journal: Journal) -> AbstractContextManager[Tuning | None]:
-        """Little moves there: L1 has no cpufreq and no irqbalance, and its NIC no time."""
+        """Little moves there: L1 has no cpufreq and no irqbalance."""
         return port_tuned(self.host, self.ports, self.cpus, journal)
 
     def describe(self) -> dict[str, str]:

@@ -15,6 +15,8 @@ from harness.hosts.local import LocalHost
 from harness.records.history.runs import open_history
 from harness.records.run import load, of_variant
 from harness.runs.suite import ROOT
+from harness.tuning.coalescing import LAB_USECS
+from harness.tuning.rings import ENOUGH
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 
@@ -76,6 +78,16 @@ def test_every_trial_proved_its_path(run_dir: Path) -> None:
     for trial in measured:
         assert trial.valid, trial.reasons
         assert {"driver", "mac", "host interface"} <= {proof.name for proof in trial.proofs}
+
+
+def test_no_driver_chooses_its_moderation_by_the_traffic(run_dir: Path) -> None:
+    """One that did had one of two numbers of exits, boot by boot."""
+    tuning = load(run_dir).info.environment["tuning"]
+    for path in ("e1000e", "sriov"):
+        assert tuning[f"moderation where traffic ends, {path}"] == f"rx-usecs {LAB_USECS}"
+        assert tuning[f"receive ring where traffic ends, {path}"] == str(ENOUGH)
+    ports = [how for what, how in tuning.items() if what.startswith("moderation of 0")]
+    assert [how.partition(" (")[0] for how in ports] == [f"rx-usecs {LAB_USECS}"] * 2
 
 
 def test_an_emulated_nic_costs_at_least_thrice_the_mmio_exits_of_a_vf(run_dir: Path) -> None:

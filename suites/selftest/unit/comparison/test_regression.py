@@ -188,17 +188,23 @@ def test_what_must_not_be_compared_is_refused_by_name(tmp_path: Path) -> None:
         tmp_path / "apart", lambda info: msgspec.structs.replace(info, partner_host="beta")
     )
     assert "differ in link partner: 'on the same host'" in compare(base, apart).error
-    tuned, long, huge = (
+    ring = {"receive ring of 01:00.0": "4096"}
+    tuned, long, held, huge = (
         changed(tmp_path / name, partial(with_section, name=section, section=entry))
         for name, section, entry in (
             ("tuned", "tuning", {"governor": "powersave -> performance"}),
-            ("rings", "tuning", {"governor": "performance", "receive ring of 01:00.0": "4096"}),
+            ("rings", "tuning", ring),
+            ("held", "tuning", {**ring, "moderation where traffic ends, sriov": "rx-usecs 50"}),
             ("huge", "guest", {"memory": "256 MiB of 2 MiB pages"}),
         )
     )
     assert "differ in tuning: 'host as found', 'host tuned'" in compare(base, tuned).error
     assert "differ in guest memory: 'ordinary pages', '2 MiB pages'" in compare(base, huge).error
     assert "'host tuned', 'host tuned, receive rings long'" in compare(tuned, long).error
+    assert (
+        "'host tuned, receive rings long, moderation held at both ends'"
+        in compare(long, held).error
+    )
     assert compare(base, tuned, "--across=tuning").returncode != 2
     assert "not a key of a run" in compare(base, longer, "--across=weather").error
 

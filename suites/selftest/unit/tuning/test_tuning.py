@@ -387,7 +387,11 @@ def test_interrupts_of_both_ports_are_placed_where_nothing_else_is_tuned(
         affinity.placed(host, PARTNER, (0,), journal) as message,
         port_tuned(host, PortPair(PF, PARTNER), (1, 2), journal) as tuning,
     ):
-        assert tuning.applied == {f"receive ring of {PF}": "left as it is: it has no interface"}
+        assert tuning.applied == {
+            f"moderation of {PF}": "left as it is: it has no interface",
+            f"moderation of {PARTNER}": "left as it is: it has no interface",
+            f"receive ring of {PF}": "left as it is: it has no interface",
+        }
         assert message == f"1 of {PARTNER} on CPUs 0"
         seen = tuning.settle("sriov", (1, 2))
         assert seen == Settled({"interrupts, sriov": f"3 of {PF} on CPUs 1-2"}, {})
