@@ -6,6 +6,7 @@ import argparse
 
 from harness.cli.checked import checked
 from harness.cli.parser import Commands, add_pytest, command
+from harness.cli.planned import add_plan, is_planned, show_plan
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of
 from harness.core.status import Status
@@ -34,7 +35,8 @@ def add_parser(commands: Commands) -> None:
         epilog="examples:\n  nicproof ab --b='--vfio x-no-mmap=on'\n"
         "  nicproof ab --a='--rx-usecs 30' --b='--rx-usecs 3' --paths sriov --workloads latency\n"
         "  nicproof ab --a='--qemu /opt/old/qemu-system-x86_64' --paths virtio,sriov\n"
-        "  nicproof ab --ablate x-no-mmap\n\n"
+        "  nicproof ab --ablate x-no-mmap\n"
+        "  nicproof ab --b='--virtio packed=on' --plan    # how many blocks, how many minutes\n\n"
         f"features to ablate, and what is expected:\n{features}\n\n"
         "exit status: 0 no figure is shown to be worse (an ablation: none did what was not "
         "expected), though some may be undecided, which --strict makes 3; 1 one is, or was lost, "
@@ -48,6 +50,7 @@ def add_parser(commands: Commands) -> None:
     ab.add_argument(
         "--strict", help=strict.help, dest=strict.name, action="store_true", default=None
     )
+    add_plan(ab)
     add_pytest(ab)
     ab.set_defaults(handler=_ab)
 
@@ -58,4 +61,8 @@ def _ab(given: argparse.Namespace) -> int:
             "ab: two configurations are needed",
             remedy="describe one of them at least, by --a, --b or --ablate",
         )
-    return run_suite("comparison", checked(given), given.pytest)
+    planned = is_planned(given)
+    asked = checked(given)
+    if planned:
+        return show_plan(asked, json=given.json)
+    return run_suite("comparison", asked, given.pytest)

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from harness.cli.checked import checked
 from harness.cli.parser import Commands, add_across, add_pytest, command
+from harness.cli.planned import add_plan, is_planned, show_plan
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
 from harness.core.status import Status
@@ -65,6 +66,7 @@ def add_parser(commands: Commands) -> None:
         "follows -- goes to pytest.",
         epilog="examples:\n  nicproof bench --quick\n"
         "  nicproof bench --paths native,sriov --workloads latency --boots 10\n"
+        "  nicproof bench --boots 10 --plan                 # what would run, how long\n"
         "  nicproof bench --name main                       # a run of the series main\n"
         "  nicproof bench --against main --confirm\n"
         "  nicproof bench --quick -- -x --junit-xml=junit.xml",
@@ -72,6 +74,7 @@ def add_parser(commands: Commands) -> None:
     add_to(bench.add_argument, options_of(Measuring, Where, Machine, Single, Variant, Against))
     add_to(bench.add_argument, MAX_BLOCKS)
     add_across(bench)
+    add_plan(bench)
     add_pytest(bench)
     bench.set_defaults(handler=_bench)
 
@@ -79,7 +82,10 @@ def add_parser(commands: Commands) -> None:
 def _bench(given: argparse.Namespace) -> int:
     """Handler of `bench`; the exit status."""
     check_across(given.across)
+    planned = is_planned(given)
     asked, judging = checked(given), read(Against, given)
+    if planned:
+        return show_plan(asked, json=given.json)
     if judging.against is not None:
         return _bench_against(judging, given.across, asked, given.pytest)
     alone = {

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from harness.core.flags import nonempty
 
@@ -22,6 +24,18 @@ def command(
         epilog=epilog or None,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def add_json(
+    parser: argparse.ArgumentParser, help: str = "print it as JSON", *, default: Any = False
+) -> None:
+    """Of every command that prints a table; what its keys are is in docs/json.md."""
+    parser.add_argument("--json", action="store_true", default=default, help=help)
+
+
+def print_json(value: object) -> None:
+    """What a command prints with --json: one document, indented."""
+    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 def add_pytest(parser: argparse.ArgumentParser) -> None:

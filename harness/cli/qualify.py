@@ -7,13 +7,15 @@ from typing import Annotated
 
 import msgspec
 
-from harness.cli.parser import Commands, add_pytest, command
+from harness.cli.parser import Commands, add_json, add_pytest, command, print_json
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
+from harness.core.plain import plain
 from harness.labs.choice import choose, require_room, require_together
 from harness.labs.shape import Machine
 from harness.qualify.options import Qualification, QualifyOptions
 from harness.runs.asked import Asked, Where
+from harness.runs.caseplan import CasePlan, plan_of
 from harness.runs.suite import exec_module, run_suite, workers_of
 
 EPILOG = """\
@@ -24,6 +26,7 @@ examples:
   nicproof qualify --run-dir results/82576       say where the certificate goes
   nicproof qualify --family isolation            one family of cases only
   nicproof qualify --list                        what would be run, without running it
+  nicproof qualify --plan                        where, how many cases, how long
   nicproof qualify --soak 10m                    traffic on all VFs for ten minutes at the end
   nicproof qualify --lab nested -n 2             two workers, each with a lab of its own
   nicproof qualify --lab rack12.toml -n 3        three, each with a host of the inventory
@@ -66,6 +69,12 @@ def add_parser(commands: Commands) -> None:
     )
     add_to(parser.add_argument, options_of(Qualification, Where, Machine, Together))
     parser.add_argument("--list", action="store_true", help="list the cases and end")
+    parser.add_argument(
+        "--plan",
+        action="store_true",
+        help="only print where what would run, and how long that takes by earlier runs in results/",
+    )
+    add_json(parser, "with --list or --plan: print that as JSON")
     add_pytest(parser)
     parser.set_defaults(handler=_qualify)
 
@@ -74,17 +83,33 @@ def _qualify(given: argparse.Namespace) -> int:
     asked = Asked.of(given)
     wanted = QualifyOptions.of(asked.qualification)  # what is wrong is told before pytest starts
     workers = _workers(given)
+    if given.json and not (given.list or given.plan):
+        raise ConfigError(
+            "--json: it says nothing without --list or --plan",
+            remedy="what a qualification came to is in its directory: certificate.json",
+        )
     if given.list:
-        exec_module("fixtures.qualification.caselist", wanted.families)
+        json = ("--json",) if given.json else ()
+        exec_module("fixtures.qualification.caselist", (*json, *wanted.families))
     lab = choose(asked.where.lab, asked.machine.shape())
     require_together(lab)
     if wanted.nic:
         lab = lab.testing(wanted.nic)
     if workers.isdecimal():
         require_room(lab, int(workers))
+    if given.plan:
+        return _plan(plan_of(wanted, lab, asked.machine.shape(), workers), json=given.json)
     # Cases of a file share guests.
     together = [f"-n{workers}", "--dist=loadfile"] if workers else []
     return run_suite("qualification", asked, [*given.pytest, *together])
+
+
+def _plan(plan: CasePlan, *, json: bool) -> int:
+    if json:
+        print_json(plan)
+    else:
+        print(plain("\n".join(plan.lines())))
+    return 0
 
 
 def _workers(given: argparse.Namespace) -> str:

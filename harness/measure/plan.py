@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from harness.records.trial import IDLE
+
 
 @dataclass(frozen=True)
 class PlannedBoot:
@@ -43,3 +45,10 @@ def interleave(
         draw.shuffle(order)
         planned_boots.extend(PlannedBoot(block, path, block, variant) for path, variant in order)
     return tuple(planned_boots)
+
+
+def trials_of(planned: PlannedBoot, workloads: Sequence[str], *, has_guest: bool) -> list[str]:
+    """The workloads of a boot's trials, in order: a guest's baseline first; a path's very first
+    trial is made twice, since that is its warm-up."""
+    warm_up = workloads[:1] if planned.boot == 0 else ()
+    return [*([IDLE] if has_guest else []), *warm_up, *workloads]

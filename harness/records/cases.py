@@ -62,6 +62,16 @@ class CaseRecord(msgspec.Struct, frozen=True, kw_only=True):
     host: str = ""  # where it was run; "" if it did not get that far
 
 
+class ListedCase(msgspec.Struct, frozen=True, kw_only=True):
+    """A case as the suite declares it."""
+
+    id: str
+    family: str
+    title: str
+    decided_by: str  # in words
+    needs: tuple[str, ...]  # capabilities without which it is skipped
+
+
 class DeviceFact(msgspec.Struct, frozen=True, kw_only=True):
     """One property of the device beside what its model's profile expects of it."""
 

@@ -16,7 +16,7 @@ from harness.core.units import Clock, Fidelity, is_virtual
 from harness.core.xdg import cache_root, cached
 from harness.labs.nested.probe import boots
 from harness.labs.nested.toolchain import Toolchain
-from harness.labs.shape import SMP_CPUS
+from harness.labs.shape import SMP_CPUS, LabShape
 
 QUANTUM_NS = 5000
 """By how much one CPU's time may be ahead of another's, nanoseconds: a third of the shortest round
@@ -112,6 +112,20 @@ def known_answer() -> bool | None:
         answer for key, answer in _load().kvm.items() if key.startswith(f"{machine_identity()}, ")
     ]
     return found[-1] if found else None
+
+
+def foreseen(shape: LabShape) -> Accelerator:
+    """The one that a lab of this shape gets here, by what is known without building or probing."""
+    if shape.clock in ("auto", "wall") and not shape.needs_smp and _may_use_kvm():
+        usual = KVM
+    else:
+        usual = {"wall": TCG, "virtual": VIRTUAL}.get(shape.clock, SMP)
+    cpus = usual.cpus if shape.cpus is None else shape.cpus
+    return replace(usual, cpus=cpus, exit_cost_ns=shape.exit_cost_ns, follows=shape.follows)
+
+
+def _may_use_kvm() -> bool:
+    return os.access("/dev/kvm", os.R_OK | os.W_OK) and known_answer() is not False
 
 
 def machine_identity() -> str:

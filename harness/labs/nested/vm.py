@@ -34,6 +34,11 @@ CPU_MIB = 1024
 """Memory of L1 for each CPU; a guest takes 256 MiB."""
 
 
+def for_guests(cpus: int) -> tuple[int, ...]:
+    """Of so many CPUs of L1, those for guests, their QEMU and the port under test; none: any."""
+    return tuple(range(cpus))[max(2, cpus // 3) :] if cpus >= PLACED else ()
+
+
 @dataclass(frozen=True)
 class LabMachine:
     """What L1 is: all that its state depends on. `built` is a QEMU from source, if it runs under
@@ -54,8 +59,7 @@ class LabMachine:
     @property
     def cpus(self) -> tuple[int, ...]:
         """Those of L1 that are for guests, their QEMU and the port under test; none: any."""
-        all_ = tuple(range(self.accel.cpus))
-        return all_[max(2, len(all_) // 3) :] if len(all_) >= PLACED else ()
+        return for_guests(self.accel.cpus)
 
     @property
     def other_cpus(self) -> tuple[int, ...]:

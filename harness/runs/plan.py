@@ -1,0 +1,168 @@
+"""What a run would do and how long it would take, told without doing any of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+
+import msgspec
+
+from harness import paths
+from harness.core.errors import ConfigError
+from harness.core.units import Clock, Fidelity
+from harness.inventory.view import ranges
+from harness.labs.choice import NestedChoice
+from harness.labs.nested import accel
+from harness.labs.nested.machine import NAME
+from harness.labs.nested.vm import for_guests
+from harness.measure.plan import PlannedBoot, interleave, trials_of
+from harness.records.durations import Pace, Span
+from harness.records.run import Run
+from harness.records.trial import IDLE
+from harness.runs.options import BenchOptions
+from harness.runs.outlook import outlook
+
+ROUGH = Span(3.0, 10.0, 40.0)
+"""Seconds of a trial with its share of a boot, where nothing is known. The lab took 5 s each in
+`nicproof bench --quick` on two idle cores, and 23 s on average with other labs at work."""
+
+ROUGH_SOURCE = (
+    f"not known: no such run is in the history yet; {ROUGH.low:g} to {ROUGH.high:g} s a trial, as "
+    "the nested lab took on two cores, idle and busy"
+)
+
+EARLIER = 5
+"""Runs of the history that an estimate is made from, the newest first."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A comparison that would be made."""
+
+    lab: str  # in words, and why that one
+    host: str
+    fidelity: Fidelity | None  # None: the host is to be asked
+    clock: Clock
+    lab_cpus: int  # of a nested lab; 0: a real host
+    guest_cpus: str  # of the host, for what serves guests: "2-3"; "": any
+    exit_cost_ns: int
+    paths: tuple[str, ...]
+    workloads: tuple[str, ...]
+    variants: dict[str, dict[str, str]]  # of two configurations: what each has of its own
+    options: dict[str, str]  # what holds for all boots
+    seed: int
+    boots: int  # of each path in each configuration; of two configurations: at the most
+    order: tuple[str, ...]  # of boots, by their ids
+    trials: int  # that count, over all boots
+    others: int  # baselines and warm-ups
+    outlook: str = ""  # of two configurations: after how many blocks it may be over
+    takes: Span  # seconds; of two configurations: at the most, see outlook
+    source: str  # of `takes`
+
+    def lines(self) -> Iterator[str]:
+        """For a person."""
+        expected = f", expected of {self.fidelity}" if self.fidelity else ""
+        cost = f", an exit costs {self.exit_cost_ns} ns more" if self.exit_cost_ns else ""
+        count = len(self.order)
+        yield f"lab        {self.lab}"
+        yield f"clock      {self.clock}{expected}{cost}"
+        yield f"CPUs       {self._cpus()}"
+        yield f"paths      {', '.join(self.paths)}"
+        yield f"workloads  {', '.join(self.workloads)}"
+        for name, own in self.variants.items():
+            words = " ".join(f"--{key}={value}" for key, value in own.items())
+            yield f"{name}          {words or 'as usual'}"
+        for key, value in self.options.items():
+            yield f"with       {key}: {value}"
+        at_most = "at most " if self.variants else ""
+        each = " and configuration" if self.variants else ""
+        yield f"boots      {at_most}{count}, {self.boots} of each path{each}, seed {self.seed}"
+        yield f"trials     {at_most}{self.trials}, and {self.others} baselines and warm-ups"
+        if self.outlook:
+            yield f"decides    {self.outlook}"
+        yield f"takes      {at_most}{self.takes}"
+        yield (
+            f"           by {self.source}"
+            if self.source != ROUGH_SOURCE
+            else (f"           {self.source}")
+        )
+
+    def _cpus(self) -> str:
+        whole = f"{self.lab_cpus} of the lab, " if self.lab_cpus else ""
+        return f"{whole}for guests and the port under test: {self.guest_cpus or 'any'}"
+
+
+def plan_of(options: BenchOptions, earlier: Sequence[Run] | None = None) -> Plan:
+    """What these options would do, at the pace of `earlier` runs, by default those of the history
+    that were made in such a lab."""
+    boots = interleave(options.paths, options.boots, options.seed, tuple(options.variants))
+    guests = {path.name: path.has_guest for path in paths.select(options.paths)}
+    each = [trials_of(boot, options.workloads, has_guest=guests[boot.path]) for boot in boots]
+    machine = accel.foreseen(options.shape)
+    nested = isinstance(options.lab, NestedChoice)
+    host = NAME if isinstance(options.lab, NestedChoice) else options.lab.host.name
+    cpus = (
+        for_guests(machine.cpus)
+        if isinstance(options.lab, NestedChoice)
+        else (options.lab.host.cpus)
+    )
+    clock: Clock = machine.clock if nested else "wall"
+    lab_cpus = machine.cpus if nested else 0
+    if earlier is None:
+        earlier = tuple(islice(_earlier(options, host, clock, lab_cpus), EARLIER))
+    takes, source = _takes(boots, each, Pace.of(earlier))
+    return Plan(
+        lab=options.lab.describe(),
+        host=host,
+        fidelity=machine.fidelity if nested else None,
+        clock=clock,
+        lab_cpus=lab_cpus,
+        guest_cpus=ranges(cpus),
+        exit_cost_ns=machine.exit_cost_ns if nested else 0,
+        paths=options.paths,
+        workloads=options.workloads,
+        variants=options.recorded_variants(),
+        options=options.recorded(),
+        seed=options.seed,
+        boots=options.boots,
+        order=tuple(boot.id for boot in boots),
+        trials=len(boots) * len(options.workloads),
+        others=sum(map(len, each)) - len(boots) * len(options.workloads),
+        outlook=outlook(options) if options.pair else "",
+        takes=takes,
+        source=source,
+    )
+
+
+def _takes(
+    boots: Sequence[PlannedBoot], each: Sequence[Sequence[str]], pace: Pace
+) -> tuple[Span, str]:
+    """All of the boots together, and by what that is known."""
+    if not pace.trials:
+        count = sum(name != IDLE for loads in each for name in loads)
+        return ROUGH * count, ROUGH_SOURCE
+    total = pace.start
+    for boot, loads in zip(boots, each, strict=True):
+        total += pace.boot(boot.path, loads)
+    runs = f"{pace.runs} earlier run{'s' * (pace.runs != 1)}"
+    return total, f"{len(pace.trials)} trials of {runs} in such a lab"
+
+
+def _earlier(options: BenchOptions, host: str, clock: Clock, lab_cpus: int) -> Iterator[Run]:
+    """Runs of the history that were made in such a lab, the newest first. A history that is not
+    there yet is not made."""
+    from harness.records.history.db import Location  # late: SQLAlchemy takes a while
+    from harness.records.history.runs import open_history
+
+    place = Location.of(options.history)
+    if place.file is not None and not place.file.exists():
+        return
+    with open_history(options.history) as history:
+        for entry in history.entries():
+            if (entry.host, entry.clock) != (host, clock):
+                continue
+            try:
+                info, trials = history.load(entry)
+            except ConfigError:  # of another schema, or damaged: no reason not to plan
+                continue
+            if info.lab_cpus == lab_cpus:
+                yield Run(info, trials)
