@@ -57,7 +57,8 @@ def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[
     with suppress(OSError):  # then pytest keeps no cache
         cached(cache_root())
     argv = [*python("fixtures"), *ROOTED, "-o", f"cache_dir={cache_root() / 'pytest'}"]
-    shown = ["--progress", "--capture=no", "--quiet"]
+    # Quiet twice: pytest's count of tests would come after the verdict.
+    shown = ["--progress", "--capture=no", "-qq"]
     # pytest's summary would tell each error again, whole where $CI is set.
     shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]
     shown.append(f"{DOCUMENT_OPTION}={run_dir / FILENAME}")

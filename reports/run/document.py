@@ -119,7 +119,15 @@ def _said(report: Report) -> tuple[str, ...]:
         f"claim {each.number}, {each.declared.short}: {each.verdict}" for each in report.claims
     )
     warning = (report.interrupted,) if report.interrupted else ()
-    return (*warning, *shorts, report.headline)
+    return (*shorts, *warning, _counted(report.run), report.headline)
+
+
+def _counted(run: Run) -> str:
+    """ "57 of 60 trials are valid; 1 boot failed"."""
+    valid = sum(each.valid for each in run.trials)
+    failed = len(run.info.failures)
+    boots = f"; {failed} boot{'s' * (failed != 1)} failed" if failed else ""
+    return f"{valid} of {len(run.trials)} trials are valid{boots}"
 
 
 def _write(report: Report, run_dir: Path) -> Path:

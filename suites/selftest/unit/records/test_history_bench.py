@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,9 @@ def test_a_bench_adds_its_run(tmp_path: Path) -> None:
     assert (
         f"\nreport: {tmp_path}/run/report.html\nhistory: synthetic-test-data as main in {where}\n"
     ) in result.text
+    *_, counted, verdict = result.text.splitlines()
+    assert re.fullmatch(r"\d+ of \d+ trials are valid", counted), "pytest counts nothing after it"
+    assert verdict in (tmp_path / "run" / "report.md").read_text(), "the verdict comes last"
     with open_history(str(where)) as history:
         entry = history.find("main")
         with store.open_run(tmp_path / "run") as records:
