@@ -21,11 +21,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="e.g. results/<run-id>")
     parser.add_argument("--explain", metavar="PATH", help="print where a packet's time goes")
     parser.add_argument("--benchstat", action="store_true", help="only print benchstat's input")
+    parser.add_argument("--json", action="store_true", help="print what it says as JSON")
     arguments = parser.parse_args(argv)
     # Late: pandas and matplotlib take seconds, and neither --help nor a typing error needs them.
     from reports.certificate import document as certificate
     from reports.comparison import document as pairs
-    from reports.run import benchstat, document, explain
+    from reports.run import benchstat, document, explain, said
 
     if arguments.benchstat:
         print(benchstat.text(load(arguments.run_dir)), end="", flush=True)
@@ -36,6 +37,12 @@ def main(argv: list[str] | None = None) -> None:
         page, _ = pairs.render(arguments.run_dir)
     else:
         page, _ = document.render(arguments.run_dir)
+        if arguments.json:
+            print(said.text(load(arguments.run_dir), page), flush=True)
+            return
+    if arguments.json:
+        print(page.with_suffix(".json").read_text(encoding="utf-8"), end="", flush=True)
+        return
     if arguments.explain is not None:
         explain.show(arguments.run_dir, arguments.explain)
     print(page, flush=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import asdict
 
-from harness.cli.parser import Commands, command
+from harness.cli.parser import Commands, add_json, command, print_json
 from harness.core.units import MIB
 from harness.core.xdg import cache_root
 from harness.labs.nested import kept
@@ -24,8 +25,9 @@ def add_parser(commands: Commands) -> None:
         description="Show what is kept in the cache, or remove what no current image needs: "
         "images of other versions of nicproof, states of labs, builds of QEMU. What a lab uses "
         "that is up stays. All of it can be made again.",
-        epilog=f"examples:\n  nicproof cache\n  {PRUNE}",
+        epilog=f"examples:\n  nicproof cache\n  nicproof cache --json\n  {PRUNE}",
     )
+    add_json(parser)
     parser.set_defaults(handler=_show)
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     prune = verbs.add_parser("prune", help="remove what no current image needs")
@@ -38,8 +40,11 @@ def left_behind() -> str:
     return f"{_counted(found)} that no current image needs; {PRUNE} removes it" if found else ""
 
 
-def _show(_: argparse.Namespace) -> int:
+def _show(given: argparse.Namespace) -> int:
     found = kept.kept()
+    if given.json:
+        print_json([{**asdict(each), "bytes": each.bytes_} for each in found])
+        return 0
     print(f"{cache_root()}: {_counted(found)}")
     for each in found:
         needed = f"needed by {each.needed}" if each.needed else f"not needed: {PRUNE}"

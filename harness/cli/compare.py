@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from harness.cli.parser import Commands, add_across, command
+from harness.cli.parser import Commands, add_across, add_json, command
 from harness.core.flags import nonempty
 from harness.core.status import Status
 from harness.records.alike import check_across
@@ -48,13 +48,14 @@ def add_parser(commands: Commands) -> None:
     compare.add_argument(
         "--history", metavar="WHERE", type=nonempty, help="where names are looked up"
     )
+    add_json(compare, "print the verdicts as JSON, as regression.json has them")
     compare.set_defaults(handler=_compare)
 
 
 def _compare(given: argparse.Namespace) -> None:
     check_across(given.across)
     arguments = [given.base, given.new, *(f"--across={key}" for key in given.across)]
-    arguments += ["--strict"] if given.strict else []
+    arguments += [f"--{name}" for name in ("strict", "json") if getattr(given, name)]
     given_options = {name: getattr(given, name) for name in ("out", "history")}
     arguments += [f"--{name}={value}" for name, value in given_options.items() if value is not None]
     exec_module("reports.comparison", arguments)

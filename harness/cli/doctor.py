@@ -5,10 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 
-import msgspec
-
 from harness.cli.inventory import add_host_options, host_of
-from harness.cli.parser import Commands, command
+from harness.cli.parser import Commands, add_json, command, print_json
 from harness.core.errors import ConfigError
 from harness.doctor import table
 from harness.doctor.controller import controller
@@ -60,7 +58,7 @@ def add_parser(commands: Commands) -> None:
         epilog=EXAMPLES,
     )
     add_host_options(parser)
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    add_json(parser, "print the findings as JSON")
     parser.add_argument(
         "--fix",
         action="store_true",
@@ -80,7 +78,7 @@ def run(given: argparse.Namespace) -> int:
     for line in done:
         print(f"--fix: {line}", file=sys.stderr)
     if given.json:
-        print(msgspec.json.format(msgspec.json.encode(findings), indent=2).decode())
+        print_json(findings)
     else:
         table.print_findings(findings)
         where = f"on {spec.name}" if given.host else "here"

@@ -8,9 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
-from harness.cli.parser import Commands, command
+from harness.cli.parser import Commands, add_json, command, print_json
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.core.plain import plain
@@ -47,13 +45,11 @@ def add_parser(commands: Commands) -> None:
     )
     _add_common(parser, list_runs, default=None)
     parser.add_argument("--name", metavar="NAME", help='only runs of this series; "": of none')
-    parser.add_argument("--json", action="store_true", help="print the list as JSON")
+    add_json(parser, "print the list as JSON")
     verbs = parser.add_subparsers(title="commands", metavar="COMMAND")
     listing = _verb(verbs, "list", "the runs, newest first", list_runs)
     _add_name(listing, 'only runs of this series; "": of none')
-    listing.add_argument(
-        "--json", action="store_true", default=argparse.SUPPRESS, help="print the list as JSON"
-    )
+    add_json(listing, "print the list as JSON", default=argparse.SUPPRESS)
     _add_plot(verbs)
     importing = _verb(verbs, "import", "take runs in", import_runs)
     importing.add_argument(
@@ -139,7 +135,7 @@ def list_runs(given: argparse.Namespace) -> int:
     with open_history(given.history) as history:
         entries = history.entries(given.name)
     if given.json:
-        print(msgspec.json.format(msgspec.json.encode(entries), indent=2).decode())
+        print_json(entries)
     elif entries:
         _print(entries)
     else:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
-from harness.cli.parser import Commands, command
+from harness.cli.parser import Commands, add_json, command, print_json
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
@@ -59,6 +59,7 @@ def _add_check(verbs: Commands) -> None:
     check.add_argument(
         "file", nargs="?", metavar="FILE", type=nonempty, help=f"default: {reading.NAME}"
     )
+    add_json(check, "print what it says as JSON")
     check.set_defaults(handler=_check)
 
 
@@ -151,7 +152,10 @@ def _check(given: argparse.Namespace) -> None:
             f"there is no {reading.NAME} here, nor one of yours in ~/.config/nicproof",
             remedy="write a first one: nicproof inventory discover HOST --out lab.toml",
         )
-    view.print_inventory(inventory)
+    if given.json:
+        print_json(inventory)
+    else:
+        view.print_inventory(inventory)
 
 
 def _discover(given: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ import sys
 import time
 
 from harness.cli.cache import left_behind
-from harness.cli.parser import Commands, command
+from harness.cli.parser import Commands, add_json, command, print_json
 from harness.core.flags import add_to, options_of, read
 from harness.labs.nested import keeper
 from harness.labs.nested.lab import prepare
@@ -40,10 +40,11 @@ def add_parser(commands: Commands) -> None:
     verbs = lab.add_subparsers(title="commands", required=True, metavar="COMMAND")
     up = verbs.add_parser("up", help="start a lab in the background")
     add_to(up.add_argument, options_of(Machine))
+    add_json(up, "print what status does as JSON")
     up.set_defaults(handler=_up)
-    verbs.add_parser("status", help="is one up, and how is it reached").set_defaults(
-        handler=_status
-    )
+    status = verbs.add_parser("status", help="is one up, and how is it reached")
+    add_json(status, "print it as JSON; null if none is up")
+    status.set_defaults(handler=_status)
     shell = verbs.add_parser("shell", help="open a shell in the lab, or run a command")
     shell.add_argument("command", nargs="*", metavar="-- COMMAND", help="instead of a shell")
     shell.set_defaults(handler=_shell)
@@ -86,12 +87,18 @@ def _up(given: argparse.Namespace) -> int:
     state = keeper.current()
     if state is None:
         state = keeper.start(read(Machine, given).shape(follows=True))
-    print(state.text())
+    if given.json:
+        print_json(state.document())
+    else:
+        print(state.text())
     return 0
 
 
-def _status(_: argparse.Namespace) -> int:
+def _status(given: argparse.Namespace) -> int:
     state = keeper.current()
+    if given.json:
+        print_json(None if state is None else state.document())
+        return 1 if state is None else 0
     print("no lab is up; start one with: nicproof lab up" if state is None else state.text())
     return 1 if state is None else 0
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from harness.cli.parser import Commands, command
+from harness.cli.parser import Commands, add_json, command, print_json
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.hosts.base import Host
@@ -66,7 +66,7 @@ def add_parser(commands: Commands) -> None:
     show.add_argument(
         "--dump", metavar="FILE", type=nonempty, help="read what `lspci -xxxx` printed instead"
     )
-    show.add_argument("--json", action="store_true", help="print everything as JSON")
+    add_json(show, "print everything as JSON")
     show.set_defaults(handler=run)
 
 
@@ -83,7 +83,7 @@ def run(given: argparse.Namespace) -> int:
     if given.json:
         documents = [document(each) for each in known]
         documents += [{"address": each.address, "faults": [each.why]} for each in silent]
-        print(msgspec.json.format(msgspec.json.encode(documents), indent=2).decode())
+        print_json(documents)
     elif given.bdf is None and (given.dump is None or len(found) > 1):
         view.print_list(known, len(silent))
     elif known:

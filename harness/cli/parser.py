@@ -34,8 +34,10 @@ def add_json(
 
 
 def print_json(value: object) -> None:
-    """What a command prints with --json: one document, indented."""
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    """What a command prints with --json: one document, indented. A path is a text there, and what
+    has no order is sorted."""
+    document = msgspec.json.encode(value, enc_hook=str, order="deterministic")
+    print(msgspec.json.format(document, indent=2).decode())
 
 
 def add_pytest(parser: argparse.ArgumentParser) -> None:

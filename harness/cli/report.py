@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from harness.cli.parser import Commands, command
+from harness.cli.parser import Commands, add_json, command
+from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.runs.suite import exec_module
 
@@ -19,6 +20,7 @@ def add_parser(commands: Commands) -> None:
         "records; no host is needed.",
         epilog="examples:\n  nicproof report results/20261123-101500-7f3a\n"
         "  nicproof report results/20261123-101500-7f3a --explain sriov\n"
+        "  nicproof report results/20261123-101500-7f3a --json > said.json\n"
         "  nicproof report results/20261123-101500-7f3a --benchstat > new.txt",
     )
     report.add_argument(
@@ -36,9 +38,17 @@ def add_parser(commands: Commands) -> None:
     report.add_argument(
         "--benchstat", action="store_true", help="only print the run in benchstat's input format"
     )
+    add_json(
+        report,
+        "print what it says as JSON: answers, claims, where a packet's time goes; of two "
+        "configurations regression.json, of a qualification certificate.json",
+    )
     report.set_defaults(handler=_report)
 
 
 def _report(given: argparse.Namespace) -> None:
     explain = [] if given.explain is None else [f"--explain={given.explain}"]
-    exec_module("reports", [given.run_dir, *explain, *(["--benchstat"] if given.benchstat else [])])
+    flags = [f"--{name}" for name in ("benchstat", "json") if getattr(given, name)]
+    if given.json and (given.benchstat or explain):
+        raise ConfigError("--json: it stands alone", remedy="leave out --benchstat and --explain")
+    exec_module("reports", [given.run_dir, *explain, *flags])

@@ -35,7 +35,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f"nicproof: {error}", file=sys.stderr)
         return Status.USAGE
     told = notices.in_job(outcome, page, os.environ)
-    print("\n".join((*words.describe(outcome), f"report: {page}", *told)))
+    if given.json:
+        print("\n".join(told), file=sys.stderr)  # where GitHub finds annotations, too
+        print(page.with_suffix(".json").read_text(encoding="utf-8"), end="")
+    else:
+        print("\n".join((f"report: {page}", *told, *words.describe(outcome))))
     if outcome.failed:
         return Status.FAILED
     return Status.UNDECIDED if given.strict and outcome.count("undecided") else Status.OK
@@ -71,6 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--history", metavar="WHERE")
     parser.add_argument("--across", action="append", default=[], metavar="KEY")
     parser.add_argument("--strict", action="store_true")
+    parser.add_argument("--json", action="store_true")
     parser.add_argument("--out", type=Path, metavar="DIR")
     return parser
 

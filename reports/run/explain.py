@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.core.errors import ConfigError
-from harness.records.run import load
+from harness.records.run import Run, load
 from harness.records.trial import IDLE
 from harness.stats import estimates
 from reports.run import frames, style, tables
@@ -71,6 +71,19 @@ def show(run_dir: Path, path: str) -> None:
     for reason, cells in _reasons(exits[exits["path"] == path], workloads):
         table.add_row(f"{reason} exits", *cells)
     Console(highlight=False).print(table, "Exits by reason: their number per packet.")
+
+
+def parts(run: Run, found: tables.Estimates) -> dict[str, dict[str, dict[str, float]]]:
+    """Of every path and workload that has them: path -> workload -> metric."""
+    every = {
+        path: {
+            workload: there
+            for workload in run.workloads
+            if workload != IDLE and (there := _parts(found, path, workload))
+        }
+        for path in run.paths
+    }
+    return {path: loads for path, loads in every.items() if loads}
 
 
 def _parts(found: tables.Estimates, path: str, workload: str) -> dict[str, float]:

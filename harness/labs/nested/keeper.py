@@ -17,7 +17,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -66,6 +66,11 @@ class LabState(msgspec.Struct, frozen=True):
         log = ("-o", "LogLevel=ERROR", *(("-t",) if terminal else ()))
         line = shlex.join(command) if command else "exec bash -l"
         return ("ssh", *options, *log, DESTINATION, line)
+
+    def document(self) -> dict[str, Any]:
+        """For a program: all of it, and how the lab is reached."""
+        more = {"logs": str(directory()), "ssh": self.ssh_argv()[:-1]}
+        return {**msgspec.structs.asdict(self), **more}
 
     def text(self) -> str:
         """For a person."""
