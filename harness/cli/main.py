@@ -10,6 +10,7 @@ from harness.cli import (
     bench,
     cache,
     compare,
+    completion,
     doctor,
     history,
     inventory,
@@ -37,6 +38,7 @@ COMMANDS = (
     restore,
     persist,
     nic,
+    completion,
 )
 """In the order in which `--help` lists them; each registers itself by its `add_parser`."""
 
@@ -58,6 +60,7 @@ examples:
   nicproof restore alpha.lab                      undo what a run left that was killed
   nicproof persist alpha                          its set-up as files that outlast a boot
   sudo nicproof nic show 0000:01:00.0             a NIC, held against its model's profile
+  source <(nicproof completion bash)              Tab completes commands, paths, workloads
 
 exit status:
 {explained()}

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeVar
@@ -28,13 +28,19 @@ PATH_MAX, LINE_MAX = 4096, 1024
 """Characters: of a file's name, as limits.h of Linux has it; of any other text, half of what the
 kernel's own command line may have (COMMAND_LINE_SIZE of x86)."""
 
+NAMES = "NAMES"
+"""The metavar of a list with commas."""
+
 _SHOWN = 60  # characters of a wrong value
 
 
-def says(help: str, *, metavar: str = "", flag: str = "", **bounds: Any) -> msgspec.Meta:
+def says(
+    help: str, *, metavar: str = "", flag: str = "", words: Sequence[str] = (), **bounds: Any
+) -> msgspec.Meta:
     """The annotation of an option; `bounds` as msgspec.Meta takes them. Its flag is "--" and the
-    field's name unless another is said."""
-    return msgspec.Meta(description=help, extra={"metavar": metavar, "flag": flag}, **bounds)
+    field's name unless another is said. `words` are what a shell completes it with."""
+    extra = {"metavar": metavar, "flag": flag, "words": tuple(words)}
+    return msgspec.Meta(description=help, extra=extra, **bounds)
 
 
 Kind = (
@@ -52,6 +58,12 @@ class Option:
     help: str
     metavar: str
     examples: tuple[str, ...]
+    words: tuple[str, ...] = ()  # that a shell completes it with
+
+    @property
+    def takes_several(self) -> bool:
+        """Words with commas between them."""
+        return self.metavar == NAMES
 
     def read(self, text: Any) -> Any:
         """The value that was said; ConfigError if it cannot be one."""
@@ -136,6 +148,9 @@ def _option(name: str, declared: inspect.Metadata) -> Option:
         help=schema["description"],
         metavar=more["metavar"],
         examples=tuple(schema.get("examples", ())),
+        words=tuple(map(str, kind.values))
+        if isinstance(kind, inspect.LiteralType)
+        else more["words"],
     )
 
 

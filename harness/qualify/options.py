@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from harness.core.errors import ConfigError
-from harness.core.flags import LINE_MAX, names, says
+from harness.core.flags import LINE_MAX, NAMES, names, says
 from harness.pci.address import Address
 from harness.records.cases import FAMILIES
 
@@ -37,7 +37,8 @@ class Qualification(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             str,
             says(
                 f"comma-separated families of cases (default: all); of {', '.join(FAMILIES)}",
-                metavar="NAMES",
+                metavar=NAMES,
+                words=tuple(FAMILIES),
                 max_length=LINE_MAX,
                 examples=["ptp", ",".join(FAMILIES)],
             ),

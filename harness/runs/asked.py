@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from harness import __version__, paths, workloads
-from harness.core.flags import LINE_MAX, PATH_MAX, options_of, read, says
+from harness.core.flags import LINE_MAX, NAMES, PATH_MAX, options_of, read, says
 from harness.labs.choice import AUTO, NESTED
 from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
@@ -66,7 +66,8 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             str,
             says(
                 f"comma-separated network paths; of {', '.join(path.name for path in paths.ALL)}",
-                metavar="NAMES",
+                metavar=NAMES,
+                words=[path.name for path in paths.ALL],
                 min_length=1,
                 max_length=LINE_MAX,
                 examples=["native", ",".join(path.name for path in paths.ALL)],
@@ -79,7 +80,8 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             str,
             says(
                 f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
-                metavar="NAMES",
+                metavar=NAMES,
+                words=workloads.NAMES,
                 min_length=1,
                 max_length=LINE_MAX,
                 examples=["udp", ",".join(workloads.NAMES)],
@@ -165,6 +167,7 @@ class Single(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 "print at the end where the time of a packet on this path goes: guest, exits, "
                 "vhost, QEMU",
                 metavar="PATH",
+                words=[path.name for path in paths.ALL],
                 max_length=LINE_MAX,
                 examples=["native"],
             ),
@@ -206,6 +209,7 @@ class Pair(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
             says(
                 f"a feature to be taken away in b; of {', '.join(ablation.NAMES)}",
                 metavar="NAME",
+                words=ablation.NAMES,
                 max_length=LINE_MAX,
                 examples=["vhost"],
             ),

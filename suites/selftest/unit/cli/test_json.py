@@ -58,6 +58,7 @@ OTHERS = {
     "inventory discover": "prints a lab.toml",
     "restore": "undoes, a line each",
     "persist": "prints files",
+    "completion": "prints a script",
 }
 """What prints no table, and what it does instead."""
 
