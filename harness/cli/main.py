@@ -8,6 +8,7 @@ from harness import __version__
 from harness.cli import (
     ab,
     bench,
+    bisect,
     cache,
     compare,
     completion,
@@ -28,6 +29,7 @@ COMMANDS = (
     bench,
     qualify,
     ab,
+    bisect,
     compare,
     report,
     history,
@@ -50,6 +52,7 @@ examples:
   nicproof qualify                                is this NIC fit? cases and a certificate
   nicproof bench --against main --confirm         is this worse than the runs named main?
   nicproof ab --b='--vfio x-no-mmap=on'           what does this option cost? boots interleaved
+  nicproof bisect --good v1 --bad v2 --options-from guest.options -- make
   nicproof compare results/base results/new       is the new run worse?
   nicproof report results/20261123-101500-7f3a    render a run again, without any host
   nicproof history                                the runs that were made, newest first

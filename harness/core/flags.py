@@ -173,6 +173,16 @@ def given_of(given: object, options: Iterable[Option]) -> dict[str, Any]:
     return {each.name: each.read(text) for each, text in pairs if text is not None}
 
 
+def said(given: object, options: Iterable[Option]) -> list[str]:
+    """The options that were given, as one types them: for another command that has them, too."""
+    pairs = ((each, getattr(given, each.name, None)) for each in options)
+    return [
+        each.flag if text is True else f"{each.flag}={text}"
+        for each, text in pairs
+        if text is not None
+    ]
+
+
 def read(kind: type[T], given: object) -> T:
     """What a parsed namespace says of the options of a struct; ConfigError names a wrong one."""
     return kind(**given_of(given, options_of(kind)))

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.cli.main import command_line
 from harness.hosts.base import CommandResult
 from harness.labs.nested.keeper import LabState
 from harness.records.history.runs import open_history
+from harness.runs.bisect import Found
 from harness.runs.suite import ROOT
 from suites.selftest.support import command
 from suites.selftest.support.synthetic_run import make_run, write_run
@@ -44,7 +46,10 @@ TABLES = {
 }
 """What prints a table, and by which arguments the test has it print one."""
 
-STARTING = {"lab up": "starts a lab; prints what `lab status` does"}
+STARTING = {
+    "lab up": "starts a lab; prints what `lab status` does",
+    "bisect": "builds and boots; see unit/runs/test_bisect.py",
+}
 
 OTHERS = {
     "history plot": "draws",
@@ -151,6 +156,10 @@ def test_a_lab_that_is_up_is_told_whole(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     result = command.nicproof("lab", "status", "--json")
     assert (result.returncode, json.loads(result.text)) == (1, None), "none is"
+
+
+def test_what_a_bisect_finds_is_documented() -> None:
+    assert keys_of(msgspec.to_builtins(Found(good="", bad=""))) == documented("bisect")
 
 
 def test_what_goes_wrong_is_no_document(tmp_path: Path) -> None:
