@@ -39,7 +39,7 @@ def test_the_example_of_the_documents_finds_its_commit(tmp_path: Path) -> None:
     found = json.loads(result.text)
     assert found["subject"] == "Trace accesses to the registers"
     worse = {(each["path"], each["metric"]): each for each in found["worse"]}
-    assert [each["verdict"] for each in found["steps"]][0] == "bad"
+    assert found["steps"][0]["verdict"] == "bad"
     figure = worse["sriov", "exits_per_packet"]
     assert figure["interval"][0] > 1.0 and figure["ratio"] > 1.5
     assert host.run(("git", "-C", str(tree), "status", "--porcelain")).text in ("", "?? results/\n")
