@@ -36,7 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         return Status.USAGE
     told = notices.in_job(outcome, page, os.environ)
     if given.json:
-        print("\n".join(told), file=sys.stderr)  # where GitHub finds annotations, too
+        sys.stderr.writelines(f"{line}\n" for line in told)  # GitHub finds annotations there, too
         print(page.with_suffix(".json").read_text(encoding="utf-8"), end="")
     else:
         print("\n".join((f"report: {page}", *told, *words.describe(outcome))))
