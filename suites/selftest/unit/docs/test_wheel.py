@@ -139,7 +139,7 @@ def test_no_room_of_ours_is_hidden_by_one_where_the_user_is(
     asked = ("--lab=nested", "--no-history", "--", "--collect-only")
     collected = installed.nicproof("bench", *asked, at=tmp_path)
     assert collected.returncode == 0, collected.text + collected.error
-    assert "suites/comparison/test_paths.py::" in collected.text
+    assert "suites/comparison/test_paths.py: " in collected.text
 
 
 def test_profiles_and_patches_are_found(installed: Installed, tmp_path: Path) -> None:
