@@ -10,7 +10,7 @@ import pandas as pd
 
 from harness.core.metrics import metric_of
 from harness.records.run import Run
-from harness.records.trial import TrialRecord
+from harness.records.trial import IDLE, TrialRecord
 from reports.run import style
 from reports.run.claims import Claim
 from reports.run.tables import Cell, Estimates, Table, of_words, summarised
@@ -58,11 +58,12 @@ def _refuted(claims: Sequence[Claim]) -> Iterator[_Row]:
 
 def _without_values(run: Run) -> Iterator[_Row]:
     """Paths of which nothing counts, and workloads of others that are as bare; those alike in why
-    in one row."""
+    in one row. The idle baseline is none: only guests have one."""
     counted = {(t.path, t.workload) for t in run.counted}
-    bare = {path: [w for w in run.workloads if (path, w) not in counted] for path in run.paths}
+    wanted = [workload for workload in run.workloads if workload != IDLE]
+    bare = {path: [w for w in wanted if (path, w) not in counted] for path in run.paths}
     places = [
-        (path if len(bare[path]) == len(run.workloads) else f"{path} ({', '.join(bare[path])})",
+        (path if len(bare[path]) == len(wanted) else f"{path} ({', '.join(bare[path])})",
          _why_none(run, path))
         for path in run.paths
         if bare[path]

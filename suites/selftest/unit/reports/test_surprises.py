@@ -38,6 +38,14 @@ def test_nothing_is_surprising_in_a_run_as_it_should_be() -> None:
     assert told(made()) == []
 
 
+def test_a_host_needs_no_idle_baseline() -> None:
+    """A run's guests have one each, and native has no guest."""
+    run = Run(*make_run(6, paths=("native", *PATHS), workloads=(*WORKLOADS, "idle")))
+    trials = tuple(t for t in run.trials if (t.path, t.workload) != ("native", "idle"))
+    assert len(trials) < len(run.trials)
+    assert "No value" not in [what for what, *_ in told(Run(run.info, trials))]
+
+
 def test_a_refuted_claim_stands_first_with_its_reason() -> None:
     fast = tuple(
         replace(t, metrics=t.metrics | {"rtt_p50": 1.0}) if t.path == "virtio" else t
