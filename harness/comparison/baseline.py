@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from harness.comparison.boots import Name, boots_of
-from harness.comparison.comparable import kind
 from harness.comparison.verdict import Change
 from harness.core.metrics import metric_of
+from harness.records.alike import kind
+from harness.records.boots import Name, boots_of
 from harness.records.run import Run
 from harness.stats.levels import levels, step
 
@@ -27,7 +27,7 @@ class Earlier:
     """A run of a series, as far as a baseline needs it."""
 
     day: str  # on which it was made
-    kinds: Mapping[str, dict[str, str]]  # workload -> comparable.kind
+    kinds: Mapping[str, dict[str, str]]  # workload -> alike.kind
     medians: Mapping[Name, float]  # over boots
 
     @classmethod

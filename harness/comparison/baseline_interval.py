@@ -23,8 +23,8 @@ import numpy as np
 from scipy.special import stdtr, stdtrit  # Student's t without the overhead of scipy.stats
 
 from harness.comparison.baseline import FEWEST, LAST, Baseline, Earlier
-from harness.comparison.boots import Boots, Name
 from harness.comparison.verdict import Change, Figure, badness, decide, families, figures
+from harness.records.boots import Boots, Name
 from harness.stats import permutation_test
 from harness.stats.estimates import Floats
 from harness.stats.permutation_test import Shift

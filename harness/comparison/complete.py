@@ -7,9 +7,9 @@ import math
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from harness.comparison.boots import Boots
 from harness.comparison.missing import TOO_MANY, Side
 from harness.comparison.verdict import WHOLE, Change, Figure, Verdict, badness, every
+from harness.records.boots import Boots
 from harness.records.trial import IDLE
 
 

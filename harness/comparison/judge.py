@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
-from harness.comparison.boots import Boots
 from harness.comparison.verdict import (
     Change,
     Figure,
@@ -18,6 +17,7 @@ from harness.comparison.verdict import (
     figures,
     gap_of,
 )
+from harness.records.boots import Boots
 from harness.stats import permutation_test
 from harness.stats.permutation_test import Shift
 

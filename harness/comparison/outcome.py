@@ -9,7 +9,6 @@ from typing import Literal
 
 from harness.comparison import baseline_interval, comparable, judge, sequential_pairs
 from harness.comparison.baseline import LAST, Earlier
-from harness.comparison.boots import Boots, boots_of
 from harness.comparison.complete import Lacks
 from harness.comparison.exits import exit_changes, likely_causes
 from harness.comparison.missing import Side, warnings
@@ -19,6 +18,7 @@ from harness.core.errors import ConfigError
 from harness.core.units import Clock
 from harness.records import ablation
 from harness.records.ablation import Direction, Expected
+from harness.records.boots import Boots, boots_of
 from harness.records.run import Run, of_variant
 from harness.records.trial import DECIDING, RunInfo
 from harness.stats import levels

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from harness.comparison.boots import Boots
 from harness.comparison.verdict import (
     MOST_BOOTS,
     Change,
@@ -24,6 +23,7 @@ from harness.comparison.verdict import (
     figures,
     gap_of,
 )
+from harness.records.boots import Boots
 from harness.stats import estimates, sequential
 from harness.stats.permutation_test import Shift
 from harness.stats.sequential import Shown

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from harness.comparison.boots import Boots
 from harness.core.metrics import Margin, metric_of
+from harness.records.boots import Boots
 from harness.records.trial import IDLE
 from harness.stats.permutation_test import Shift
 

@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from harness.comparison.comparable import kind
 from harness.core.metrics import metric_of
+from harness.records.alike import kind
 from harness.records.run import Run
 from harness.stats.levels import FEWEST, Level, levels, step
 from reports.run import style

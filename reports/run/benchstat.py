@@ -15,9 +15,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from harness.comparison.comparable import fingerprint
 from harness.core.metrics import metric_of
-from harness.records.alike import PARAMETERS
+from harness.records.alike import PARAMETERS, fingerprint
 from harness.records.run import Run
 from harness.records.trial import IDLE
 from reports.run import frames

@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from scipy.stats import mannwhitneyu
 
 from harness.comparison import judge, sequential_pairs
-from harness.comparison.boots import Boots, Name
 from harness.comparison.verdict import Change, margin_of, worsening
+from harness.records.boots import Boots, Name
 from harness.runs.asked import MAX_BLOCKS
 from harness.stats import sequential
 from reports.run import style

@@ -26,7 +26,6 @@ from harness.cli import compare as compare_command
 from harness.cli import main as cli
 from harness.cli.bench import Suspicion
 from harness.comparison import judge
-from harness.comparison.boots import Boots
 from harness.comparison.exits import ExitChange, likely_causes
 from harness.comparison.outcome import compare as compared
 from harness.comparison.outcome import compare_variants
@@ -34,6 +33,7 @@ from harness.core.errors import ConfigError
 from harness.core.status import Status
 from harness.hosts.base import CommandResult
 from harness.hosts.local import LocalHost
+from harness.records.boots import Boots
 from harness.records.run import Run, load
 from harness.records.trial import RunInfo, TrialRecord
 from harness.runs.asked import Asked
