@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,11 +13,14 @@ from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
 from harness.core.plain import plain
 from harness.records import series
-from harness.records.cases import CASES_FILE
 from harness.runs.suite import exec_module
 
 if TYPE_CHECKING:  # SQLAlchemy takes a while, which `nicproof --help` need not wait for
+    from harness.records.history.exchange import Line
+    from harness.records.history.qualifications import QualificationEntry
     from harness.records.history.runs import History, RunEntry
+
+    Entry = RunEntry | QualificationEntry
 
 EXAMPLES = """\
 examples:
@@ -50,6 +53,10 @@ def add_parser(commands: Commands) -> None:
     listing = _verb(verbs, "list", "the runs, newest first", list_runs)
     _add_name(listing, 'only runs of this series; "": of none')
     add_json(listing, "print the list as JSON", default=argparse.SUPPRESS)
+    qualified = _verb(
+        verbs, "qualifications", "the qualifications, newest first", list_qualifications
+    )
+    add_json(qualified, "print the list as JSON", default=argparse.SUPPRESS)
     _add_plot(verbs)
     importing = _verb(verbs, "import", "take runs in", import_runs)
     importing.add_argument(
@@ -57,7 +64,7 @@ def add_parser(commands: Commands) -> None:
         nargs="+",
         metavar="PATH",
         type=nonempty,
-        help="a run's directory, or a file that export made",
+        help="a run's or a qualification's directory, or a file that export made",
     )
     _add_name(importing, "the series they shall belong to, instead of their own")
     exporting = _verb(verbs, "export", "write runs into a file of JSON lines", export_runs)
@@ -145,16 +152,11 @@ def list_runs(given: argparse.Namespace) -> int:
 
 
 def _print(entries: tuple[RunEntry, ...]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+    from harness.records.history.base import DIGITS
 
-    from harness.records.history.runs import DIGITS
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("name", "run", "digest", "fidelity", "host", "NIC", "boots", "valid", ""):
-        table.add_column(heading, overflow="fold")
-    for entry in entries:
-        cells = (
+    headings = ("name", "run", "digest", "fidelity", "host", "NIC", "boots", "valid", "")
+    rows = (
+        (
             entry.name or "-",
             entry.run,
             entry.digest[:DIGITS],
@@ -165,9 +167,54 @@ def _print(entries: tuple[RunEntry, ...]) -> None:
             f"{entry.valid}/{entry.trials}",
             "" if entry.finished else "unfinished",
         )
+        for entry in entries
+    )
+    _print_table(headings, rows)
+
+
+def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    for cells in rows:
         table.add_row(*map(plain, cells))
     width = None if sys.stdout.isatty() else 200  # no folding in what another program reads
     Console(markup=False, highlight=False, width=width).print(table)
+
+
+def list_qualifications(given: argparse.Namespace) -> int:
+    """Handler of `history qualifications`."""
+    from harness.records.history.base import DIGITS
+    from harness.records.history.qualifications import COUNTS
+    from harness.records.history.runs import open_history
+
+    with open_history(given.history) as history:
+        entries = history.qualifications.entries()
+    if given.json:
+        print(msgspec.json.format(msgspec.json.encode(entries), indent=2).decode())
+        return 0
+    if not entries:
+        print(f"no qualification in {history.where}; `nicproof qualify` adds one")
+        return 0
+    headings = ("run", "digest", "fidelity", "host", "NIC", "version", *COUNTS.values(), "")
+    rows = (
+        (
+            entry.run,
+            entry.digest[:DIGITS],
+            f"{entry.fidelity}, {entry.clock}",
+            entry.host,
+            entry.nic,
+            entry.version,
+            *(str(getattr(entry, count)) for count in COUNTS),
+            "" if entry.finished else "unfinished",
+        )
+        for entry in entries
+    )
+    _print_table(headings, rows)
+    return 0
 
 
 def plot_metric(given: argparse.Namespace) -> int:
@@ -188,9 +235,6 @@ def import_runs(given: argparse.Namespace) -> int:
     status = 0
     with open_history(given.history) as history:
         for path in map(Path, given.paths):
-            if (path / CASES_FILE).exists():
-                print(f"{'left out':<14}{path}: a qualification, not a comparison")
-                continue
             try:
                 for line in _take_in(history, path, name):
                     print(line, flush=True)
@@ -201,18 +245,41 @@ def import_runs(given: argparse.Namespace) -> int:
 
 
 def _take_in(history: History, path: Path, name: str | None) -> Iterator[str]:
-    """Add the runs of a path, and say of each what became of it."""
+    """Add the runs and qualifications of a path, and say of each what became of it."""
     from harness.records.history import exchange
-    from harness.records.history.runs import digest_of
 
+    directory = path.resolve() if path.is_dir() else None
     for line in exchange.read(path):
-        there = history.known(digest_of(line.info, line.trials))
         try:
-            series_of = line.name if name is None else name
-            entry = there or history.add(line.info, line.trials, series_of)
+            there, entry = _added(history, line, name, directory)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error.message}", remedy=error.remedy) from error
         yield f"{'there already' if there else 'new':<14}{label(entry)}"
+
+
+def _added(
+    history: History, line: Line, name: str | None, directory: Path | None
+) -> tuple[bool, Entry]:
+    """Was it there already; and its entry."""
+    from harness.records.history.exchange import QualificationLine
+
+    if isinstance(line, QualificationLine):
+        there = history.qualifications.known(line.digest_found) is not None
+        return there, history.qualifications.add(line.subject, line.cases, directory)
+    there = history.known(line.digest_found) is not None
+    series_of = line.name if name is None else name
+    return there, history.add(line.info, line.trials, series_of, directory)
+
+
+def _find(history: History, what: str) -> Entry:
+    """The run, or else the qualification, that is meant; ConfigError if there is none, or more."""
+    try:
+        return history.find(what)
+    except ConfigError:
+        matching = history.qualifications.matching(what)
+        if len(matching) != 1:
+            raise
+        return matching[0]
 
 
 def export_runs(given: argparse.Namespace) -> int:
@@ -221,7 +288,9 @@ def export_runs(given: argparse.Namespace) -> int:
     from harness.records.history.runs import open_history
 
     with open_history(given.history) as history:
-        chosen = [history.find(what) for what in given.what] or history.entries()[::-1]
+        chosen: list[Entry] = [_find(history, what) for what in given.what]
+        if not given.what:
+            chosen = [*history.entries()[::-1], *history.qualifications.entries()[::-1]]
         exchange.write(Path(given.file), history, chosen)
     print(f"{given.file}: {len(chosen)} run{'' if len(chosen) == 1 else 's'}")
     return 0
@@ -232,15 +301,17 @@ def forget_run(given: argparse.Namespace) -> int:
     from harness.records.history.runs import open_history
 
     with open_history(given.history) as history:
-        entry = history.find(given.what)
-        history.forget(entry)
+        entry = _find(history, given.what)
+        history.forget(entry.digest)
     print(f"forgotten: {label(entry)}")
     return 0
 
 
-def label(entry: RunEntry) -> str:
+def label(entry: Entry) -> str:
     """A run in a line: "20261123-101500-7f3a as main, 3f9a1c07"."""
-    from harness.records.history.runs import DIGITS
+    from harness.records.history.base import DIGITS
+    from harness.records.history.runs import RunEntry
 
-    named = f" as {entry.name}" if entry.name else ""
-    return f"{entry.run}{named}, {entry.digest[:DIGITS]}"
+    named = f" as {entry.name}" if isinstance(entry, RunEntry) and entry.name else ""
+    what = "" if isinstance(entry, RunEntry) else ", a qualification"
+    return f"{entry.run}{named}, {entry.digest[:DIGITS]}{what}"

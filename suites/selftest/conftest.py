@@ -132,3 +132,12 @@ def postgres() -> Iterator[PostgresServer]:
         pytest.skip("no PostgreSQL server (Debian package postgresql; `make test` installs it)")
     with postgres_server(found) as server:
         yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def where(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty history of either kind."""
+    if request.param == "sqlite":
+        return str(tmp_path / "new" / "history.db")
+    database: str = request.getfixturevalue("postgres").fresh_database()
+    return database

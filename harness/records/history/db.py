@@ -1,6 +1,6 @@
 """The database of a history: an SQLite file of the user's own, or PostgreSQL for a team.
 
-One schema for both, by SQLAlchemy Core. Whatever goes wrong is told as ConfigError (yours to mend)
+schema.py has the tables. Whatever goes wrong is told as ConfigError (yours to mend)
 or StoreFailed (the disk, the server), and never with a password in it.
 """
 
@@ -19,42 +19,12 @@ import sqlalchemy as sa
 
 from harness.core.errors import ConfigError, HarnessError, StoreFailed
 from harness.core.xdg import data_root
+from harness.records.history.schema import META, METADATA, SCHEMA, make, migrate
 
-SCHEMA = 1
-"""Version of the tables; a history with another one is refused by name."""
 APPLICATION_ID = 0x6E696368  # "nich": SQLite's own mark of who owns a file
 VARIABLE = "NICPROOF_HISTORY"
 PATIENCE = 30
 """Seconds to wait for another process that writes, or for a server to answer."""
-
-_METADATA = sa.MetaData()
-META = sa.Table(
-    "nicproof_history",  # its name tells in a database of others' that the tables are ours
-    _METADATA,
-    sa.Column("key", sa.Text, primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),
-)
-RUN = sa.Table(
-    "run",
-    _METADATA,
-    sa.Column("digest", sa.String(64), primary_key=True),
-    *(
-        sa.Column(name, sa.Text, nullable=False)
-        for name in ("run", "name", "created", "fidelity", "clock", "host", "nic", "cpu", "version")
-    ),
-    *(sa.Column(name, sa.Integer, nullable=False) for name in ("boots", "trials", "valid")),
-    sa.Column("finished", sa.Boolean, nullable=False),
-    sa.Column("schema", sa.Integer, nullable=False),  # of the records
-    sa.Column("imported", sa.Text, nullable=False),
-    sa.Column("info", sa.Text, nullable=False),
-)
-TRIAL = sa.Table(
-    "trial",
-    _METADATA,
-    sa.Column("digest", sa.ForeignKey(RUN.c.digest, ondelete="CASCADE"), primary_key=True),
-    sa.Column("index", sa.Integer, primary_key=True),
-    sa.Column("body", sa.Text, nullable=False),
-)
 
 
 @dataclass(frozen=True)
@@ -196,25 +166,46 @@ def _claim(connection: sa.Connection, place: Location) -> None:
         if owner != APPLICATION_ID:
             raise _foreign(place)
     if not sa.inspect(connection).has_table(META.name):
-        if place.file is None:  # two processes may be at it; the second waits here, then finds them
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(APPLICATION_ID)))
+        _exclude_others(connection, place)
         _make_tables(connection, place)
-    schema = connection.scalar(sa.select(META.c.value).where(META.c.key == "schema"))
-    if schema != str(SCHEMA):
+    version = _version(connection)
+    if version in _EARLIER:
+        _exclude_others(connection, place)
+        if _version(connection) == version:  # nobody did it since
+            migrate(connection, int(version))
+        version = _version(connection)
+    if version != str(SCHEMA):
         raise ConfigError(
-            f"{place}: a history of schema version {schema}, this nicproof reads {SCHEMA}",
+            f"{place}: a history of schema version {version}, this nicproof reads {SCHEMA}",
             remedy="use the nicproof that made it, or name another place by --history",
         )
+
+
+_EARLIER = tuple(map(str, range(1, SCHEMA)))
+
+
+def _version(connection: sa.Connection) -> str:
+    return str(connection.scalar(sa.select(META.c.value).where(META.c.key == "schema")))
+
+
+def _exclude_others(connection: sa.Connection, place: Location) -> None:
+    """Two processes may be about to make or to change the tables: the second one waits here, then
+    finds them. The transaction of SQLite begins here, as its driver begins none for a table."""
+    if place.file is None:
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(APPLICATION_ID)))
+    else:
+        driver: Any = connection.connection.dbapi_connection
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _make_tables(connection: sa.Connection, place: Location) -> None:
     there = set(sa.inspect(connection).get_table_names())
     if META.name in there:
         return
-    if there & set(_METADATA.tables):
+    if there & set(METADATA.tables):
         raise _foreign(place)
-    _METADATA.create_all(connection)
-    connection.execute(sa.insert(META).values(key="schema", value=str(SCHEMA)))
+    make(connection)
 
 
 def _foreign(place: Location) -> ConfigError:
@@ -247,6 +238,8 @@ _TOLD: dict[str, tuple[type[HarnessError], str, str]] = {
     "SQLITE_CORRUPT": (ConfigError, "it is damaged", DAMAGED),
     "53100": _FULL,
     "25006": _READ_ONLY,
+    "42P07": (ConfigError, "a table of somebody else's has the name of one of a history's",
+              "name a database of its own by --history"),  # duplicate_table
     "42501": _READ_ONLY,
     "XX001": (ConfigError, "it is damaged", DAMAGED),  # data_corrupted
     "XX002": (ConfigError, "it is damaged", DAMAGED),  # index_corrupted

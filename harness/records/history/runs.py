@@ -1,6 +1,6 @@
 """The history of runs: all that were measured, on one machine or by a team, to be found again.
 
-Kept in a database (db.py): a row a run and a row a trial. A run's key is a digest of
+Kept in a database (db.py, schema.py): a row a run and a row a trial. A run's key is a digest of
 its content, so that one that is added twice is there once, and runs of two machines never collide.
 What the tools printed (`TrialRecord.raw`) stays in the run's own directory: it is half of a run's
 bytes (49 to 56 per cent, measured), and no report reads it.
@@ -8,13 +8,12 @@ bytes (49 to 56 per cent, measured), and no report reads it.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,13 +21,14 @@ import sqlalchemy as sa
 
 from harness.core.errors import ConfigError, StoreFailed
 from harness.records import series
-from harness.records.history.db import DAMAGED, META, RUN, TRIAL, Location, connected, telling
+from harness.records.history.base import BEGINNING, DIGITS, Part, digest, encode
+from harness.records.history.db import DAMAGED, Location, connected
+from harness.records.history.qualifications import Qualifications
+from harness.records.history.schema import RUN, TRIAL
+from harness.records.history.summaries import Summaries, Summary, insert
+from harness.records.run import Run
 from harness.records.sound import damage, read_info, read_trial
 from harness.records.trial import SCHEMA, RunInfo, TrialRecord
-
-DIGITS = 8
-"""Hexadecimal digits of a digest that are shown; 6 of them are enough to ask for a run."""
-_DIGEST = re.compile(r"[0-9a-f]{6,64}")
 
 
 @dataclass(frozen=True)
@@ -53,20 +53,28 @@ class RunEntry:
     imported: str  # UTC, ISO 8601
 
 
-class History:
+class History(Part):
     """An open history. Make it with `open_history`."""
 
-    def __init__(self, connection: sa.Connection, place: Location) -> None:
-        self._db = connection
-        self._place = place
+    @property
+    def summaries(self) -> Summaries:
+        """The same runs in short."""
+        return Summaries(self._db, self._place)
 
     @property
-    def where(self) -> str:
-        """For a reader: the file, or the URL without its password."""
-        return str(self._place)
+    def qualifications(self) -> Qualifications:
+        """What else is kept there."""
+        return Qualifications(self._db, self._place)
 
-    def add(self, info: RunInfo, trials: Sequence[TrialRecord], name: str = "") -> RunEntry:
-        """Keep a run; on return it survives a crash. One that is there already stays as it is.
+    def add(
+        self,
+        info: RunInfo,
+        trials: Sequence[TrialRecord],
+        name: str = "",
+        directory: Path | None = None,
+    ) -> RunEntry:
+        """Keep a run, and where its directory is; on return it survives a crash. One that is there
+        already stays as it is, but for its directory.
 
         ConfigError if it has no trial, one holds what is no value, or the name cannot be one;
         StoreFailed if the disk or the server refuses: then nothing of the run is kept.
@@ -79,14 +87,16 @@ class History:
         lean = tuple(map(_lean, trials))
         entry = _entry(info, lean, series.checked(name))
         bodies = [
-            {"digest": entry.digest, "index": index, "body": _encode(trial)}
+            {"digest": entry.digest, "index": index, "body": encode(trial)}
             for index, trial in enumerate(lean)
         ]
         row = {each.name: getattr(entry, each.name) for each in fields(RunEntry)}
+        summary = Summary.of(Run(info, lean))
         try:
             with self._transaction() as db:
-                db.execute(sa.insert(RUN), row | {"info": _encode(info)})
+                db.execute(sa.insert(RUN), row | {"info": encode(info)})
                 db.execute(sa.insert(TRIAL), bodies)
+                insert(db, entry.digest, summary)
         except sa.exc.IntegrityError as error:  # it is there, perhaps since just now
             there = self.known(entry.digest)
             if there is None:
@@ -94,7 +104,9 @@ class History:
                     f"{self.where}: {info.run} was forgotten while it was added",
                     remedy="add it again",
                 ) from error
-            return there
+            entry = there
+        if directory is not None:
+            self.seen_at(entry.digest, directory)
         return entry
 
     def known(self, digest: str) -> RunEntry | None:
@@ -114,7 +126,7 @@ class History:
         if what and named:
             return named[0]
         found = [entry for entry in entries if entry.run == what]
-        if not found and _DIGEST.fullmatch(what):
+        if not found and BEGINNING.fullmatch(what):
             found = [entry for entry in entries if entry.digest.startswith(what)]
         if len(found) == 1:
             return found[0]
@@ -151,17 +163,6 @@ class History:
             read_trial(body, f"{where}, trial {index}", remedy=remedy) for index, body in rows
         )
 
-    def forget(self, entry: RunEntry) -> None:
-        """Remove a run and its trials."""
-        with self._transaction() as db:
-            db.execute(sa.delete(RUN).where(RUN.c.digest == entry.digest))
-
-    def ensure_writable(self) -> None:
-        """ConfigError if no run could be added: told by adding none, before one is measured."""
-        nothing = sa.select(META).where(sa.false())
-        with self._transaction() as db:
-            db.execute(sa.insert(META).from_select(["key", "value"], nothing))
-
     def _select(self, condition: sa.ColumnElement[bool]) -> tuple[RunEntry, ...]:
         newest = (RUN.c.created.desc(), RUN.c.run.desc(), RUN.c.digest)
         query = sa.select(*_COLUMNS).where(condition).order_by(*newest)
@@ -178,21 +179,6 @@ class History:
                 f"{self.where}: its list of runs is damaged, at {row.run!r}: {error}",
                 remedy=DAMAGED,
             ) from error
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sa.Connection]:
-        """All or nothing."""
-        with telling(self._place), self._db.begin():
-            yield self._db
-
-    @contextmanager
-    def _reading(self) -> Iterator[sa.Connection]:
-        """One view of the whole, whose values are of their columns' types."""
-        try:
-            with self._transaction() as db:
-                yield db
-        except (ValueError, TypeError) as error:  # of SQLAlchemy's, on a value's way into its type
-            raise ConfigError(f"{self.where}: it is damaged: {error}", remedy=DAMAGED) from error
 
     def _unknown(self, what: str, entries: Sequence[RunEntry]) -> ConfigError:
         known = {text for entry in entries for text in (entry.name, entry.run) if text}
@@ -228,25 +214,8 @@ def check_usable(where: str | None) -> None:
 
 
 def digest_of(info: RunInfo, trials: Sequence[TrialRecord]) -> str:
-    """sha256, in hexadecimal, of what a run says: canonical JSON without what tools printed and
-    without fields at their defaults, so that a field which a later version adds changes none."""
-    content = {"info": _said(info), "trials": [_said(_lean(trial)) for trial in trials]}
-    return hashlib.sha256(msgspec.json.encode(content, order="deterministic")).hexdigest()
-
-
-def _said(value: object) -> object:
-    if isinstance(value, msgspec.Struct):
-        pairs = ((each, getattr(value, each.name)) for each in msgspec.structs.fields(value))
-        return {each.name: _said(part) for each, part in pairs if part != _default(each)}
-    if isinstance(value, tuple):
-        return [_said(part) for part in value]
-    return value
-
-
-def _default(field: msgspec.structs.FieldInfo) -> object:
-    if field.default_factory is not msgspec.NODEFAULT:
-        return field.default_factory()
-    return field.default
+    """The digest of what a run says, without what tools printed."""
+    return digest(info=info, trials=tuple(map(_lean, trials)))
 
 
 def _lean(trial: TrialRecord) -> TrialRecord:
@@ -272,10 +241,6 @@ def _entry(info: RunInfo, trials: Sequence[TrialRecord], name: str) -> RunEntry:
         schema=info.schema,
         imported=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _encode(value: RunInfo | TrialRecord) -> str:
-    return msgspec.json.encode(value).decode()
 
 
 _NAMES = tuple(each.name for each in fields(RunEntry))

@@ -14,9 +14,10 @@ import pytest
 from harness.cli import main as cli
 from harness.records import store
 from harness.records.cases import CASES_FILE
-from harness.records.history.exchange import read
+from harness.records.history.exchange import ExportLine, read
 from harness.records.history.runs import History, open_history
 from suites.selftest.support.files import CAPTURED
+from suites.selftest.support.qualified import qualified, write
 from suites.selftest.support.synthetic_run import make_run, write_run
 from suites.selftest.unit.records.test_history import small_run
 
@@ -92,7 +93,8 @@ def contents(where: str) -> list[object]:
 def test_chosen_runs_are_exported(where: str, tmp_path: Path) -> None:
     file = tmp_path / "two.jsonl"
     assert cli.main(["history", "export", str(file), "run-1", digest(where, "run-3")[:6]]) == 0
-    assert [line.info.run for line in read(file)] == ["run-1", "run-3"]
+    runs = [line.info.run for line in read(file) if isinstance(line, ExportLine)]
+    assert runs == ["run-1", "run-3"]
 
 
 @pytest.mark.usefixtures("where")
@@ -132,13 +134,17 @@ def test_what_is_no_run_does_not_keep_the_others_out(
         content = make_run(1, paths=("sriov",), workloads=("tcp-tx",), seed=ord(name))
         write_run(tmp_path / "results" / name, *content)
     (tmp_path / "results" / "a" / store.FILENAME).write_bytes(b"damaged" * 1000)
-    (tmp_path / "results" / "c").mkdir()
-    (tmp_path / "results" / "c" / CASES_FILE).touch()
+    write(tmp_path / "results" / "c", qualified(1))
+    (tmp_path / "results" / "d").mkdir()
+    (tmp_path / "results" / "d" / CASES_FILE).touch()
     paths = map(str, sorted((tmp_path / "results").iterdir()))
     assert cli.main(["history", "import", *paths]) == 2
     output = capsys.readouterr()
     assert f"nicproof: {tmp_path}/results/a/{store.FILENAME}: not a store" in output.err
-    assert [line.split()[0] for line in output.out.splitlines()] == ["new", "left"]
+    assert f"nicproof: {tmp_path}/results/d: no qualification: " in output.err
+    assert [line.split()[1] for line in output.out.splitlines()] == [
+        "synthetic-test-data,", "20260101-q,",
+    ]  # fmt: skip
     with open_history(where) as history:
         assert len(history.entries()) == 4
 
@@ -177,6 +183,7 @@ def test_a_run_and_an_export_of_the_first_schema_are_still_read(tmp_path: Path) 
     assert (info.run, info.paths, len(trials)) == ("20260101-000000", ("native", "sriov"), 8)
     assert trials[0].raw == {"tool": "what it printed"}
     (line,) = read(DATA / "export-schema-1.jsonl")
+    assert isinstance(line, ExportLine)
     lean = tuple(msgspec.structs.replace(each, raw={}) for each in trials)
     assert (line.name, line.info, line.trials) == ("main", info, lean)
     with open_history(str(tmp_path / "history.db")) as history:
