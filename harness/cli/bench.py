@@ -107,7 +107,7 @@ def _bench_against(
     A run that failed is judged all the same: what was measured was measured. ConfigError, before
     anything is measured, if there is no such series.
     """
-    name, where = judging.against or "", asked.measuring.history
+    name, where = judging.against or "", asked.where.history
     _check_series(name, where)
     argv, run_dir = suite_argv("comparison", asked, pytest)
     status = run_and_wait(argv, run_dir / PUTTING_BACK)

@@ -1,4 +1,4 @@
-"""What is asked of a run of suites/comparison, checked before anything starts."""
+"""What is asked of a run, checked before anything starts."""
 
 from __future__ import annotations
 
@@ -16,8 +16,14 @@ def checked(given: argparse.Namespace) -> Asked:
     run = BenchOptions.of(asked)
     if workers_of(given.pytest):
         raise not_together()
+    check_history(run)
+    return asked
+
+
+def check_history(run: BenchOptions) -> None:
+    """ConfigError or StoreFailed if the run is to be kept in a history that it could not be added
+    to."""
     if run.kept:
         from harness.records.history.runs import check_usable  # late: SQLAlchemy takes a while
 
         check_usable(run.history)
-    return asked

@@ -194,7 +194,7 @@ def list_qualifications(given: argparse.Namespace) -> int:
     with open_history(given.history) as history:
         entries = history.qualifications.entries()
     if given.json:
-        print(msgspec.json.format(msgspec.json.encode(entries), indent=2).decode())
+        print_json(entries)
         return 0
     if not entries:
         print(f"no qualification in {history.where}; `nicproof qualify` adds one")

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import msgspec
 
+from harness.cli.checked import check_history
 from harness.cli.parser import Commands, add_json, add_pytest, command, print_json
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
 from harness.core.plain import plain
-from harness.labs.choice import choose, require_room, require_together
+from harness.labs.choice import require_room, require_together
 from harness.labs.shape import Machine
 from harness.qualify.options import Qualification, QualifyOptions
 from harness.runs.asked import Asked, Where
 from harness.runs.caseplan import CasePlan, plan_of
+from harness.runs.options import BenchOptions
 from harness.runs.suite import exec_module, run_suite, workers_of
 
 EPILOG = """\
@@ -82,6 +84,7 @@ def add_parser(commands: Commands) -> None:
 def _qualify(given: argparse.Namespace) -> int:
     asked = Asked.of(given)
     wanted = QualifyOptions.of(asked.qualification)  # what is wrong is told before pytest starts
+    run = BenchOptions.of(asked)
     workers = _workers(given)
     if given.json and not (given.list or given.plan):
         raise ConfigError(
@@ -91,7 +94,7 @@ def _qualify(given: argparse.Namespace) -> int:
     if given.list:
         json = ("--json",) if given.json else ()
         exec_module("fixtures.qualification.caselist", (*json, *wanted.families))
-    lab = choose(asked.where.lab, asked.machine.shape())
+    lab = run.lab
     require_together(lab)
     if wanted.nic:
         lab = lab.testing(wanted.nic)
@@ -99,6 +102,7 @@ def _qualify(given: argparse.Namespace) -> int:
         require_room(lab, int(workers))
     if given.plan:
         return _plan(plan_of(wanted, lab, asked.machine.shape(), workers), json=given.json)
+    check_history(run)
     # Cases of a file share guests.
     together = [f"-n{workers}", "--dist=loadfile"] if workers else []
     return run_suite("qualification", asked, [*given.pytest, *together])

@@ -29,7 +29,7 @@ MOST_BOOTS = 1000
 
 
 class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Of every run, of a qualification too: where it is made, and where its results go."""
+    """Of every run, of a qualification too: where it is made, and where what comes of it goes."""
 
     lab: Annotated[
         str,
@@ -56,6 +56,21 @@ class Where(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         ]
         | None
     ) = None
+    history: (
+        Annotated[
+            str,
+            says(
+                "where the history of runs is kept: a file, or postgresql://user@host/database "
+                "(default $NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
+                metavar="WHERE",
+                min_length=1,
+                max_length=PATH_MAX,
+                examples=["h", "h" * 200],
+            ),
+        ]
+        | None
+    ) = None
+    no_history: Annotated[bool, says("keep this run out of the history")] = False
 
 
 class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -109,21 +124,6 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             examples=["", "m", "m" * series.LONGEST],
         ),
     ] = ""
-    history: (
-        Annotated[
-            str,
-            says(
-                "where the history of runs is kept: a file, or postgresql://user@host/database "
-                "(default $NICPROOF_HISTORY, else ~/.local/share/nicproof/history.db)",
-                metavar="WHERE",
-                min_length=1,
-                max_length=PATH_MAX,
-                examples=["h", "h" * 200],
-            ),
-        ]
-        | None
-    ) = None
-    no_history: Annotated[bool, says("keep this run out of the history")] = False
     streams: (
         Annotated[
             int,

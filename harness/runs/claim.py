@@ -132,10 +132,10 @@ def _begun(directory: str) -> ConfigError:
 def _to_keep(asked: Asked) -> Asked:
     """A history's URL may have a password in it, and records are passed on. The environment takes
     it to whoever reads the document."""
-    history = asked.measuring.history
+    history = asked.where.history
     if history is None or "://" not in history:
         return asked
     from harness.records.history.db import VARIABLE  # late: SQLAlchemy takes a while
 
     os.environ[VARIABLE] = history
-    return replace(asked, measuring=replace(asked.measuring, history=None))
+    return replace(asked, where=replace(asked.where, history=None))

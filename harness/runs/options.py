@@ -20,7 +20,6 @@ from harness.runs.asked import (
     MAX_BLOCKS,
     QUICK_BOOTS,
     Asked,
-    Measuring,
 )
 from harness.runs.variant import Variant, affected, parse
 
@@ -79,8 +78,8 @@ class BenchOptions:
             shape=asked.machine.shape(),
             explain=_explain(asked.single.explain, chosen),
             name=series.checked(measuring.name),
-            history=measuring.history,
-            kept=_kept(measuring),
+            history=asked.where.history,
+            kept=_kept(asked),
         )
 
     @property
@@ -196,8 +195,9 @@ def _explain(path: str | None, chosen: tuple[str, ...]) -> str:
     return path or ""
 
 
-def _kept(measuring: Measuring) -> bool:
-    for flag, value in (("--name", measuring.name), ("--history", measuring.history)):
-        if measuring.no_history and value:
+def _kept(asked: Asked) -> bool:
+    where, name = asked.where, asked.measuring.name
+    for flag, value in (("--name", name), ("--history", where.history)):
+        if where.no_history and value:
             raise ConfigError(f"--no-history and {flag} {value}: one or the other")
-    return not measuring.no_history
+    return not where.no_history

@@ -93,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
         }
         took = {}
         for way, chosen in ways.items():
-            chosen = (*chosen, f"--run-dir={given.directory / way}", *options)
+            chosen = (*chosen, f"--run-dir={given.directory / way}", "--no-history", *options)
             begun = time.monotonic()
             status = run_and_wait([sys.executable, "-m", "harness.cli", "qualify", *chosen])
             took[way] = time.monotonic() - begun

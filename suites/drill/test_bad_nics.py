@@ -72,7 +72,7 @@ def qualified(lab: Lab, defect: Defect, directory: Path) -> Certificate:
     argv = (
         *(*ROOTED, "-p", "no:cacheprovider"),
         *(f"--family={families}", f"--run-dir={directory / 'run'}", "-k", words(defect)),
-        *("--capture=no", "--progress", "-rN", str(SUITE)),
+        *("--no-history", "--capture=no", "--progress", "-rN", str(SUITE)),
     )
     log = directory / "pytest.log"
     with log.open("w") as file, redirect_stdout(file):

@@ -129,7 +129,7 @@ def run(drill: Drill, family: str, directory: Path) -> None:
     argv = (
         *(*ROOTED, "-p", "no:cacheprovider"),
         *(f"--family={family}", f"--run-dir={directory / 'run'}", "--soak=10s"),
-        *("--capture=no", "--progress", "-rN", str(SUITE)),
+        *("--no-history", "--capture=no", "--progress", "-rN", str(SUITE)),
     )
     directory.mkdir()
     with (directory / "pytest.log").open("w") as log, redirect_stdout(log):

@@ -405,7 +405,7 @@ def test_a_password_is_not_kept_beside_the_records(
     url = "postgresql://ada:secret@db/nicproof"
     _, run_dir = claim.claim(Asked.of(parsed(f"--history={url}", f"--run-dir={tmp_path}/run")))
     assert "secret" not in (run_dir / claim.FILENAME).read_text()
-    assert claim.load(run_dir / claim.FILENAME)[0].measuring.history is None
+    assert claim.load(run_dir / claim.FILENAME)[0].where.history is None
     assert os.environ[VARIABLE] == url, "whoever reads the document finds the history there"
 
 
