@@ -95,7 +95,10 @@ def _segmentations(signal: Floats) -> Iterator[list[int]]:
     import ruptures  # late: it takes a second, and most series are too short for it
 
     search = ruptures.KernelCPD(kernel="linear", min_size=SHORTEST).fit(signal[:, np.newaxis])
-    for changes in range(1, len(signal) // SHORTEST):
+    most = len(signal) // SHORTEST - 1
+    for changes in range(1, most + 1):
+        if changes % PATIENCE == 1:  # the search for so many finds those with fewer, too
+            search.predict(n_bkps=min(changes + PATIENCE - 1, most))
         yield search.predict(n_bkps=changes)
 
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS
 from harness.records.history.runs import History, open_history
-
-if TYPE_CHECKING:  # pandas and matplotlib take seconds; a typing error need not wait for them
-    from harness.records.run import Run
+from reports.history.sources import summaries
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -32,9 +28,9 @@ def main(argv: list[str] | None = None) -> None:
 
 def plot(history: History, given: argparse.Namespace, out: Path) -> None:
     """Draw what was asked for into `out`, and print what changed. ConfigError if there is none."""
-    from reports.history import trend, trendfigure
+    from reports.history import trend, trendfigure  # late: matplotlib takes seconds
 
-    runs = _runs(history, given.name)
+    runs = summaries(history, history.entries(given.name)[::-1], [given.metric])
     panels = trend.panels(runs, given.metric, given.path, given.workload)
     if not panels:
         chosen = {"of series": given.name, "on path": given.path, "of workload": given.workload}
@@ -44,16 +40,6 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
     for line in trend.describe(panels, given.metric):
         print(line)
     print(f"figure: {out}")
-
-
-def _runs(history: History, name: str | None) -> Iterator[Run]:
-    """Oldest first, one at a time; not those of two configurations, which would be two series."""
-    from harness.records.run import Run
-
-    for entry in reversed(history.entries(name)):
-        run = Run(*history.load(entry))
-        if not run.info.variants:
-            yield run
 
 
 def _check(metric: str) -> None:

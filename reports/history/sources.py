@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from harness.core.errors import ConfigError
 from harness.records import run as records
-from harness.records.history.runs import open_history
+from harness.records.history.runs import History, RunEntry, open_history
+from harness.records.history.summaries import Summary
 from harness.records.run import Run
 
 
@@ -35,3 +37,27 @@ def series(name: str, history: str | None = None) -> Iterator[Run]:
             run = Run(*store.load(entry))
             if run.info.finished and not run.info.variants:
                 yield run
+
+
+def summaries(
+    history: History, entries: Sequence[RunEntry], metrics: Collection[str]
+) -> Iterator[Summary]:
+    """Runs in short, in the order of `entries`, those of two configurations left out: they would be
+    two series. Where many are read in full, which is done once, stderr says how far it is."""
+    for summary in history.summaries.load(history, entries, metrics, _say):
+        if not summary.pair:
+            yield summary
+
+
+_MANY = 50
+"""Runs that take seconds to be read in full."""
+
+
+def _say(made: int, missing: int) -> None:
+    if missing < _MANY:
+        return
+    if sys.stderr.isatty():
+        end = "\n" if made == missing else ""
+        print(f"\rreading runs in full, once: {made} of {missing}", end=end, file=sys.stderr)
+    elif made == 1:
+        print(f"reading {missing} runs in full, once", file=sys.stderr)

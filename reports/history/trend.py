@@ -7,11 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from harness.core.metrics import metric_of
-from harness.records.alike import kind
-from harness.records.run import Run
+from harness.records.history.summaries import Summary
 from harness.stats.levels import FEWEST, Level, levels, step
 from reports.run import style
-from reports.run.frames import measurements, per_boot
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,7 @@ class Panel:
 
 
 def panels(
-    runs: Iterable[Run], metric: str, path: str | None = None, workload: str | None = None
+    runs: Iterable[Summary], metric: str, path: str | None = None, workload: str | None = None
 ) -> tuple[Panel, ...]:
     """The metric over `runs`, oldest first, for each path and workload that has it.
 
@@ -56,18 +54,15 @@ def panels(
     paths: dict[str, str] = {}  # to their colours, those of the newest run
     workloads: dict[str, None] = {}
     for place, run in enumerate(runs):
-        paths |= {path: run.path_facts(path).colour for path in run.paths}
-        workloads |= dict.fromkeys(run.workloads)
-        boots = per_boot(measurements(run))
-        boots = boots[boots["metric"] == metric]
-        for key, group in boots.groupby(["path", "workload"])["value"]:
-            here = str(key[0]), str(key[1])
+        paths |= run.paths
+        workloads |= dict.fromkeys(run.kinds)
+        unit = metric_of(metric).unit_by(run.clock)
+        for figure in run.figures.get(metric, ()):
+            here = figure.path, figure.workload
             if path in (None, here[0]) and workload in (None, here[1]):
-                spread = float(group.median()), float(group.min()), float(group.max())
-                info = run.info
-                point = Point(place, info.run, info.created, info.finished, *spread)
-                each = _Found(point, kind(run, here[1]), run.unit(metric))
-                found.setdefault(here, []).append(each)
+                spread = figure.value, figure.low, figure.high
+                point = Point(place, run.run, run.created, run.finished, *spread)
+                found.setdefault(here, []).append(_Found(point, run.kinds[here[1]], unit))
     order = itertools.product(paths, workloads)
     return tuple(_panel(*key, paths[key[0]], found[key]) for key in order if key in found)
 

@@ -13,6 +13,7 @@ from harness.comparison.outcome import Comparison, against
 from harness.comparison.verdict import Change
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
+from harness.records.history.summaries import Summary
 from harness.records.run import Run
 from reports.history import trend
 from suites.selftest.support.command import program
@@ -86,7 +87,7 @@ def test_the_level_is_the_one_that_the_plot_draws() -> None:
     series = stepped(8)
     series.insert(20, run(28, 9.0, finished=False))
     series.insert(10, run(29, 9.0, options={"virtio": "packed=on"}))
-    (panel,) = trend.panels(series, "throughput", "sriov")
+    (panel,) = trend.panels(map(Summary.of, series), "throughput", "sriov")
     last = panel.levels[-1]
     drawn = [point for point in panel.points[last.first : last.last + 1] if point.finished]
     finished = [each for each in series if each.info.finished]

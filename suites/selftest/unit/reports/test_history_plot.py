@@ -11,6 +11,7 @@ import pytest
 
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
+from harness.records.history.summaries import Summary
 from harness.records.run import Run
 from reports.history import trend
 from suites.selftest.support.command import nicproof
@@ -36,7 +37,8 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Run]]:
 def test_runs_of_another_kind_are_left_out_and_never_mixed_in(runs: list[Run]) -> None:
     other = synthetic(9, options={"virtio": "packed=on"})
     faster = synthetic(10, fidelity="nested-kvm")
-    panels = trend.panels([*runs[:8], other, faster, *runs[10:]], "throughput")
+    mixed = [*runs[:8], other, faster, *runs[10:]]
+    panels = trend.panels(map(Summary.of, mixed), "throughput")
     assert [(panel.path, len(panel.points)) for panel in panels] == [("virtio", 18), ("sriov", 18)]
     for panel in panels:
         assert panel.left_out == {8: ("options",), 9: ("fidelity",)}
@@ -47,7 +49,8 @@ def test_runs_of_another_kind_are_left_out_and_never_mixed_in(runs: list[Run]) -
 
 def test_a_run_with_fewer_workloads_is_of_the_same_kind() -> None:
     info, trials = make_run(2, paths=("sriov",), workloads=("tcp-tx", "tcp-rx"), seed=1)
-    (panel,) = trend.panels([Run(info, trials), synthetic(2)], "throughput", "sriov", "tcp-tx")
+    both = map(Summary.of, (Run(info, trials), synthetic(2)))
+    (panel,) = trend.panels(both, "throughput", "sriov", "tcp-tx")
     assert len(panel.points) == 2 and not panel.left_out
 
 

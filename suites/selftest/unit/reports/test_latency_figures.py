@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from harness.comparison.outcome import against, compare
 from harness.core.errors import ConfigError
+from harness.records.history.summaries import Summary
 from harness.records.ratios import values_of
 from harness.records.run import Run
 from harness.records.trial import CLIENT, SERVER, STAMPS, USER, TrialRecord
@@ -54,7 +55,8 @@ def test_a_series_of_other_stamps_is_no_baseline_and_no_line_in_its_figure() -> 
     series = [stamped(USER, seed=seed) for seed in range(1, 7)]
     with pytest.raises(ConfigError, match="differ in time stamps"):
         against(series[::-1], stamped(KERNEL, seed=8), "main")
-    panel, *more = trend.panels([*series, stamped(KERNEL, seed=8)], "rtt_p50")
+    runs = map(Summary.of, [*series, stamped(KERNEL, seed=8)])
+    panel, *more = trend.panels(runs, "rtt_p50")
     assert not more and len(panel.points) == 1
     assert set(panel.left_out.values()) == {("time stamps",)}
 
