@@ -30,6 +30,7 @@ wandering."""
 PATIENCE = 4
 """So many further changes are tried before it is believed that none is worth it. A level that came
 and went takes two at once."""
+_AT_ONCE = 2 * PATIENCE  # changes that are searched for: for few series more are tried
 OFF = 3.0
 """Standard deviations from the median of the five runs around it beyond which a run is off: it may
 not make a level of its own together with its neighbours."""
@@ -97,8 +98,8 @@ def _segmentations(signal: Floats) -> Iterator[list[int]]:
     search = ruptures.KernelCPD(kernel="linear", min_size=SHORTEST).fit(signal[:, np.newaxis])
     most = len(signal) // SHORTEST - 1
     for changes in range(1, most + 1):
-        if changes % PATIENCE == 1:  # the search for so many finds those with fewer, too
-            search.predict(n_bkps=min(changes + PATIENCE - 1, most))
+        if changes % _AT_ONCE == 1:  # the search for so many finds those with fewer, too
+            search.predict(n_bkps=min(changes + _AT_ONCE - 1, most))
         yield search.predict(n_bkps=changes)
 
 

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import msgspec
@@ -105,11 +106,17 @@ def digest(**parts: object) -> str:
 
 def _said(value: object) -> object:
     if isinstance(value, msgspec.Struct):
-        pairs = ((each, getattr(value, each.name)) for each in msgspec.structs.fields(value))
-        return {each.name: _said(part) for each, part in pairs if part != _default(each)}
-    if isinstance(value, tuple):
+        pairs = ((name, getattr(value, name), default) for name, default in _fields(type(value)))
+        return {name: _said(part) for name, part, default in pairs if part != default}
+    if isinstance(value, tuple) and not all(type(part) is int for part in value):
         return [_said(part) for part in value]
     return value
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[tuple[str, object], ...]:
+    """Its fields, with their defaults. msgspec evaluates annotations for it, which takes long."""
+    return tuple((each.name, _default(each)) for each in msgspec.structs.fields(kind))
 
 
 def _default(field: msgspec.structs.FieldInfo) -> object:
