@@ -1,16 +1,17 @@
-"""`nicproof history`: the runs that were made: list, plot, take in, give out, forget."""
+"""`nicproof history`: what was made: list, plot, show, take in, give out, forget."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from harness.cli.parser import Commands, add_json, command, print_json
 from harness.core.errors import ConfigError
 from harness.core.flags import nonempty
+from harness.core.metrics import PRIMARY
 from harness.core.plain import plain
 from harness.records import series
 from harness.runs.suite import exec_module
@@ -22,12 +23,17 @@ if TYPE_CHECKING:  # SQLAlchemy takes a while, which `nicproof --help` need not 
 
     Entry = RunEntry | QualificationEntry
 
+LAST = 500
+"""Runs of a series that `history site` looks at: more than a chart has room for."""
+
 EXAMPLES = """\
 examples:
   nicproof history                                all runs, the newest first
   nicproof history list --name main --json
   nicproof history plot throughput --name main    a metric over time, and where it changed
   nicproof history plot rtt_p50 --path sriov --out rtt.svg
+  nicproof history qualifications                 what `nicproof qualify` found
+  nicproof history site public/nicproof           pages for a team: trends, cases, a feed of changes
   nicproof history import results/*               runs from their directories
   nicproof history export all.jsonl.gz            to take to another machine, and import there
   nicproof history export two.jsonl main 3f9a1c07
@@ -44,7 +50,7 @@ history, 4 a fault of nicproof's own
 def add_parser(commands: Commands) -> None:
     """Register `nicproof history`."""
     parser = _parser(
-        commands, "history", "the runs that were made: list, plot, import, export, forget"
+        commands, "history", "the runs that were made: list, plot, site, import, export, forget"
     )
     _add_common(parser, list_runs, default=None)
     parser.add_argument("--name", metavar="NAME", help='only runs of this series; "": of none')
@@ -58,6 +64,7 @@ def add_parser(commands: Commands) -> None:
     )
     add_json(qualified, "print the list as JSON", default=argparse.SUPPRESS)
     _add_plot(verbs)
+    _add_site(verbs)
     importing = _verb(verbs, "import", "take runs in", import_runs)
     importing.add_argument(
         "paths",
@@ -94,6 +101,36 @@ def _add_plot(verbs: Commands) -> None:
         metavar="FILE",
         type=nonempty,
         help="a .png or .svg (default history-METRIC.png, here)",
+    )
+
+
+def _add_site(verbs: Commands) -> None:
+    site = _verb(verbs, "site", "write pages for a browser, and a feed of what changed", make_site)
+    site.add_argument(
+        "directory",
+        metavar="DIR",
+        type=nonempty,
+        help="new, empty, or a site that is then replaced",
+    )
+    _add_name(site, 'only runs of this series; "": of none')
+    site.add_argument(
+        "--metrics",
+        metavar="NAMES",
+        type=nonempty,
+        help=f"comma-separated metrics (default: {','.join(PRIMARY)})",
+    )
+    site.add_argument(
+        "--last",
+        metavar="N",
+        type=int,
+        default=LAST,
+        help=f"so many runs of each NIC, host and series, the newest (default {LAST})",
+    )
+    site.add_argument(
+        "--url",
+        metavar="URL",
+        type=nonempty,
+        help="where the site is served, which a feed's readers have to know",
     )
 
 
@@ -223,8 +260,24 @@ def plot_metric(given: argparse.Namespace) -> int:
         "--history": given.history, "--path": given.path, "--workload": given.workload,
         "--name": given.name, "--out": given.out,
     }  # fmt: skip
+    _exec("reports.history", given.metric, options)
+
+
+def make_site(given: argparse.Namespace) -> int:
+    """Handler of `history site`."""
+    if given.last < 1:
+        raise ConfigError(f"--last {given.last}: a series has one run at least")
+    options = {
+        "--history": given.history, "--name": given.name, "--metrics": given.metrics,
+        "--last": given.last, "--url": given.url,
+    }  # fmt: skip
+    _exec("reports.site", given.directory, options)
+
+
+def _exec(module: str, first: str, options: Mapping[str, object]) -> NoReturn:
+    """Become a report of the history, with the options that were given."""
     arguments = [f"{flag}={value}" for flag, value in options.items() if value is not None]
-    exec_module("reports.history", [given.metric, *arguments])
+    exec_module(module, [*arguments, "--", first])
 
 
 def import_runs(given: argparse.Namespace) -> int:

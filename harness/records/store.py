@@ -21,6 +21,8 @@ from harness.records.sound import read_info, read_trial, sound
 from harness.records.trial import SCHEMA, RunInfo, TrialRecord
 
 FILENAME = "trials.db"
+ASKED_FILE = "options.json"
+"""Beside the records: what was asked of the run, whose id it has (harness.runs.claim)."""
 APPLICATION_ID = 0x6E696370  # "nicp": SQLite's own mark of who owns a file
 
 _TABLES = """

@@ -20,7 +20,7 @@ from harness.records import store
 from harness.records.cases import CASES_FILE
 from harness.runs.asked import Asked
 
-FILENAME = "options.json"
+FILENAME = store.ASKED_FILE
 
 DOCUMENT_OPTION = "--options-file"
 """By which pytest is told of the document; nothing else of ours is then said to it."""

@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> None:
         parser.add_argument(flag)
     parser.add_argument("--out", type=Path, metavar="FILE")
     given = parser.parse_args(argv)
-    _check(given.metric)
+    checked_metric(given.metric)
     out = _file(Path(f"history-{given.metric}.png") if given.out is None else given.out)
     with open_history(given.history) as history:
         plot(history, given, out)
@@ -30,7 +30,8 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
     """Draw what was asked for into `out`, and print what changed. ConfigError if there is none."""
     from reports.history import trend, trendfigure  # late: matplotlib takes seconds
 
-    runs = summaries(history, history.entries(given.name)[::-1], [given.metric])
+    found = summaries(history, history.entries(given.name)[::-1], [given.metric])
+    runs = (summary for _, summary in found)
     panels = trend.panels(runs, given.metric, given.path, given.workload)
     if not panels:
         chosen = {"of series": given.name, "on path": given.path, "of workload": given.workload}
@@ -42,10 +43,12 @@ def plot(history: History, given: argparse.Namespace, out: Path) -> None:
     print(f"figure: {out}")
 
 
-def _check(metric: str) -> None:
+def checked_metric(metric: str) -> str:
+    """`metric` itself; ConfigError if there is none of that name."""
     if metric not in METRICS:
         near = get_close_matches(metric, METRICS) or METRICS
         raise ConfigError(f"{metric!r} is no metric", remedy=f"choose from {', '.join(near)}")
+    return metric
 
 
 def _file(out: Path) -> Path:

@@ -41,12 +41,14 @@ def series(name: str, history: str | None = None) -> Iterator[Run]:
 
 def summaries(
     history: History, entries: Sequence[RunEntry], metrics: Collection[str]
-) -> Iterator[Summary]:
-    """Runs in short, in the order of `entries`, those of two configurations left out: they would be
-    two series. Where many are read in full, which is done once, stderr says how far it is."""
-    for summary in history.summaries.load(history, entries, metrics, _say):
+) -> Iterator[tuple[RunEntry, Summary]]:
+    """Runs, each with its summary, in their order; those of two configurations are left out, which
+    would be two series. Where many are read in full, which is done once, stderr says how far it
+    is."""
+    found = history.summaries.load(history, entries, metrics, _say)
+    for entry, summary in zip(entries, found, strict=True):
         if not summary.pair:
-            yield summary
+            yield entry, summary
 
 
 _MANY = 50

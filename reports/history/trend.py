@@ -6,14 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from harness.core.metrics import metric_of
 from harness.records.history.summaries import Summary
 from harness.stats.levels import FEWEST, Level, levels, step
 from reports.run import style
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(msgspec.Struct, frozen=True, gc=False):  # of these there are many
     """A run's figure: its median over boots, and their range."""
 
     place: int  # among all runs looked at, from 0
@@ -50,39 +51,35 @@ def panels(
 
     Only runs of the newest one's kind make a panel; others are left out, never mixed in.
     """
-    found: dict[tuple[str, str], list[_Found]] = {}
+    found: dict[tuple[str, str], list[tuple[Point, Summary]]] = {}
     paths: dict[str, str] = {}  # to their colours, those of the newest run
     workloads: dict[str, None] = {}
     for place, run in enumerate(runs):
         paths |= run.paths
         workloads |= dict.fromkeys(run.kinds)
-        unit = metric_of(metric).unit_by(run.clock)
         for figure in run.figures.get(metric, ()):
             here = figure.path, figure.workload
             if path in (None, here[0]) and workload in (None, here[1]):
                 spread = figure.value, figure.low, figure.high
                 point = Point(place, run.run, run.created, run.finished, *spread)
-                found.setdefault(here, []).append(_Found(point, run.kinds[here[1]], unit))
+                found.setdefault(here, []).append((point, run))
     order = itertools.product(paths, workloads)
-    return tuple(_panel(*key, paths[key[0]], found[key]) for key in order if key in found)
+    return tuple(_panel(metric, *key, paths[key[0]], found[key]) for key in order if key in found)
 
 
-@dataclass(frozen=True)
-class _Found:
-    point: Point
-    kind: dict[str, str]
-    unit: str
-
-
-def _panel(path: str, workload: str, colour: str, found: Sequence[_Found]) -> Panel:
-    newest = found[-1]
-    points = tuple(each.point for each in found if each.kind == newest.kind)
-    left_out = {
-        each.point.place: tuple(key for key in newest.kind if each.kind[key] != newest.kind[key])
-        for each in found
-        if each.kind != newest.kind
-    }
-    return Panel(path, workload, newest.unit, points, _levels(points), colour, left_out)
+def _panel(
+    metric: str, path: str, workload: str, colour: str, found: Sequence[tuple[Point, Summary]]
+) -> Panel:
+    newest = found[-1][1]
+    kind, points, left_out = newest.kinds[workload], [], {}
+    for point, run in found:
+        other = run.kinds[workload]
+        if other == kind:
+            points.append(point)
+        else:
+            left_out[point.place] = tuple(key for key in kind if other[key] != kind[key])
+    unit = metric_of(metric).unit_by(newest.clock)
+    return Panel(path, workload, unit, tuple(points), _levels(points), colour, left_out)
 
 
 def _levels(points: Sequence[Point]) -> tuple[Level, ...]:
