@@ -13,7 +13,7 @@ TOOLS := mmdebstrap mke2fs ssh
 PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-venv
 
 .PHONY: help bench qualify qualify-hosts drill live-distro
-.PHONY: bench-accounting bench-calibration bench-clocks bench-commands bench-endurance bench-levels bench-pairs bench-reports
+.PHONY: bench-accounting bench-calibration bench-clocks bench-commands bench-endurance bench-levels bench-pairs bench-reports bench-site
 .PHONY: test tests unit live test-long setup tools test-tools check rooms docs example image clean
 
 help:
@@ -30,6 +30,7 @@ help:
 	@echo "make bench-pairs    does ab's test hold its level, and has it power? simulated, about 10 minutes"
 	@echo "make bench-endurance  300 transfers over 30 boots in virtual time, none may hang, 15 minutes"
 	@echo "make bench-reports  what the reports of large runs take: seconds and memory, two minutes"
+	@echo "make bench-site     what a team's pages of 10,000 runs take: seconds and memory, four minutes"
 	@echo "make drill          strike runs at any step, and the rig amid each family of cases: is the host"
 	@echo "                    left as it was found? and give it NICs with a defect: are they called"
 	@echo "                    not fit? 45 minutes"
@@ -85,6 +86,9 @@ bench-endurance: setup
 
 bench-reports: $(STAMP)
 	$(VENV)/bin/python -m suites.benchmarks.reports
+
+bench-site: $(STAMP)
+	$(VENV)/bin/python -m suites.benchmarks.site
 
 # The faults first: they have a lab of their own, beside which an idle one by the virtual clock would take a CPU.
 drill: setup
