@@ -16,10 +16,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from harness.comparison.boots import Boots, Name, boots_of
 from harness.comparison.outcome import PREDICTED, Comparison
 from harness.comparison.verdict import LOST, RANK, Change
 from harness.core.metrics import metric_of
+from harness.records.boots import Boots, Name, boots_of
 from reports.comparison.scale import ABSENT, LOOKS, Scale, band, reach, worse_percent
 from reports.comparison.words import RARE, notable, percent, percent_of
 from reports.run import style

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from harness.comparison import sequential_pairs
-from harness.comparison.boots import Boots, boots_of
 from harness.comparison.outcome import compare, compare_variants, evidence
+from harness.records.boots import Boots, boots_of
 from harness.records.run import Run
 from suites.selftest.support.synthetic_run import make_run
 

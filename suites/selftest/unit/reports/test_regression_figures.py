@@ -13,10 +13,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from harness.comparison.boots import boots_of
 from harness.comparison.outcome import Comparison, compare, compare_variants
 from harness.comparison.verdict import Change
 from harness.core.metrics import metric_of
+from harness.records.boots import boots_of
 from harness.records.run import Run
 from harness.records.trial import Failure, TrialRecord
 from reports.comparison import blocks, document, forest
