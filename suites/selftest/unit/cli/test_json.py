@@ -19,6 +19,7 @@ from harness.records.history.runs import open_history
 from harness.runs.bisect import Found
 from harness.runs.suite import ROOT
 from suites.selftest.support import command
+from suites.selftest.support.qualified import real
 from suites.selftest.support.synthetic_run import make_run, write_run
 
 LAB = """
@@ -38,6 +39,7 @@ TABLES = {
     "report": "{run}",
     "history": "--history={history}",
     "history list": "--history={history}",
+    "history qualifications": "--history={history}",
     "lab status": "",
     "cache": "",
     "inventory check": "{inventory}",
@@ -53,6 +55,7 @@ STARTING = {
 
 OTHERS = {
     "history plot": "draws",
+    "history site": "writes pages",
     "history import": "tells each run as it comes in",
     "history export": "writes a file",
     "history forget": "removes",
@@ -108,6 +111,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     run = write_run(place / "run", info, records)
     with open_history(str(place / "history.db")) as history:
         history.add(info, records, "main")
+        history.qualifications.add(*real())
     (place / "lab.toml").write_text(LAB)
     dump = ROOT / "suites/selftest/data/pci/82576.txt"
     inventory = place / "lab.toml"

@@ -168,7 +168,7 @@ def test_pages_fit_and_can_be_read(page: Page, site: Path, width: int, scheme: s
         assert len(ratios) > 5
         assert not {name: each for name, each in ratios.items() if each < 4.5}, file.name
         backgrounds.add(page.value("getComputedStyle(document.body).backgroundColor"))
-    assert backgrounds == {"rgb(255, 255, 255)" if scheme == "light" else "rgb(22, 22, 21)"}
+    assert backgrounds == {"rgb(255, 255, 255)" if scheme == "light" else "rgb(22, 24, 28)"}
     assert not page.complaints
 
 
