@@ -12,10 +12,12 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 
 from harness.core.deadline import Deadline
 
@@ -30,9 +32,27 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def program() -> str | None:
-    """Where Chromium is, if it is installed."""
-    return next(filter(None, map(shutil.which, NAMES)), None)
+def program() -> str:
+    """Where Chromium is; skips the test that asks for it where there is none."""
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        pytest.skip(f"pages in a browser: none of {', '.join(NAMES)} is installed")
+    return found
+
+
+def axe() -> str:
+    """The source of axe-core, which looks for what keeps people from reading a page."""
+    return (files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+AXE = """
+    /* A figure is one image with a text: its parts are nothing to look at, and thousands. */
+    document.querySelectorAll("figure svg").forEach((each) => each.replaceChildren());
+    const { violations, passes } = await axe.run(document, {
+        runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] });
+    return { passes: passes.map((each) => each.id), violations: violations.flatMap(
+        (each) => each.nodes.map((node) => [each.id, node.html, node.failureSummary])) };
+"""
 
 
 class Page:
@@ -65,9 +85,23 @@ class Page:
 
     def value(self, expression: str) -> Any:
         """What an expression of JavaScript comes to; AssertionError if it throws."""
-        found = self._call("Runtime.evaluate", expression=expression, returnByValue=True)
+        found = self._call(
+            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
+        )
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def run(self, body: str) -> Any:
+        """What the body of an asynchronous function of JavaScript returns."""
+        return self.value(f"(async () => {{ {body} }})()")
+
+    def violations(self) -> list[list[str]]:
+        """What axe-core finds on the page: rule, element, and why. AssertionError if it did not
+        look at what matters most."""
+        self.value(axe())
+        found = self.run(AXE)
+        assert {"color-contrast", "html-has-lang", "page-has-heading-one"} <= set(found["passes"])
+        return list(found["violations"])
 
     def until(self, expression: str) -> None:
         Deadline(LIMIT, expression).poll(lambda: bool(self.value(expression)), interval=0.05)
@@ -115,8 +149,10 @@ class Page:
 
 
 @contextmanager
-def page(binary: str) -> Iterator[Page]:
-    """A page of a Chromium of its own, which has ended when the context has."""
+def page() -> Iterator[Page]:
+    """A page of a Chromium of its own, which has ended when the context has; skips the test that
+    asks for it where there is none."""
+    binary = program()
     with ExitStack() as stack:
         profile = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
         theirs_in, ours_out = os.pipe()

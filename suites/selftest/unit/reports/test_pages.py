@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -15,18 +16,25 @@ from reports.certificate import document as certificate
 from reports.comparison import document as regression
 from reports.run import document
 from reports.run.tables import Cell, Table
-from suites.selftest.support import browser
+from suites.selftest.support import chromium
+from suites.selftest.support.chromium import Page
 from suites.selftest.support.synthetic_run import make_run, write_run
 
 PAGES = ("report", "regression", "certificate")
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One of each kind, with all that it can say."""
     directory = tmp_path_factory.mktemp("pages")
     made = (_report(directory), _regression(directory), _certificate(directory))
-    return {name: page.read_text() for name, page in zip(PAGES, made, strict=True)}
+    return dict(zip(PAGES, made, strict=True))
+
+
+@pytest.fixture(scope="module")
+def page() -> Iterator[Page]:
+    with chromium.page() as opened:
+        yield opened
 
 
 def _report(directory: Path) -> Path:
@@ -72,47 +80,37 @@ def _certificate(directory: Path) -> Path:
     return certificate.render(directory)[0]
 
 
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_keeps_people_from_reading_a_page(
-    name: str, dark: bool, pages: dict[str, str]
+    name: str, scheme: str, pages: dict[str, Path], page: Page
+) -> None:
+    page.look(1280, scheme=scheme)
+    page.open(pages[name].as_uri())
+    paper = page.value("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(255, 255, 255)") == (scheme == "light")
+    assert page.violations() == []
+    assert not page.complaints
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_never_scrolls_sideways_but_its_tables_do(
+    name: str, width: int, pages: dict[str, Path], page: Page
 ) -> None:
     script = """
-        const dark = matchMedia("(prefers-color-scheme: dark)").matches;
-        const paper = getComputedStyle(document.body).backgroundColor;
-        /* A figure is one image with a text: its parts are nothing to look at, and thousands. */
-        document.querySelectorAll("figure svg").forEach((each) => each.replaceChildren());
-        const { violations, passes } = await axe.run(document, {
-            runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"] });
-        return { dark, paper, passes: passes.map((each) => each.id), violations: violations.flatMap(
-            (each) => each.nodes.map((node) => [each.id, node.html, node.failureSummary])) };
-    """
-    page = pages[name].replace("</head>", f"<script>{browser.axe()}</script></head>", 1)
-    found = browser.look(page, script, dark=dark)
-    assert found["violations"] == []
-    assert {"color-contrast", "html-has-lang", "page-has-heading-one"} <= set(found["passes"])
-    assert found["dark"] == dark
-    assert (found["paper"] == "rgb(255, 255, 255)") != dark
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_never_scrolls_sideways_but_its_tables_do(name: str, pages: dict[str, str]) -> None:
-    script = """
         const root = document.documentElement;
-        const found = {};
-        for (const width of [1280, 390]) {
-            frameElement.style.width = `${width}px`;
-            const outside = [...document.querySelectorAll("body *")].filter((each) =>
-                !each.closest(".scroll") &&
-                each.getBoundingClientRect().right > root.clientWidth + 1);
-            const small = [...document.querySelectorAll("figure text")].filter((each) =>
-                each.getBoundingClientRect().height < 9);
-            found[innerWidth] = [root.scrollWidth - root.clientWidth,
-                ...[...outside, ...small].map((each) => each.outerHTML.slice(0, 200))];
-        }
-        return found;
+        const outside = [...document.querySelectorAll("body *")].filter((each) =>
+            !each.closest(".scroll") &&
+            each.getBoundingClientRect().right > root.clientWidth + 1);
+        const small = [...document.querySelectorAll("figure text")].filter((each) =>
+            each.getBoundingClientRect().height < 9);
+        return [innerWidth, root.scrollWidth - root.clientWidth,
+            ...[...outside, ...small].map((each) => each.outerHTML.slice(0, 200))];
     """
-    assert browser.look(pages[name], script) == {"1280": [0], "390": [0]}
+    page.look(width)
+    page.open(pages[name].as_uri())
+    assert page.run(script) == [width, 0]
 
 
 ROWS = {
@@ -126,9 +124,9 @@ ROWS = {
 }
 
 
-def test_a_table_sorts_by_its_heads_and_comes_back(tmp_path: Path) -> None:
+def test_a_table_sorts_by_its_heads_and_comes_back(tmp_path: Path, page: Page) -> None:
     rows = tuple((Cell(name), Cell(value, "[1, 2]")) for value, name in ROWS.items())
-    page = _page_of(Table((("name",), ("figure", "unit")), rows), directory=tmp_path)
+    page.open(_page_of(Table((("name",), ("figure", "unit")), rows), directory=tmp_path))
     script = """
         const [first, second] = document.querySelectorAll("thead th");
         const seen = [];
@@ -140,7 +138,7 @@ def test_a_table_sorts_by_its_heads_and_comes_back(tmp_path: Path) -> None:
         }
         return seen;
     """
-    up, down, first, by_name, again = browser.look(page, script)
+    up, down, first, by_name, again = page.run(script)
     assert up == [["e", "c", "a", "a10", "a9", "b", "d"], None, "ascending"]
     assert down == [["a9", "a10", "a", "c", "e", "b", "d"], None, "descending"]
     assert first == [list(ROWS.values()), None, None]
@@ -158,28 +156,32 @@ ORDERED = (
 )
 
 
-def test_numbers_sort_as_what_they_mean(tmp_path: Path) -> None:
+def test_numbers_sort_as_what_they_mean(tmp_path: Path, page: Page) -> None:
     wrong = [Table((("figure",),), tuple((Cell(v),) for v in values[::-1])) for values in ORDERED]
     script = """
         document.querySelectorAll("thead button").forEach((each) => each.click());
         return [...document.querySelectorAll("table")].map((table) =>
             [...table.querySelectorAll("tbody th")].map((each) => each.textContent));
     """
-    found = browser.look(_page_of(*wrong, directory=tmp_path), script)
-    assert [tuple(each) for each in found] == list(ORDERED)
+    page.open(_page_of(*wrong, directory=tmp_path))
+    assert [tuple(each) for each in page.run(script)] == list(ORDERED)
 
 
 def _page_of(*tables: Table, directory: Path) -> str:
+    """Its address."""
     template = document.templates(directory).from_string(
         '{% extends "page.html.j2" %}{% from "table.html.j2" import show %}{% block body %}'
         "{% autoescape true %}{% for table in tables %}{{ show(table) }}{% endfor %}"
         "{% endautoescape %}{% endblock %}"
     )
-    return template.render(tables=tables)
+    file = directory / "page.html"
+    file.write_text(template.render(tables=tables), encoding="utf-8")
+    return file.as_uri()
 
 
-def test_figures_tell_their_values_where_the_pointer_is(pages: dict[str, str]) -> None:
-    assert "sriov, boot 1: " in pages["report"].partition("<script>")[0], "without the script, too"
+def test_figures_tell_their_values_where_the_pointer_is(pages: dict[str, Path], page: Page) -> None:
+    text = pages["report"].read_text()
+    assert "sriov, boot 1: " in text.partition("<script>")[0], "without the script, too"
     script = """
         const told = [];
         for (const mark of document.querySelectorAll("[data-tip]")) {
@@ -192,7 +194,9 @@ def test_figures_tell_their_values_where_the_pointer_is(pages: dict[str, str]) -
         return { told, hidden: document.querySelector(".tip").hidden,
                  titles: document.querySelectorAll("figure title").length };
     """
-    found = browser.look(pages["report"], script)
+    page.look(1280)
+    page.open(pages["report"].as_uri())
+    found = page.run(script)
     assert found["hidden"] and not found["titles"]
     assert all(shown for _, shown in found["told"])
     told = [text for text, _ in found["told"]]
