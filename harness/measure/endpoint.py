@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
@@ -18,6 +18,7 @@ from harness.net.netns import inside
 from harness.qemu.argv import EDGES_PORT
 from harness.qemu.attachment import NicAttachment
 from harness.tuning.placement import taskset
+from harness.tuning.rings import lengthen
 from harness.window.counters import (
     interrupt_counts,
     parse_net_dev,
@@ -162,7 +163,7 @@ class Endpoint:
     guest: Guest | None = None
     iperf3: Version = ()  # the server's
     witness: int = 1  # a process of the interface's network namespace
-    steadied: Mapping[str, str] = field(default_factory=dict)  # what was made steady, and how
+    ring: str = ""  # descriptors of its receive ring if it was lengthened, in words
 
     def moderate(self, usecs: int) -> None:
         """Set the interface's interrupt moderation; it ends with the guest, or with native's VF.
@@ -196,11 +197,11 @@ def endpoint(
     guest: Guest | None,
     cpus: Sequence[int] = (),
     *,
-    steady: Callable[[Host, str, str], dict[str, str]] | None = None,
+    long_ring: bool = False,
 ) -> Iterator[Endpoint]:
     """Address the interface, wait for its carrier, start iperf3's server; all ends with it. Without
-    a guest the server is on these CPUs of the host. `steady` is called with its machine, its name
-    and its namespace before it is up (harness.tuning.run). ConfigError if its iperf3 is too old.
+    a guest the server is on these CPUs of the host. With `long_ring` it does not lose what is sent
+    in a burst (harness.tuning.rings). ConfigError if its iperf3 is too old.
 
     A guest's configuration dies with the guest, native's with its namespace.
     """
@@ -209,7 +210,7 @@ def endpoint(
     def output_of(*argv: str) -> str:
         return host.run(inside(attachment.netns, argv)).text
 
-    steadied = steady(host, interface, attachment.netns) if steady else {}
+    ring = lengthen(host, interface, attachment.netns) if long_ring else ""
     output_of("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface)
     output_of("ip", "link", "set", "dev", interface, "up")
     show = ("ip", "-j", "link", "show", "dev", interface)
@@ -228,9 +229,7 @@ def endpoint(
             stack.enter_context(host.spawn((*taskset(cpus), *inside(attachment.netns, serve))))
             witness = _process_in(host, attachment.netns)
         driver = posixpath.basename(link)
-        yield Endpoint(
-            host, interface, attachment, driver, offloads, guest, version, witness, steadied
-        )
+        yield Endpoint(host, interface, attachment, driver, offloads, guest, version, witness, ring)
 
 
 def _process_in(host: Host, netns: str) -> int:

@@ -7,7 +7,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from dataclasses import replace as replace_plain
 from datetime import UTC, datetime
-from functools import partial
 from itertools import count
 from pathlib import Path
 
@@ -262,9 +261,6 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
             )
             machine = guest.host
         placement = setup.placement
-        steady = None
-        if bench.tuning is not None:
-            steady = partial(bench.tuning.steady, moderation=setup.rx_usecs is None)
         end = stack.enter_context(
             endpoint(
                 machine,
@@ -272,15 +268,20 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
                 bench.link,
                 guest,
                 placement.vcpus or placement.qemu,
-                steady=steady,
+                long_ring=bench.tuning is not None,
             )
         )
         if setup.rx_usecs is not None:
             end.moderate(setup.rx_usecs)
         if bench.tuning is not None:
             seen = bench.tuning.settle(planned.place, placement.interrupts)
-            ends = {f"{what}, {planned.place}": how for what, how in end.steadied.items()}
-            _remember(bench, TUNING, seen.moderation | ends)
+            ends = {"receive ring": end.ring}
+            if setup.rx_usecs is None:
+                ends |= bench.tuning.moderate(machine, end.interface, attachment.netns)
+            told = {
+                f"{what} where traffic ends, {planned.place}": now for what, now in ends.items()
+            }
+            _remember(bench, TUNING, seen.moderation | told)
             _remember(bench, section(PLACEMENT, planned.variant), seen.interrupts)
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)

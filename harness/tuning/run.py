@@ -33,17 +33,15 @@ class Tuning:
         if interface := Device(self.host, self.ports.dut).interface:
             rings.lengthen(self.host, interface)
 
-    def steady(
-        self, machine: Host, interface: str, netns: str, *, moderation: bool
-    ) -> dict[str, str]:
-        """Make the interface where traffic ends as steady as the port under test: its receive ring,
-        and its moderation if that is to be held and `moderation` is not chosen otherwise. What has
-        come of it, for the report; it ends with the guest, or with native's VF."""
-        done = {"receive ring where traffic ends": rings.lengthen(machine, interface, netns)}
-        if self.ends and moderation:
-            held = coalescing.hold(machine, interface, self.usecs, netns)
-            done["moderation where traffic ends"] = held
-        return done
+    def moderate(self, machine: Host, interface: str, netns: str) -> dict[str, str]:
+        """Hold the moderation of where traffic ends, if it is to be held; what has come of it, for
+        the report. It ends with the guest, or with native's VF.
+
+        To be called when the interface is up: igbvf does not know before where its register is.
+        """
+        if not self.ends:
+            return {}
+        return {"moderation": coalescing.hold(machine, interface, self.usecs, netns)}
 
     def settle(self, path: str, cpus: Sequence[int]) -> Settled:
         """Set again what a path has undone by making VFs or binding drivers: the interrupts of the

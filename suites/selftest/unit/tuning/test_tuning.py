@@ -33,6 +33,7 @@ from harness.net.ethtool import (
 )
 from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
+from harness.tuning.coalescing import LAB_USECS
 from harness.tuning.governor import NONE, performance
 from harness.tuning.governor import describe as describe_governor
 from harness.tuning.rings import lengthen
@@ -317,6 +318,13 @@ def test_moderation_is_fixed_in_each_direction_that_has_its_own(
     prior: Coalescing, fixed: Coalescing, message: str
 ) -> None:
     assert (prior.fixed(20), str(prior)) == (fixed, message)
+
+
+def test_no_driver_of_the_lab_goes_on_choosing_at_what_it_is_held_at() -> None:
+    """Kernel 6.12: a number of which 3 bits remain means "adaptive", in igbvf's unit of it (EITR
+    counts 256 ns), in e1000e's interrupts a second, and in igb's quarters of a microsecond."""
+    igbvf = 1_000_000_000 // ((LAB_USECS << 2) * 256)
+    assert [each & 3 for each in (igbvf, 1_000_000 // LAB_USECS, LAB_USECS << 2)] == [0, 0, 0]
 
 
 def test_what_cannot_be_tuned_is_said_and_the_rest_is_put_back(
