@@ -67,7 +67,7 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--options-from",
         metavar="FILE",
-        default="",
+        type=nonempty,
         help="a file in the tree, of the repository or left by COMMAND: further such options",
     )
     parser.add_argument(
@@ -99,7 +99,7 @@ def _bisect(given: argparse.Namespace) -> int:
     wanted = Wanted(
         command=tuple(given.command),
         options=given.b,
-        options_from=given.options_from,
+        options_from=given.options_from or "",
         ab=tuple(said(given, PASSED_ON)),
         decides=given.decide is not None,
     )

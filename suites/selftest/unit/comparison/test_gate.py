@@ -348,7 +348,8 @@ def test_a_path_that_is_gone_ends_with_a_regressions_status(tmp_path: Path) -> N
     for strict in ((), ("--strict",)):
         result = gate(str(base), str(lost), *strict, GITHUB_STEP_SUMMARY=str(summary))
         assert result.returncode == 1, result.text + result.error
-    assert result.text.startswith("not measured  sriov, ")
+    report, first, *_ = result.text.splitlines()
+    assert report.startswith("report: ") and first.startswith("not measured  sriov, ")
     assert "## 8 of 16 figures are not measured: sriov" in summary.read_text()
     assert "  sriov, udp: base 6 valid, 0 invalid, 0 failed; new 0 valid, 0 invalid, 6 failed" in (
         result.text.splitlines()

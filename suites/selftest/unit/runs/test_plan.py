@@ -14,7 +14,7 @@ import pytest
 from harness.core.units import Clock
 from harness.labs.nested import accel
 from harness.labs.nested.machine import NAME
-from harness.labs.shape import LabShape
+from harness.labs.shape import SMP_CPUS, LabShape
 from harness.measure.plan import PlannedBoot, trials_of
 from harness.records.cases import CaseRecord, ListedCase
 from harness.records.durations import Pace, Span
@@ -44,7 +44,12 @@ def earlier_run(boots: int = 3, clock: Clock = "virtual-smp", slower: float = 1.
         now += timedelta(seconds=slower * (SECONDS[record.workload] + last))
     ready = (BEGIN + timedelta(seconds=START)).isoformat(timespec="seconds")
     info = msgspec.structs.replace(
-        info, run=f"{BEGIN:%Y%m%d-%H%M%S}-7f3a", created=ready, host=NAME, clock=clock, lab_cpus=4
+        info,
+        run=f"{BEGIN:%Y%m%d-%H%M%S}-7f3a",
+        created=ready,
+        host=NAME,
+        clock=clock,
+        lab_cpus=SMP_CPUS,
     )
     return Run(info, tuple(timed))
 
@@ -97,8 +102,8 @@ def test_a_boot_has_a_baseline_and_its_paths_first_trial_a_warm_up() -> None:
     [
         (LabShape("wall", 1), "wall", 1),
         (LabShape("virtual"), "virtual", 1),
-        (LabShape("virtual-smp"), "virtual-smp", 4),
-        (LabShape(exit_cost_ns=2000), "virtual-smp", 4),
+        (LabShape("virtual-smp"), "virtual-smp", SMP_CPUS),
+        (LabShape(exit_cost_ns=2000), "virtual-smp", SMP_CPUS),
     ],
 )
 def test_which_clock_a_lab_gets_is_known_before(shape: LabShape, clock: str, cpus: int) -> None:
@@ -133,7 +138,11 @@ def test_a_bench_is_told_by_runs_of_such_a_lab(
     whole = sum(SECONDS.values()) + TURN
     assert found["takes"]["usual"] == START + 4 * whole + 2 * SECONDS["tcp-tx"]
     assert (found["trials"], found["others"], len(found["order"])) == (8, 6, 4)
-    assert (found["clock"], found["lab_cpus"], found["guest_cpus"]) == ("virtual-smp", 4, "2-3")
+    assert (found["clock"], found["lab_cpus"], found["guest_cpus"]) == (
+        "virtual-smp",
+        SMP_CPUS,
+        "2-4",
+    )
 
 
 def test_two_configurations_are_told_with_the_blocks_that_they_need(
