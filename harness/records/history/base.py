@@ -7,16 +7,17 @@ import hashlib
 import re
 import socket
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import msgspec
 import sqlalchemy as sa
 
-from harness.core.errors import ConfigError
+from harness.core.errors import ConfigError, StoreFailed
 from harness.records.history.db import DAMAGED, Location, telling
 from harness.records.history.schema import META, PLACE, QUALIFICATION, RUN
 
@@ -31,6 +32,18 @@ class Place:
 
     machine: str  # its host name
     directory: Path
+
+
+class Kept(Protocol):
+    """What a history keeps, by the digest of its content."""
+
+    @property
+    def digest(self) -> str: ...
+    @property
+    def run(self) -> str: ...
+
+
+Entry = TypeVar("Entry", bound=Kept)
 
 
 class Part:
@@ -64,6 +77,30 @@ class Part:
         with self._transaction() as db:
             if db.execute(sa.select(PLACE).where(same)).first() is None:
                 db.execute(sa.insert(PLACE), row)
+
+    def _keep(
+        self,
+        entry: Entry,
+        store: Callable[[sa.Connection], None],
+        known: Callable[[str], Entry | None],
+        directory: Path | None,
+    ) -> Entry:
+        """Keep what `store` inserts, or what is there of the same content, and where its directory
+        is; its entry."""
+        try:
+            with self._transaction() as db:
+                store(db)
+        except sa.exc.IntegrityError as error:  # it is there, perhaps since just now
+            there = known(entry.digest)
+            if there is None:
+                raise StoreFailed(
+                    f"{self.where}: {entry.run} was forgotten while it was added",
+                    remedy="add it again",
+                ) from error
+            entry = there
+        if directory is not None:
+            self.seen_at(entry.digest, directory)
+        return entry
 
     def places(self) -> dict[str, list[Place]]:
         """By digest, where directories were seen; runs of before that was kept have none."""

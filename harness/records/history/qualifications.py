@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from harness.core.errors import ConfigError, StoreFailed
+from harness.core.errors import ConfigError
 from harness.core.plain import plain_record
 from harness.records.cases import CaseRecord, Subject, Verdict
 from harness.records.history.base import BEGINNING, DIGITS, Part, digest, encode
@@ -92,21 +92,12 @@ class Qualifications(Part):
             | {"host": case.host, "body": encode(case)}
             for index, case in enumerate(cases)
         ]
-        try:
-            with self._transaction() as db:
-                db.execute(sa.insert(QUALIFICATION), row | {"subject": encode(subject)})
-                db.execute(sa.insert(VERDICT), verdicts)
-        except sa.exc.IntegrityError as error:  # it is there, perhaps since just now
-            there = self.known(entry.digest)
-            if there is None:
-                raise StoreFailed(
-                    f"{self.where}: {subject.run} was forgotten while it was added",
-                    remedy="add it again",
-                ) from error
-            entry = there
-        if directory is not None:
-            self.seen_at(entry.digest, directory)
-        return entry
+
+        def store(db: sa.Connection) -> None:
+            db.execute(sa.insert(QUALIFICATION), row | {"subject": encode(subject)})
+            db.execute(sa.insert(VERDICT), verdicts)
+
+        return self._keep(entry, store, self.known, directory)
 
     def known(self, digest: str) -> QualificationEntry | None:
         """The qualification of this digest, if it is there."""

@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 import sqlalchemy as sa
 
-from harness.core.errors import ConfigError, StoreFailed
+from harness.core.errors import ConfigError
 from harness.records import series
 from harness.records.history.base import BEGINNING, DIGITS, Part, digest, encode
 from harness.records.history.db import DAMAGED, Location, connected
@@ -92,22 +92,13 @@ class History(Part):
         ]
         row = {each.name: getattr(entry, each.name) for each in fields(RunEntry)}
         summary = Summary.of(Run(info, lean))
-        try:
-            with self._transaction() as db:
-                db.execute(sa.insert(RUN), row | {"info": encode(info)})
-                db.execute(sa.insert(TRIAL), bodies)
-                insert(db, entry.digest, summary)
-        except sa.exc.IntegrityError as error:  # it is there, perhaps since just now
-            there = self.known(entry.digest)
-            if there is None:
-                raise StoreFailed(
-                    f"{self.where}: {info.run} was forgotten while it was added",
-                    remedy="add it again",
-                ) from error
-            entry = there
-        if directory is not None:
-            self.seen_at(entry.digest, directory)
-        return entry
+
+        def store(db: sa.Connection) -> None:
+            db.execute(sa.insert(RUN), row | {"info": encode(info)})
+            db.execute(sa.insert(TRIAL), bodies)
+            insert(db, entry.digest, summary)
+
+        return self._keep(entry, store, self.known, directory)
 
     def known(self, digest: str) -> RunEntry | None:
         """The run of this digest, if it is there."""
