@@ -53,6 +53,11 @@ class LabShape:
         return self.clock == "virtual-smp" or self.exit_cost_ns > 0
 
     @property
+    def may_use_kvm(self) -> bool:
+        """Would KVM do for it, where that works?"""
+        return self.clock in ("auto", "wall") and not self.needs_smp
+
+    @property
     def chosen(self) -> tuple[str, ...]:
         """The options by which this was asked for; none for what every lab can have."""
         return (

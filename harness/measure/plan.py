@@ -26,6 +26,11 @@ class PlannedBoot:
         return f"{self.path} {self.variant}".strip()
 
     @property
+    def warms_up(self) -> bool:
+        """Is its very first trial, the path's first of all, made once before, as a warm-up?"""
+        return self.boot == 0
+
+    @property
     def id(self) -> str:
         return "-".join(part for part in (f"b{self.block}", self.path, self.variant) if part)
 
@@ -50,5 +55,5 @@ def interleave(
 def trials_of(planned: PlannedBoot, workloads: Sequence[str], *, has_guest: bool) -> list[str]:
     """The workloads of a boot's trials, in order: a guest's baseline first; a path's very first
     trial is made twice, since that is its warm-up."""
-    warm_up = workloads[:1] if planned.boot == 0 else ()
+    warm_up = workloads[:1] if planned.warms_up else ()
     return [*([IDLE] if has_guest else []), *warm_up, *workloads]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -64,7 +64,7 @@ class Pace:
 
     trials: tuple[Took, ...] = ()
     starts: tuple[float, ...] = ()  # of the lab, from the command to the first boot
-    runs: int = field(default=0)
+    runs: int = 0
 
     @classmethod
     def of(cls, runs: Iterable[Run]) -> Pace:

@@ -12,14 +12,13 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.core.units import Clock
 from harness.hosts.local import LocalHost
-from harness.labs.choice import Choice, NestedChoice
-from harness.labs.nested import accel
-from harness.labs.nested.machine import NAME
+from harness.labs.choice import Choice
 from harness.labs.shape import LabShape
 from harness.qualify.options import QualifyOptions
 from harness.records.cases import FAMILIES, CaseRecord, ListedCase, load_cases, load_subjects
 from harness.records.durations import NOTHING, Span, span_of
 from harness.runs.claim import RESULTS
+from harness.runs.foreseen import foreseen
 from harness.runs.suite import python
 
 ROUGH = Span(2.0, 8.0, 25.0)
@@ -58,15 +57,13 @@ class CasePlan(msgspec.Struct, frozen=True, kw_only=True):
 def plan_of(options: QualifyOptions, lab: Choice, shape: LabShape, workers: str) -> CasePlan:
     """What these options would do, at the pace of earlier qualifications of that host whose records
     are in the usual place. LabError if the cases cannot be collected."""
-    nested = isinstance(lab, NestedChoice)
-    host = NAME if isinstance(lab, NestedChoice) else lab.host.name
-    clock: Clock = accel.foreseen(shape).clock if nested else "wall"
+    rig = foreseen(lab, shape)
     chosen = cases_of(options.families)
-    runs = tuple(earlier(Path(RESULTS), host, clock))
+    runs = tuple(earlier(Path(RESULTS), rig.host, rig.clock))
     return CasePlan(
         lab=lab.describe(),
-        host=host,
-        clock=clock,
+        host=rig.host,
+        clock=rig.clock,
         cases=chosen,
         soak=options.soak,
         workers=workers,

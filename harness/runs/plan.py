@@ -11,14 +11,11 @@ from harness import paths
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.inventory.view import ranges
-from harness.labs.choice import NestedChoice
-from harness.labs.nested import accel
-from harness.labs.nested.machine import NAME
-from harness.labs.nested.vm import for_guests
 from harness.measure.plan import PlannedBoot, interleave, trials_of
 from harness.records.durations import Pace, Span
 from harness.records.run import Run
 from harness.records.trial import IDLE
+from harness.runs.foreseen import foreseen
 from harness.runs.options import BenchOptions
 from harness.runs.outlook import outlook
 
@@ -80,11 +77,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         if self.outlook:
             yield f"decides    {self.outlook}"
         yield f"takes      {at_most}{self.takes}"
-        yield (
-            f"           by {self.source}"
-            if self.source != ROUGH_SOURCE
-            else (f"           {self.source}")
-        )
+        yield f"           {'' if self.source == ROUGH_SOURCE else 'by '}{self.source}"
 
     def _cpus(self) -> str:
         whole = f"{self.lab_cpus} of the lab, " if self.lab_cpus else ""
@@ -97,27 +90,19 @@ def plan_of(options: BenchOptions, earlier: Sequence[Run] | None = None) -> Plan
     boots = interleave(options.paths, options.boots, options.seed, tuple(options.variants))
     guests = {path.name: path.has_guest for path in paths.select(options.paths)}
     each = [trials_of(boot, options.workloads, has_guest=guests[boot.path]) for boot in boots]
-    machine = accel.foreseen(options.shape)
-    nested = isinstance(options.lab, NestedChoice)
-    host = NAME if isinstance(options.lab, NestedChoice) else options.lab.host.name
-    cpus = (
-        for_guests(machine.cpus)
-        if isinstance(options.lab, NestedChoice)
-        else (options.lab.host.cpus)
-    )
-    clock: Clock = machine.clock if nested else "wall"
-    lab_cpus = machine.cpus if nested else 0
+    rig = foreseen(options.lab, options.shape)
+    lab_cpus = rig.machine.cpus if rig.machine else 0
     if earlier is None:
-        earlier = tuple(islice(_earlier(options, host, clock, lab_cpus), EARLIER))
+        earlier = tuple(islice(_earlier(options, rig.host, rig.clock, lab_cpus), EARLIER))
     takes, source = _takes(boots, each, Pace.of(earlier))
     return Plan(
         lab=options.lab.describe(),
-        host=host,
-        fidelity=machine.fidelity if nested else None,
-        clock=clock,
+        host=rig.host,
+        fidelity=rig.machine.fidelity if rig.machine else None,
+        clock=rig.clock,
         lab_cpus=lab_cpus,
-        guest_cpus=ranges(cpus),
-        exit_cost_ns=machine.exit_cost_ns if nested else 0,
+        guest_cpus=ranges(rig.cpus),
+        exit_cost_ns=rig.machine.exit_cost_ns if rig.machine else 0,
         paths=options.paths,
         workloads=options.workloads,
         variants=options.recorded_variants(),

@@ -68,6 +68,11 @@ class Accelerator:
         """The one whose kept states this one can take up: how a clock goes on is no part of it."""
         return replace(self, exit_cost_ns=0, follows=False)
 
+    def shaped(self, shape: LabShape) -> Accelerator:
+        """This one with what a shape says of CPUs, exits and the clock."""
+        cpus = self.cpus if shape.cpus is None else shape.cpus
+        return replace(self, cpus=cpus, exit_cost_ns=shape.exit_cost_ns, follows=shape.follows)
+
     @property
     def fidelity(self) -> Fidelity:
         return "nested-kvm" if self.name == "kvm" else "nested-tcg"
@@ -95,7 +100,7 @@ def unmended(qemu_version: str) -> str:
 
 def kvm_works(toolchain: Toolchain, qemu_version: str) -> bool:
     """Whether KVM boots a guest here; the first call for a kernel and QEMU probes it."""
-    if not os.access("/dev/kvm", os.R_OK | os.W_OK):
+    if not _opens_kvm():
         return False
     key = f"{machine_identity()}, QEMU {qemu_version}"
     answers = _load()
@@ -116,16 +121,13 @@ def known_answer() -> bool | None:
 
 def foreseen(shape: LabShape) -> Accelerator:
     """The one that a lab of this shape gets here, by what is known without building or probing."""
-    if shape.clock in ("auto", "wall") and not shape.needs_smp and _may_use_kvm():
-        usual = KVM
-    else:
-        usual = {"wall": TCG, "virtual": VIRTUAL}.get(shape.clock, SMP)
-    cpus = usual.cpus if shape.cpus is None else shape.cpus
-    return replace(usual, cpus=cpus, exit_cost_ns=shape.exit_cost_ns, follows=shape.follows)
+    if shape.may_use_kvm and _opens_kvm() and known_answer() is not False:
+        return KVM.shaped(shape)
+    return {"wall": TCG, "virtual": VIRTUAL}.get(shape.clock, SMP).shaped(shape)
 
 
-def _may_use_kvm() -> bool:
-    return os.access("/dev/kvm", os.R_OK | os.W_OK) and known_answer() is not False
+def _opens_kvm() -> bool:
+    return os.access("/dev/kvm", os.R_OK | os.W_OK)
 
 
 def machine_identity() -> str:

@@ -40,20 +40,13 @@ def choose(
 
 
 def _takes_kvm(image: LabImage, shape: LabShape) -> bool:
-    wanted = shape.clock in ("auto", "wall") and not shape.needs_smp
-    return wanted and accel.kvm_works(image.toolchain, image.qemu_version)
+    return shape.may_use_kvm and accel.kvm_works(image.toolchain, image.qemu_version)
 
 
 def _machine(
     image: LabImage, usual: Accelerator, shape: LabShape, built: Path | None = None
 ) -> LabMachine:
-    chosen = replace(
-        usual,
-        cpus=usual.cpus if shape.cpus is None else shape.cpus,
-        exit_cost_ns=shape.exit_cost_ns,
-        follows=shape.follows,
-    )
-    return LabMachine(image, chosen, built)
+    return LabMachine(image, usual.shaped(shape), built)
 
 
 def _by_one_cpu(image: LabImage, shape: LabShape) -> LabMachine:
