@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from harness.cli.checked import checked
 from harness.cli.parser import Commands, add_json, command, print_json
@@ -17,10 +18,11 @@ from harness.core.plain import plain
 from harness.core.status import Status
 from harness.labs.shape import Machine
 from harness.runs.asked import Measuring, Pair, Where
-from harness.runs.bisect import Bisection, Found, Wanted, load
 from harness.runs.claim import RESULTS, new_run
-from harness.runs.repository import Repository
 from harness.runs.variant import Variant
+
+if TYPE_CHECKING:
+    from harness.runs.bisect import Found
 
 EXAMPLES = """\
 examples:
@@ -88,6 +90,9 @@ def _bisect(given: argparse.Namespace) -> int:
             "bisect: no revision would differ from another",
             remedy="say by --b or --options-from what of a revision is measured",
         )
+    from harness.runs.bisect import Bisection, Wanted, load  # late: no other command needs them
+    from harness.runs.repository import Repository
+
     checked(argparse.Namespace(**{**vars(given), "b": None, "pytest": []}))
     repository = Repository.at(Path(given.repo))
     good = repository.commit(given.good, "--good")

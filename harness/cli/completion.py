@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import shtab
-
 from harness import paths, workloads
 from harness.cli.parser import Commands, command
 from harness.core.flags import options_of
@@ -25,11 +23,8 @@ examples:
   nicproof completion zsh > ~/.zfunc/_nicproof    a directory of $fpath
 """
 
-FILES: dict[str, Any] = {
-    **dict.fromkeys(("FILE", "LAB"), shtab.FILE),
-    **dict.fromkeys(("DIR", "RUN_DIR", "BASE", "NEW"), shtab.DIRECTORY),
-}
-"""Metavar -> what is completed with names of files."""
+FILES, DIRECTORIES = ("FILE", "LAB"), ("DIR", "RUN_DIR", "BASE", "NEW")
+"""Metavars of what is completed with names of such."""
 
 LIST = """\
 _nicproof_list() {
@@ -80,14 +75,20 @@ def _print(given: argparse.Namespace) -> int:
 
 def script(parser: argparse.ArgumentParser, shell: str) -> str:
     """The script for a shell, of all commands below a parser."""
+    import shtab  # late: no other command needs it
+
+    files: dict[str, Any] = {
+        **dict.fromkeys(FILES, shtab.FILE),
+        **dict.fromkeys(DIRECTORIES, shtab.DIRECTORY),
+    }
     functions: dict[str, str] = {}
     for action in _actions(parser):
         if (known := _words_of(action)) is not None:
             name = f"_nicproof_{action.dest}_{len(known.words)}"  # --path is of several commands
             functions[name] = _function(name, known)
             _complete(action, bash=name, zsh=_zsh(action, known))
-        elif not action.choices and action.metavar in FILES:
-            _complete(action, **FILES[str(action.metavar)])
+        elif not action.choices and action.metavar in files:
+            _complete(action, **files[str(action.metavar)])
     preamble = LIST + "".join(functions.values()) if shell == "bash" else ""
     return shtab.complete(parser, shell, preamble=preamble)
 

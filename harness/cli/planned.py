@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING
 
 from harness.cli.parser import add_json, print_json
 from harness.core.errors import ConfigError
 from harness.core.plain import plain
 from harness.runs.asked import Asked
 from harness.runs.options import BenchOptions
-from harness.runs.plan import plan_of
+
+if TYPE_CHECKING:
+    from harness.runs.caseplan import CasePlan
+    from harness.runs.plan import Plan
 
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +38,13 @@ def is_planned(given: argparse.Namespace) -> bool:
 
 def show_plan(asked: Asked, *, json: bool) -> int:
     """Print the plan of a comparison; the exit status."""
-    plan = plan_of(BenchOptions.of(asked))
+    from harness.runs.plan import plan_of  # late: only --plan needs it
+
+    return print_plan(plan_of(BenchOptions.of(asked)), json=json)
+
+
+def print_plan(plan: Plan | CasePlan, *, json: bool) -> int:
+    """For a person or a program; the exit status."""
     if json:
         print_json(plan)
     else:

@@ -8,15 +8,14 @@ from typing import Annotated
 import msgspec
 
 from harness.cli.checked import check_history
-from harness.cli.parser import Commands, add_json, add_pytest, command, print_json
+from harness.cli.parser import Commands, add_json, add_pytest, command
+from harness.cli.planned import print_plan
 from harness.core.errors import ConfigError
 from harness.core.flags import add_to, options_of, read, says
-from harness.core.plain import plain
 from harness.labs.choice import require_room, require_together
 from harness.labs.shape import Machine
 from harness.qualify.options import Qualification, QualifyOptions
 from harness.runs.asked import Asked, Where
-from harness.runs.caseplan import CasePlan, plan_of
 from harness.runs.options import BenchOptions
 from harness.runs.suite import exec_module, run_suite, workers_of
 
@@ -101,19 +100,13 @@ def _qualify(given: argparse.Namespace) -> int:
     if workers.isdecimal():
         require_room(lab, int(workers))
     if given.plan:
-        return _plan(plan_of(wanted, lab, asked.machine.shape(), workers), json=given.json)
+        from harness.runs.caseplan import plan_of  # late: only --plan needs it
+
+        return print_plan(plan_of(wanted, lab, asked.machine.shape(), workers), json=given.json)
     check_history(run)
     # Cases of a file share guests.
     together = [f"-n{workers}", "--dist=loadfile"] if workers else []
     return run_suite("qualification", asked, [*given.pytest, *together])
-
-
-def _plan(plan: CasePlan, *, json: bool) -> int:
-    if json:
-        print_json(plan)
-    else:
-        print(plain("\n".join(plan.lines())))
-    return 0
 
 
 def _workers(given: argparse.Namespace) -> str:
