@@ -15,6 +15,7 @@ from harness.tuning.governor import performance
 from harness.tuning.irqbalance import paused
 
 UNNAMED = "left as it is: the inventory names no cpus for a run"
+UNKNOWN_INTERFACE = "left as it is: it has no interface"
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _moderation(
     for bdf in ports.here:
         what, interface = f"moderation of {bdf}", Device(host, bdf).interface
         if not interface:
-            applied[what] = "left as it is: it has no interface"
+            applied[what] = UNKNOWN_INTERFACE
             continue
         applied[what] = stack.enter_context(coalescing.held(host, interface, journal, usecs))
     return applied
@@ -99,7 +100,7 @@ def _moderation(
 def _ring(host: Host, ports: PortPair, journal: Journal, stack: ExitStack) -> dict[str, str]:
     what, interface = f"receive ring of {ports.dut}", Device(host, ports.dut).interface
     if not interface:
-        return {what: "left as it is: it has no interface"}
+        return {what: UNKNOWN_INTERFACE}
     return {what: stack.enter_context(rings.lengthened(host, interface, journal))}
 
 

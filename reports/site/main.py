@@ -14,7 +14,7 @@ from reports.certificate.document import TOLD_APART, issue
 from reports.history.main import checked_metric
 from reports.site import collect, directory, news
 from reports.site.cases import cases
-from reports.site.pages import Certified, Site
+from reports.site.pages import Certified, Site, counted
 from reports.site.places import Reports
 
 
@@ -34,8 +34,9 @@ def main(argv: list[str] | None = None) -> None:
     directory.write(given.directory, site.pages)
     runs = sum(len(group.entries) for group in site.groups)
     told = (
-        f"{runs} runs, {len(site.series)} figures",
-        f"{sum(each.count for each in site.certified)} qualifications",
+        counted(runs, "run"),
+        counted(len(site.series), "figure"),
+        counted(sum(each.count for each in site.certified), "qualification"),
         f"{len(site.news)} pieces of news",
     )
     print(f"site: {given.directory / 'index.html'} ({', '.join(told)})", flush=True)

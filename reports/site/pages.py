@@ -91,12 +91,12 @@ class Site:
         return self._page(
             "site-index.html.j2",
             live=True,
-            headline=f"{_count(len(self.series), 'figure')} of {_count(len(hosts), 'NIC')}, "
-            f"{_count(runs, 'run')}",
+            headline=f"{counted(len(self.series), 'figure')} of {counted(len(hosts), 'NIC')}, "
+            f"{counted(runs, 'run')}",
             news=self.news,
             rows=list(map(_row, self.series)),
             spark_runs=draw.SPARK_RUNS,
-            older=f" {_count(older, 'older run')} left out." if older else "",
+            older=f" {counted(older, 'older run')} left out." if older else "",
         )
 
     def _series(self, series: Series) -> str:
@@ -137,13 +137,13 @@ class Site:
 
     def _runs(self, group: Group) -> str:
         changes = [c for each in self.series if each.group is group for c in each.changes]
-        older = f"; {_count(group.older, 'older run')} left out" if group.older else ""
+        older = f"; {counted(group.older, 'older run')} left out" if group.older else ""
         return self._page(
             "site-runs.html.j2",
             up="../",
             live=True,
             group=group,
-            lead=f"{_count(len(group.entries), 'run')}, the newest first{older}.",
+            lead=f"{counted(len(group.entries), 'run')}, the newest first{older}.",
             changes=sorted(changes, key=lambda each: each.entry.created, reverse=True),
             runs=[self._run(entry) for entry in reversed(group.entries)],
         )
@@ -174,7 +174,7 @@ class Site:
         return self._page(
             "site-cases.html.j2",
             live=bool(self.cases),
-            headline=f"{_count(len(self.cases), 'case')} by NIC and host: {failing} failed or in "
+            headline=f"{counted(len(self.cases), 'case')} by NIC and host: {failing} failed or in "
             f"error when last run, {flaky} flaky",
             flake_rate=FLAKE_RATE,
             verdicts=VERDICTS,
@@ -234,7 +234,7 @@ def _levels(series: Series) -> Iterator[dict[str, Any]]:
         }
 
 
-def _count(number: int, what: str) -> str:
+def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
