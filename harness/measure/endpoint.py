@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError, LabError
@@ -164,6 +164,17 @@ class Endpoint:
     iperf3: Version = ()  # the server's
     witness: int = 1  # a process of the interface's network namespace
     ring: str = ""  # descriptors of its receive ring if it was lengthened, in words
+    cpus: tuple[int, ...] = ()  # of the host, where its servers run if there is no guest
+    stack: ExitStack = field(default_factory=ExitStack)  # of what ends with the endpoint
+    served: set[tuple[str, ...]] = field(default_factory=set)
+
+    def serve(self, argv: tuple[str, ...]) -> None:
+        """Start a server beside the interface, unless it was started before; it ends with the
+        endpoint."""
+        if argv and argv not in self.served:
+            here = inside(self.attachment.netns, argv)
+            self.stack.enter_context(self.host.spawn((*taskset(self.cpus), *here)))
+            self.served.add(argv)
 
     def moderate(self, usecs: int) -> None:
         """Set the interface's interrupt moderation; it ends with the guest, or with native's VF.
@@ -228,8 +239,19 @@ def endpoint(
         else:
             stack.enter_context(host.spawn((*taskset(cpus), *inside(attachment.netns, serve))))
             witness = _process_in(host, attachment.netns)
-        driver = posixpath.basename(link)
-        yield Endpoint(host, interface, attachment, driver, offloads, guest, version, witness, ring)
+        yield Endpoint(
+            host=host,
+            interface=interface,
+            attachment=attachment,
+            driver=posixpath.basename(link),
+            offloads=offloads,
+            guest=guest,
+            iperf3=version,
+            witness=witness,
+            ring=ring,
+            cpus=() if guest else tuple(cpus),
+            stack=stack,
+        )
 
 
 def _process_in(host: Host, netns: str) -> int:

@@ -135,7 +135,9 @@ class BootedPath:
         return f"; {guest.diagnosis()}" if guest is not None else ""
 
     def _measure(self, workload: Workload) -> _Measured:
-        command = workload.command(self._target())
+        target = self._target()
+        self.endpoint.serve(workload.server(target))
+        command = workload.command(target)
         watched = self.watch.over(command)
         window, reading = watched.window, watched.reading
         outcome = workload.parse(window.stdout, window.stderr, window.returncode)
@@ -145,7 +147,7 @@ class BootedPath:
             few = f"no rate: {len(reading.wire)} samples of the wire, {command.sample_s:g} s apart"
             why = "are too few for this transfer, or for the time in which it flowed both ways"
             outcome = replace_plain(outcome, error=f"{few}, {why}")
-        return _Measured(watched, outcome, counters, steady)
+        return _Measured(watched, outcome, counters | outcome.counters, steady)
 
     def _target(self) -> Target:
         bench = self.bench

@@ -150,7 +150,7 @@ def _paths(asked: Asked, variants: Mapping[str, Variant]) -> tuple[str, ...]:
 
 def _workloads(asked: Asked) -> tuple[str, ...]:
     """Those asked for, or those that the run is about."""
-    usual = workloads.SUMMARISED if _pair(asked) else workloads.NAMES
+    usual = workloads.SUMMARISED if _pair(asked) else workloads.USUAL
     feature = _ablated(asked)
     if asked.measuring.workloads is None:
         return workloads.select(feature.workloads(usual) if feature else usual)

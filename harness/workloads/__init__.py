@@ -17,9 +17,12 @@ ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY)
 _BY_NAME = {each.name: each for each in ALL}
 NAMES = tuple(_BY_NAME)
 
-SUMMARISED = tuple(each.name for each in ALL if each.by_time.facts.summary)
-"""Those of the report's first table. A comparison of two configurations takes these by itself,
-since fewer figures are decided by fewer blocks."""
+USUAL = tuple(each.name for each in ALL if each.usual)
+"""Those of a run that names none."""
+
+SUMMARISED = tuple(each.name for each in ALL if each.usual and each.by_time.facts.summary)
+"""Those of USUAL that are in the report's first table. A comparison of two configurations takes
+these by itself, since fewer figures are decided by fewer blocks."""
 
 
 def select(names: Sequence[str]) -> tuple[str, ...]:

@@ -66,6 +66,8 @@ class ParsedOutput:
     lost_bytes: int = 0
     """Bytes on the wire, FCS apart, of the frames that the tool itself missed at their end, in the
     whole window."""
+    counters: dict[str, int] = field(default_factory=dict)
+    """What the tool counted in the whole window, as TrialRecord.counters has it."""
     instruments: dict[str, str] = field(default_factory=dict)
     """What measured, as TrialRecord.instruments has it."""
     raw: dict[str, str] = field(default_factory=dict)
@@ -95,6 +97,10 @@ class Workload(Protocol):
     def parameters(self) -> dict[str, str]:
         """For the record, e.g. {"seconds": "2", "omit": "1"}."""
 
+    def server(self, target: Target) -> tuple[str, ...]:
+        """argv of what answers it where the traffic ends, started there before its first trial;
+        empty: the kernel or iperf3's server, which are there anyway."""
+
     def command(self, target: Target) -> Command: ...
 
     def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:
@@ -113,6 +119,8 @@ class Sizes:
     """For the virtual clock, which stands still for what costs the real one most: a trial of fixed
     size does the same work each time, and takes a few seconds of the world's time."""
     emulated: Workload  # for an emulated host by the wall's clock, which is slow
+    usual: bool = True
+    """Is it made unless others are asked for? Each costs all runs time, and comparisons power."""
 
     @property
     def name(self) -> str:
@@ -141,7 +149,10 @@ class Idle:
     def parameters(self) -> dict[str, str]:
         return {"seconds": f"{self.seconds:g}"}
 
-    def command(self, target: Target) -> Command:  # noqa: ARG002 - the protocol's
+    def server(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
+        return ()
+
+    def command(self, target: Target) -> Command:  # noqa: ARG002
         return Command(("sleep", f"{self.seconds:g}"), timeout=self.seconds + 30)
 
     def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:  # noqa: ARG002

@@ -130,6 +130,9 @@ class Iperf3:
             rate = {"rates": "while both directions flow"}
         return {**length, **warmup, "parallel": str(self.parallel), **rate}
 
+    def server(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
+        return ()
+
     def command(self, target: Target) -> Command:
         argv = (
             *("iperf3", "--json", "--client", target.guest_ip, "--bind", target.partner_ip),

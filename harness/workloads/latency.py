@@ -106,6 +106,9 @@ class Latency:
             "timeout": f"{self.timeout:g}",
         }
 
+    def server(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
+        return ()
+
     def command(self, target: Target) -> Command:
         spec = {
             "interface": target.partner_interface,
