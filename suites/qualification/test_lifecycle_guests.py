@@ -90,7 +90,7 @@ def test_two_guests(rig: Rig, evidence: Evidence) -> None:
         assert set(answers.values()) == {20}, f"answers to the partner: {answers}"
         assert reaches(one, two.ip, count=10), "no answer from guest to guest"
         assert reaches(two, one.ip, count=10), "no answer from guest to guest"
-    evidence(f"20 of 20 answers of each guest to the partner, at once: {answers}")
+    evidence(f"20 of 20 answers of each guest to the partner, at once: {', '.join(answers)}")
 
 
 FEWEST = 3
