@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -285,6 +288,35 @@ def test_a_spec_takes_the_command_and_all_probes() -> None:
         watch=("x",),
         every=0.1,
     )
+
+
+def test_a_reading_that_was_held_up_is_made_again(tmp_path: Path) -> None:
+    slow = tmp_path / "counter"
+    os.mkfifo(slow)
+    held_up = 0.4
+
+    def count(until: threading.Event) -> None:
+        for number in itertools.count():
+            descriptor = os.open(slow, os.O_WRONLY)  # as soon as somebody reads
+            if until.is_set():
+                os.close(descriptor)
+                return
+            time.sleep(0 if number else held_up)
+            os.write(descriptor, f"{number} ".encode())
+            os.close(descriptor)
+            # Whoever reads sees the end of the file before this opens it once more.
+            time.sleep(0.02)
+
+    ended = threading.Event()
+    with ThreadPoolExecutor() as pool:
+        counting = pool.submit(count, ended)
+        spec = WindowSpec(("sleep", "0.7"), watch=(str(slow),), every=2.0)
+        ((ns, texts),) = run_window(HOST, spec).samples
+        ended.set()
+        os.close(os.open(slow, os.O_RDONLY))
+        counting.result(timeout=30)
+    assert texts[str(slow)].split()[0] != "0"
+    assert ns >= held_up * 1e9
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="CAP_SYS_ADMIN: a network namespace is needed")
