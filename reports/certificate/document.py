@@ -19,8 +19,8 @@ from harness.records.cases import (
     load_cases,
     load_subject,
 )
-from reports.run.document import templates, write_whole
-from reports.run.tables import Cell, Table
+from reports.run.cells import Cell, Table
+from reports.run.page import templates, write_whole
 
 ALIKE = {"pass": "supported", "fail": "refuted", "error": "refuted"}
 """Verdicts that look as those on claims do in the comparison's report."""

@@ -18,8 +18,8 @@ from reports.comparison import blocks, forest, formats, notices
 from reports.comparison.words import RARE, headline, notable, percent, percent_of
 from reports.run import canvas, frames, style
 from reports.run.canvas import Drawn
-from reports.run.document import FIGURES, templates, write_whole
-from reports.run.tables import Cell, Table
+from reports.run.cells import Cell, Table
+from reports.run.page import FIGURES, templates, write_whole
 
 KIND: dict[Verdict, str] = {
     "not measured": "refuted",

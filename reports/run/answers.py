@@ -9,10 +9,9 @@ from harness.core.metrics import metric_of
 from harness.records.run import Run
 from harness.stats.estimates import Estimate
 from reports.run import style, words
+from reports.run.cells import Cell, Table
 from reports.run.tables import (
-    Cell,
     Estimates,
-    Table,
     figure_cell,
     longest_wait,
     marked,

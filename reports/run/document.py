@@ -7,19 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, pass_eval_context, select_autoescape
-from jinja2.nodes import EvalContext
-from markupsafe import Markup
 
 from harness.core.errors import LabError
 from harness.core.percentiles import summarise
-from harness.core.units import Clock, describe_clock
 from harness.records.run import Run, load
 from harness.stats import estimates
-from reports.run import answers, canvas, figures, frames, style, surprises, svg, tables, words
+from reports.run import answers, canvas, figures, frames, style, surprises, tables, words
+from reports.run.cells import Cell, Table
 from reports.run.claims import Claim, judge_claims
-
-HTML, MARKDOWN, FIGURES = "report.html", "report.md", "figures"
+from reports.run.page import FIGURES, HTML, MARKDOWN, SCOPES, templates, write_whole
 
 
 @dataclass(frozen=True)
@@ -29,23 +25,23 @@ class Report:
     run: Run
     headline: str
     interrupted: str
-    answers: tables.Table | None
+    answers: Table | None
     lead: Sequence[str]
     claims: Sequence[Claim]
-    surprises: tables.Table | None
-    summary: tables.Table | None
+    surprises: Table | None
+    summary: Table | None
     figures: Sequence[Sequence[canvas.Drawn]]  # rows of them
-    comparisons: Mapping[int, tables.Table]  # claim's number -> table
-    by_reason: Sequence[tables.Table]
-    by_workload: Sequence[tables.Table]
+    comparisons: Mapping[int, Table]  # claim's number -> table
+    by_reason: Sequence[Table]
+    by_workload: Sequence[Table]
     note: str  # how to read the tables of figures
     meaning: str  # of the fidelity
     evidence: Sequence[tuple[str, str]]
-    environment: Sequence[tables.Table]
-    facts: tables.Table
-    workloads: tables.Table
-    proofs: tables.Table
-    offloads: tables.Table
+    environment: Sequence[Table]
+    facts: Table
+    workloads: Table
+    proofs: Table
+    offloads: Table
 
 
 def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
@@ -135,59 +131,10 @@ def _write(report: Report, run_dir: Path) -> Path:
         text = (
             templates(run_dir)
             .get_template(template)
-            .render(report=report, scopes=words.SCOPES, min_blocks=estimates.MIN_BLOCKS)
+            .render(report=report, scopes=SCOPES, min_blocks=estimates.MIN_BLOCKS)
         )
         write_whole(run_dir / name, text)
     return run_dir / HTML
-
-
-def write_whole(file: Path, text: str) -> None:
-    """The file is complete or not there: it is renamed into its place."""
-    unfinished = file.with_name(f".{file.name}.part")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(file)
-
-
-def templates(run_dir: Path) -> Environment:
-    """The templates' environment; figures are those of this run."""
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=select_autoescape(["html.j2"], default_for_string=False),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        finalize=_without_tags,
-    )
-    environment.globals["on_dark"] = {svg.variable_of(c): d for c, d in style.ON_DARK.items()}
-    environment.filters["drawing"] = lambda figure: _drawing(figure, run_dir / FIGURES)
-    environment.filters["cell_md"] = _markdown_cell
-    environment.filters["by_clock"] = _by_clock
-    return environment
-
-
-@pass_eval_context
-def _without_tags(context: EvalContext, value: object) -> object:
-    """What a template prints has no tag of its own; in HTML the template's escaping sees to it."""
-    if context.autoescape or not isinstance(value, str):
-        return value
-    return value.replace("<", "&lt;")
-
-
-def _drawing(figure: canvas.Drawn, directory: Path) -> Markup:
-    """A figure as a part of the page."""
-    drawing = (directory / f"{figure.name}.svg").read_text(encoding="utf-8")
-    return Markup(svg.inline(drawing, figure.name, figure.text))
-
-
-def _by_clock(clock: Clock) -> str:
-    """What follows a fidelity."""
-    words = describe_clock(clock)
-    return f", {words}" if words else ""
-
-
-def _markdown_cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _round_trips(run: Run) -> dict[str, dict[int, np.ndarray]]:
@@ -203,7 +150,7 @@ def _round_trips(run: Run) -> dict[str, dict[int, np.ndarray]]:
     }
 
 
-def _facts(run: Run) -> tables.Table:
+def _facts(run: Run) -> Table:
     info = run.info
     facts = {
         "Seed": f"{info.seed}, for the order of the paths in each block",
@@ -213,8 +160,8 @@ def _facts(run: Run) -> tables.Table:
         "Prober's floor": _floor(info.floor_ns, info.floor_stamps),
     }
     facts |= {f"Option {name}": value for name, value in info.options.items()}
-    rows = tuple((tables.Cell(name), tables.Cell(value)) for name, value in facts.items())
-    return tables.Table((), rows, text=True)
+    rows = tuple((Cell(name), Cell(value)) for name, value in facts.items())
+    return Table((), rows, text=True)
 
 
 def _floor(floor_ns: Sequence[int], stamps: str) -> str:

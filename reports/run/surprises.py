@@ -12,8 +12,9 @@ from harness.core.metrics import metric_of
 from harness.records.run import Run
 from harness.records.trial import IDLE, TrialRecord
 from reports.run import style
+from reports.run.cells import Cell, Table
 from reports.run.claims import Claim
-from reports.run.tables import Cell, Estimates, Table, of_words, summarised
+from reports.run.tables import Estimates, of_words, summarised
 
 UNSTEADY = 2.0
 """The boots of a path differ if the highest has so many times the lowest."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 
 import pandas as pd
@@ -17,6 +16,7 @@ from harness.records.trial import IDLE, STAMPS, USER
 from harness.stats import estimates as stats
 from harness.stats.estimates import Estimate
 from reports.run import style
+from reports.run.cells import Cell, Table
 from reports.run.claims import Claim, Comparison
 
 MARKS: dict[Grounds, str] = {"silicon": "", "software": "‡", "lab": "†"}
@@ -27,26 +27,6 @@ _MARK_MEANS: dict[Grounds, str] = {
 _ABSENT = "—"
 
 Estimates = Mapping[tuple[str, str, str], Estimate]  # (path, workload, metric)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """`detail` is set small below `text`; `kind` becomes a CSS class."""
-
-    text: str
-    detail: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The first column names the row. A head may have lines: group, name, unit."""
-
-    head: tuple[tuple[str, ...], ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    title: str = ""
-    note: str = ""
-    text: bool = False  # True: columns hold words and are set from the left
 
 
 def estimates(boots: pd.DataFrame) -> dict[tuple[str, str, str], Estimate]:

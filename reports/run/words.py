@@ -53,13 +53,6 @@ _KINDS: dict[Grounds, str] = {
     "lab": "Not evidence for silicon",
 }
 
-SCOPES: dict[Grounds, str] = {
-    "silicon": "",
-    "software": "for the software path, in virtual time",
-    "lab": "in this lab; not evidence for silicon",
-}
-"""What a claim's verdict holds for."""
-
 
 @dataclass(frozen=True)
 class Ranked:

@@ -17,8 +17,7 @@ from harness.records.history.qualifications import QualificationEntry
 from harness.records.history.runs import RunEntry
 from reports.history import trend
 from reports.run import style
-from reports.run.document import HTML
-from reports.run.words import SCOPES
+from reports.run.page import HTML, SCOPES
 from reports.site import draw
 from reports.site.cases import FLAKE_RATE, Case
 from reports.site.collect import Change, Group, Series

@@ -25,6 +25,7 @@ from harness.runs.suite import ROOT
 from reports.certificate import document as certificate
 from reports.run import bars, canvas, frames, tables
 from reports.run import document as report
+from reports.run.page import FIGURES
 
 FIRST = ("tcp-tx", "latency")
 Sections = Mapping[str, Mapping[str, str]]
@@ -47,7 +48,7 @@ def _report(run_dir: Path) -> list[Path]:
         shown = _shown(info.environment, "nicproof bench")
         store.save_info(replace(info, environment=shown))
     page, _ = report.render(run_dir)
-    return [page, *sorted((run_dir / report.FIGURES).glob("*.png")), _first(run_dir)]
+    return [page, *sorted((run_dir / FIGURES).glob("*.png")), _first(run_dir)]
 
 
 def _first(run_dir: Path) -> Path:

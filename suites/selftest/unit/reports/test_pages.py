@@ -15,7 +15,8 @@ from harness.records.run import Run
 from reports.certificate import document as certificate
 from reports.comparison import document as regression
 from reports.run import document
-from reports.run.tables import Cell, Table
+from reports.run.cells import Cell, Table
+from reports.run.page import templates
 from suites.selftest.support import chromium
 from suites.selftest.support.chromium import Page
 from suites.selftest.support.synthetic_run import make_run, write_run
@@ -169,7 +170,7 @@ def test_numbers_sort_as_what_they_mean(tmp_path: Path, page: Page) -> None:
 
 def _page_of(*tables: Table, directory: Path) -> str:
     """Its address."""
-    template = document.templates(directory).from_string(
+    template = templates(directory).from_string(
         '{% extends "page.html.j2" %}{% from "table.html.j2" import show %}{% block body %}'
         "{% autoescape true %}{% for table in tables %}{{ show(table) }}{% endfor %}"
         "{% endautoescape %}{% endblock %}"

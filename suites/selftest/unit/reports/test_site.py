@@ -17,7 +17,7 @@ import pytest
 from harness.hosts.base import CommandResult
 from harness.records.history.runs import open_history
 from harness.records.run import Run
-from reports.run.document import HTML
+from reports.run.page import HTML
 from reports.site import draw
 from reports.site.cases import cases
 from reports.site.directory import MARK
