@@ -108,11 +108,12 @@ class BootedPath:
             raise LabError(f"{self.planned.path}: no trial after an earlier failure: {self.broken}")
         draft = self._draft(workload, trial, warmup)
         if workload.name == "udp" and (why := at_odds(self.client, self.endpoint.iperf3)):
-            refused = replace(draft, reasons=(why,))
-            self.bench.store.append(refused)
-            return refused
+            return self._refuse(draft, why)
         try:
+            self.endpoint.serve(workload.server(self._target()))
             record = self._record(draft, workload, self._measure(workload))
+        except MissingCapability as unmet:
+            return self._refuse(draft, " - ".join(filter(None, (unmet.message, unmet.remedy))))
         except RunOver as error:
             self._spoil(draft, error.message)
             raise
@@ -123,6 +124,12 @@ class BootedPath:
         kept = self.bench.store.append(record)
         self.cold = self.cold and workload.name == IDLE
         return kept
+
+    def _refuse(self, draft: TrialRecord, why: str) -> TrialRecord:
+        """Keep why a trial is not made; the boot goes on."""
+        refused = replace(draft, reasons=(why,))
+        self.bench.store.append(refused)
+        return refused
 
     def _spoil(self, draft: TrialRecord, message: str) -> None:
         """Keep what can be said of a trial that the rig spoilt; this boot gives no more."""
@@ -135,9 +142,7 @@ class BootedPath:
         return f"; {guest.diagnosis()}" if guest is not None else ""
 
     def _measure(self, workload: Workload) -> _Measured:
-        target = self._target()
-        self.endpoint.serve(workload.server(target))
-        command = workload.command(target)
+        command = workload.command(self._target())
         watched = self.watch.over(command)
         window, reading = watched.window, watched.reading
         outcome = workload.parse(window.stdout, window.stderr, window.returncode)
