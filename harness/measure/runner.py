@@ -52,6 +52,7 @@ from harness.window.window import (
 from harness.workloads.base import ParsedOutput, Target, Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.iperf3_version import Version, at_odds, require, written
+from harness.workloads.rr import RequestResponse
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,9 @@ class BootedPath:
             return self._refuse(draft, why)
         try:
             self.endpoint.serve(workload.server(self._target()))
-            record = self._record(draft, workload, self._measure(workload))
+            with self._prompt(workload) as chosen:
+                draft = replace(draft, parameters=draft.parameters | chosen)
+                record = self._record(draft, workload, self._measure(workload))
         except MissingCapability as unmet:
             return self._refuse(draft, " - ".join(filter(None, (unmet.message, unmet.remedy))))
         except RunOver as error:
@@ -124,6 +127,22 @@ class BootedPath:
         kept = self.bench.store.append(record)
         self.cold = self.cold and workload.name == IDLE
         return kept
+
+    @contextmanager
+    def _prompt(self, workload: Workload) -> Iterator[dict[str, str]]:
+        """Interrupts that come soon, where they are held back and the workload waits for each. What
+        was chosen for the endpoint (--rx-usecs) stays."""
+        tuning, partner, end = self.bench.tuning, self.bench.partner, self.endpoint
+        if tuning is None or not isinstance(workload, RequestResponse):
+            yield {}
+            return
+        places = []
+        if partner.host is self.bench.host:
+            places.append((partner.host, partner.interface, partner.netns or ""))
+        if self.bench.setups[self.planned.variant].rx_usecs is None:
+            places.append((end.host, end.interface, end.attachment.netns or ""))
+        with tuning.prompt(*places) as chosen:
+            yield chosen
 
     def _refuse(self, draft: TrialRecord, why: str) -> TrialRecord:
         """Keep why a trial is not made; the boot goes on."""

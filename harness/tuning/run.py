@@ -44,6 +44,20 @@ class Tuning:
             return {}
         return {"moderation": coalescing.hold(machine, interface, self.usecs, netns)}
 
+    @contextmanager
+    def prompt(self, *others: tuple[Host, str, str]) -> Iterator[dict[str, str]]:
+        """While it lasts no port holds interrupts back for long, if those of all ends are held
+        otherwise: for traffic that waits for each. Of the `others`, each is an interface with its
+        host and its network namespace. What is so then, for a record."""
+        if not self.ends:
+            yield {}
+            return
+        interface = Device(self.host, self.ports.dut).interface
+        places = (*((self.host, interface, ""),) * bool(interface), *others)
+        usecs = coalescing.LAB_PROMPT_USECS
+        with coalescing.changed(places, usecs, self.usecs):
+            yield {"moderation": f"{usecs} us"}
+
     def settle(self, path: str, cpus: Sequence[int]) -> Settled:
         """Set again what a path has undone by making VFs or binding drivers: the interrupts of the
         port under test and of its VFs go to `cpus`, none for anywhere, and its moderation is held.

@@ -201,20 +201,20 @@ class RequestResponse:
         return payload + -(-(payload + 8) // FRAGMENT) * self.frames.headers
 
 
-def _sizes(name: Kind, count: int, *, timeout: float, slow: float) -> Sizes:
+def _sizes(name: Kind, *, timeout: float, slow: float) -> Sizes:
     by_time = RequestResponse(name, timeout=timeout)
     return Sizes(
         by_time=by_time,
-        by_size=replace(by_time, count=count, warmup=100, limit=600.0),
+        by_size=replace(by_time, count=1000, warmup=50, limit=600.0),
         emulated=replace(by_time, warmup=20, timeout=slow, limit=600.0),
         usual=False,
     )
 
 
 RR = (
-    _sizes("tcp-rr", 2000, timeout=TCP_TIMEOUT, slow=60.0),
-    _sizes("udp-rr", 2000, timeout=0.2, slow=2.0),
-    _sizes("tcp-crr", 1000, timeout=TCP_TIMEOUT, slow=60.0),
+    _sizes("tcp-rr", timeout=TCP_TIMEOUT, slow=60.0),
+    _sizes("udp-rr", timeout=0.2, slow=2.0),
+    _sizes("tcp-crr", timeout=TCP_TIMEOUT, slow=60.0),
 )
 """A datagram's answer is waited for as long as TCP waits before it sends again (Linux's
-TCP_RTO_MIN). By the virtual clock they are enough for p99 (harness.core.percentiles)."""
+TCP_RTO_MIN). By the virtual clock there are as many as p99 takes (harness.core.percentiles)."""
