@@ -39,6 +39,7 @@ from harness.records.trial import (
     TrialRecord,
     section,
 )
+from harness.tuning.coalescing import Place
 from harness.tuning.placement import ANYWHERE, Placement
 from harness.tuning.run import Tuning
 from harness.window.window import (
@@ -136,12 +137,12 @@ class BootedPath:
         if tuning is None or not isinstance(workload, RequestResponse):
             yield {}
             return
-        places = []
-        if partner.host is self.bench.host:
-            places.append((partner.host, partner.interface, partner.netns or ""))
-        if self.bench.setups[self.planned.variant].rx_usecs is None:
-            places.append((end.host, end.interface, end.attachment.netns or ""))
-        with tuning.prompt(*places) as chosen:
+        near = Place(partner.host, partner.interface, partner.netns)
+        chosen_for_end = self.bench.setups[self.planned.variant].rx_usecs is not None
+        with tuning.prompt(
+            near if partner.host is self.bench.host else None,
+            None if chosen_for_end else Place(end.host, end.interface, end.attachment.netns),
+        ) as chosen:
             yield chosen
 
     def _refuse(self, draft: TrialRecord, why: str) -> TrialRecord:

@@ -6,8 +6,9 @@ port from trial to trial.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from typing import NamedTuple
 
 from harness.core.errors import LabError
 from harness.hosts.base import Host
@@ -31,10 +32,12 @@ a multiple of 4, e1000e unless 10^6 / us is (igbvf_poll, igbvf_set_coalesce, e10
 
 
 LAB_PROMPT_USECS = 10
-"""Microseconds, in the nested lab, for traffic that waits for each interrupt before it goes on. At
-LAB_USECS each end holds back that of a frame's sending and that of the next one's arrival: a
-transaction that takes 53 us by itself took 265 or 288. It is the least that igb, igbvf and e1000e
-take and really fix, see there."""
+"""Microseconds, in the nested lab, for where traffic ends, while that waits for each interrupt
+before it goes on; the ports of a host hold none back then. At LAB_USECS each end holds back that of
+a frame's sending and that of the next one's arrival: a transaction that takes 53 us by itself took
+265 or 288. It is the least that igb, igbvf and e1000e take and really fix, see there; 0 is off for
+igb alone. With 10 us for the ports, too, a connection to virtio-vhost took 67 or 88 us, by which of
+the port's queues it had."""
 
 
 @contextmanager
@@ -54,12 +57,20 @@ def held(host: Host, interface: str, journal: Journal, usecs: int = USECS) -> It
         yield f"{hold(host, interface, usecs)} (before: {prior})"
 
 
+class Place(NamedTuple):
+    """An interface."""
+
+    host: Host
+    interface: str
+    netns: str = ""
+
+
 @contextmanager
-def changed(places: Sequence[tuple[Host, str, str]], usecs: int, back: int) -> Iterator[None]:
-    """Moderation of interfaces, each with its host and its network namespace, at `usecs` for a
-    while, then `back`. To be called within `held` as far as they are a host's."""
+def changed(places: Mapping[Place, int], back: int) -> Iterator[None]:
+    """Moderation there at so many microseconds each for a while, then at `back`. To be called
+    within `held` as far as they are a host's."""
     try:
-        for host, interface, netns in places:
+        for (host, interface, netns), usecs in places.items():
             hold(host, interface, usecs, netns)
         yield
     finally:

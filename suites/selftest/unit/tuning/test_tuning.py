@@ -34,7 +34,7 @@ from harness.net.ethtool import (
 )
 from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
-from harness.tuning.coalescing import LAB_PROMPT_USECS, LAB_USECS
+from harness.tuning.coalescing import LAB_PROMPT_USECS, LAB_USECS, Place
 from harness.tuning.governor import NONE, performance
 from harness.tuning.governor import describe as describe_governor
 from harness.tuning.rings import lengthen
@@ -347,11 +347,15 @@ def test_what_waits_for_each_interrupt_has_it_soon_and_the_rest_as_before(tmp_pa
 
     for name in ("eth0", "eth1"):
         Path(f"{tool}.{name}").write_text("65\n")
-    ends = [(host, "eth0", ""), (host, "eth1", "")]
+    ends = (Place(host, "eth0"), Place(host, "eth1"))
     tuning = Tuning(host, PortPair("0000:ff:1f.7", PARTNER), {}, LAB_USECS, ends=True)
     with pytest.raises(RuntimeError, match="traffic"), tuning.prompt(*ends) as chosen:
-        assert chosen == {"moderation": "10 us"} and now() == ["10", "10"]
+        assert chosen == {"moderation": "ports 0 us, where traffic ends 10 us"}
+        assert now() == ["0", "10"]
         raise RuntimeError("traffic failed")
+    assert now() == ["65", "65"]
+    with tuning.prompt(ends[0], None) as chosen:
+        assert chosen == {"moderation": "ports 0 us"} and now() == ["0", "65"]
     assert now() == ["65", "65"]
     with dataclasses.replace(tuning, ends=False).prompt(*ends) as chosen:
         assert chosen == {} and now() == ["65", "65"], "ports of a real host are left alone"
