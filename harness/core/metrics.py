@@ -96,6 +96,9 @@ below, and a mean over boots does only if most of them lost none."""
 _EXITS_A_MIB = Margin(0.10, 0.7)
 """_EXITS, at 690 full frames a MiB."""
 
+_EXITS_A_TRANSACTION = Margin(0.10, 0.002)
+"""_EXITS, at the two frames that a transaction takes at least."""
+
 _SEGMENTS = Margin(0.10, 1.0)
 """Of a whole trial: one segment more is none."""
 
@@ -137,6 +140,16 @@ METRICS = _table(
     Metric("rtt_p99", "RTT, p99", "us", "lower", HARDWARE),
     Metric("rtt_p999", "RTT, p99.9", "us", "lower", HARDWARE),
     Metric("rtt_max", "RTT, maximum", "us", "lower", HARDWARE),
+    Metric(
+        "transactions",
+        "Transactions",
+        "trans/s",
+        "higher",
+        HARDWARE,
+        Margin(0.03),
+        primary=True,
+        chosen_for="most transactions",
+    ),
     Metric("behind_schedule", "Probes sent behind schedule", "%", "none", HARDWARE),
     # Derived by the report from the integers of a trial.
     Metric(
@@ -210,6 +223,25 @@ METRICS = _table(
         EVERYWHERE,
     ),
     Metric("ipis_per_packet", "Guest's IPIs per packet", "irqs/packet", "none", EVERYWHERE),
+    Metric(
+        "exits_per_transaction",
+        "Exits per transaction (HLT apart)",
+        "exits/trans",
+        "lower",
+        EVERYWHERE,
+        _EXITS_A_TRANSACTION,
+    ),
+    Metric(
+        "irqs_per_transaction",
+        "NIC's interrupts per transaction",
+        "irqs/trans",
+        "lower",
+        EVERYWHERE,
+        _EXITS_A_TRANSACTION,
+    ),
+    Metric(
+        "cpu_per_transaction", "Host CPU time per transaction", "us/trans", "lower", HARDWARE, _TIME
+    ),
 )
 
 IDLE_REASONS = frozenset({"hlt", "mwait"})

@@ -8,9 +8,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 from harness.core.deadline import Deadline
-from harness.core.errors import ConfigError, LabError
+from harness.core.errors import ConfigError, LabError, MissingCapability
 from harness.guest.boot import Guest
-from harness.hosts.base import Host
+from harness.hosts.base import Host, Process
+from harness.hosts.program import PYTHON, last_words, require_python
 from harness.inventory import LinkPlan
 from harness.net.ethtool import parse_features
 from harness.net.netdev import interface_with, parse_links
@@ -150,6 +151,13 @@ class GuestReader:
 ANSWER = 20.0
 """Seconds for the end of the guest's reader, once it has answered twice."""
 
+SAID = "/run/nicproof-server"
+"""In a guest: the file, but for a number, with what a server of ours has said so far."""
+
+SERVER = "a server for this workload where the traffic ends"
+SERVER_LIMIT = 60.0
+"""Seconds until it is ready, for a Python that an emulated guest loads for the first time."""
+
 
 @dataclass(frozen=True)
 class Endpoint:
@@ -166,15 +174,47 @@ class Endpoint:
     ring: str = ""  # descriptors of its receive ring if it was lengthened, in words
     cpus: tuple[int, ...] = ()  # of the host, where its servers run if there is no guest
     stack: ExitStack = field(default_factory=ExitStack)  # of what ends with the endpoint
-    served: set[tuple[str, ...]] = field(default_factory=set)
+    servers: dict[tuple[str, ...], Process] = field(default_factory=dict)
 
     def serve(self, argv: tuple[str, ...]) -> None:
-        """Start a server beside the interface, unless it was started before; it ends with the
-        endpoint."""
-        if argv and argv not in self.served:
-            here = inside(self.attachment.netns, argv)
-            self.stack.enter_context(self.host.spawn((*taskset(self.cpus), *here)))
-            self.served.add(argv)
+        """Have a server beside the interface, that has said that it is ready; it ends with the
+        endpoint. One that still runs is left alone.
+
+        Raises MissingCapability if there can be none: for want of Python, or as it says itself.
+        """
+        running = self.servers.get(argv)
+        if not argv or (running is not None and running.poll() is None):
+            return
+        if argv[0] == PYTHON[0]:
+            self._require_python()
+        said = f"{SAID}-{len(self.servers)}"
+        here = inside(self.attachment.netns, argv)
+        if self.guest is not None:  # what a process there says is told at its end only
+            here = ("sh", "-c", 'exec "$@" >"$0"', said, *here)
+        server = self.stack.enter_context(self.host.spawn((*taskset(self.cpus), *here)))
+        self.servers[argv] = server
+
+        def ready() -> bool:
+            if server.poll() is not None:
+                raise MissingCapability(SERVER, last_words(server.wait(ANSWER)))
+            return self._said(server, said).startswith(b"ready\n")
+
+        Deadline(SERVER_LIMIT, f"a server on {self.host.name}").poll(ready)
+
+    def _require_python(self) -> None:
+        try:
+            require_python(self.host)
+        except ConfigError as error:
+            remedy = "install it in the image" if self.guest else error.remedy
+            raise MissingCapability(SERVER, error.message, remedy=remedy) from error
+
+    def _said(self, server: Process, file: str) -> bytes:
+        if self.guest is None:
+            return server.output()
+        try:
+            return self.host.read(file)
+        except FileNotFoundError:
+            return b""
 
     def moderate(self, usecs: int) -> None:
         """Set the interface's interrupt moderation; it ends with the guest, or with native's VF.

@@ -39,6 +39,7 @@ from harness.records.trial import (
     TrialRecord,
     section,
 )
+from harness.tuning.coalescing import Place
 from harness.tuning.placement import ANYWHERE, Placement
 from harness.tuning.run import Tuning
 from harness.window.window import (
@@ -52,6 +53,7 @@ from harness.window.window import (
 from harness.workloads.base import ParsedOutput, Target, Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.iperf3_version import Version, at_odds, require, written
+from harness.workloads.rr import RequestResponse
 
 
 @dataclass(frozen=True)
@@ -108,11 +110,14 @@ class BootedPath:
             raise LabError(f"{self.planned.path}: no trial after an earlier failure: {self.broken}")
         draft = self._draft(workload, trial, warmup)
         if workload.name == "udp" and (why := at_odds(self.client, self.endpoint.iperf3)):
-            refused = replace(draft, reasons=(why,))
-            self.bench.store.append(refused)
-            return refused
+            return self._refuse(draft, why)
         try:
-            record = self._record(draft, workload, self._measure(workload))
+            self.endpoint.serve(workload.server(self._target()))
+            with self._prompt(workload) as chosen:
+                draft = replace(draft, parameters=draft.parameters | chosen)
+                record = self._record(draft, workload, self._measure(workload))
+        except MissingCapability as unmet:
+            return self._refuse(draft, " - ".join(filter(None, (unmet.message, unmet.remedy))))
         except RunOver as error:
             self._spoil(draft, error.message)
             raise
@@ -123,6 +128,28 @@ class BootedPath:
         kept = self.bench.store.append(record)
         self.cold = self.cold and workload.name == IDLE
         return kept
+
+    @contextmanager
+    def _prompt(self, workload: Workload) -> Iterator[dict[str, str]]:
+        """Interrupts that come soon, where they are held back and the workload waits for each. What
+        was chosen for the endpoint (--rx-usecs) stays."""
+        tuning, partner, end = self.bench.tuning, self.bench.partner, self.endpoint
+        if tuning is None or not isinstance(workload, RequestResponse):
+            yield {}
+            return
+        near = Place(partner.host, partner.interface, partner.netns)
+        chosen_for_end = self.bench.setups[self.planned.variant].rx_usecs is not None
+        with tuning.prompt(
+            near if partner.host is self.bench.host else None,
+            None if chosen_for_end else Place(end.host, end.interface, end.attachment.netns),
+        ) as chosen:
+            yield chosen
+
+    def _refuse(self, draft: TrialRecord, why: str) -> TrialRecord:
+        """Keep why a trial is not made; the boot goes on."""
+        refused = replace(draft, reasons=(why,))
+        self.bench.store.append(refused)
+        return refused
 
     def _spoil(self, draft: TrialRecord, message: str) -> None:
         """Keep what can be said of a trial that the rig spoilt; this boot gives no more."""
@@ -135,9 +162,7 @@ class BootedPath:
         return f"; {guest.diagnosis()}" if guest is not None else ""
 
     def _measure(self, workload: Workload) -> _Measured:
-        target = self._target()
-        self.endpoint.serve(workload.server(target))
-        command = workload.command(target)
+        command = workload.command(self._target())
         watched = self.watch.over(command)
         window, reading = watched.window, watched.reading
         outcome = workload.parse(window.stdout, window.stderr, window.returncode)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.core.metrics import is_idle, is_mmio
 from harness.core.percentiles import summarise
 from harness.core.units import MIB, NS_PER_S, NS_PER_US
-from harness.records.trial import IDLE, TrialRecord
+from harness.records.trial import IDLE, TRANSACTIONS, TrialRecord
 
 _IRQS = {
     "irqs_per_packet": "irq.device",
@@ -42,7 +42,11 @@ def values_of(trial: TrialRecord) -> dict[str, float]:
     A ratio whose parts were not recorded is absent, never zero.
     """
     exits = _exits_of(trial)
-    ratios = (*_exit_ratios(trial, exits), *_cpu_ratios(trial, exits))
+    ratios = (
+        *_exit_ratios(trial, exits),
+        *_cpu_ratios(trial, exits),
+        *_transaction_ratios(trial, exits),
+    )
     return {**measured_of(trial), **dict(ratios)}
 
 
@@ -57,8 +61,9 @@ def measured_of(trial: TrialRecord) -> dict[str, float]:
 
 
 def timeout_us(trial: TrialRecord) -> float:
-    """How long a probe waits for its answer, in us: what a lost one counts as; else infinity."""
-    seconds = trial.parameters.get("timeout", "") if trial.workload == "latency" else ""
+    """How long a probe or a request waits for its answer, in us: what a lost one counts as; else
+    infinity."""
+    seconds = trial.parameters.get("timeout", "")
     return float(seconds) * 1e6 if seconds else math.inf
 
 
@@ -148,6 +153,19 @@ def _cpu_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str,
         # Such a lab has one CPU, so nothing goes on beside the rest.
         rest = watched_ns(trial) - known - exits.busy_ns - exits.idle_ns
         yield "rest_time_per_packet", max(0, rest) / NS_PER_US / packets
+
+
+def _transaction_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str, float]]:
+    transactions = trial.counters.get(TRANSACTIONS)
+    if not transactions:
+        return
+    if exits is not None:
+        yield "exits_per_transaction", exits.count / transactions
+    if (irqs := trial.counters.get("irq.device")) is not None:
+        yield "irqs_per_transaction", irqs / transactions
+    busy = _sum_of(trial, "cpu.vcpu_ns", "cpu.vhost_ns", "cpu.qemu_ns")
+    if busy is not None:
+        yield "cpu_per_transaction", busy / NS_PER_US / transactions
 
 
 def _price_ns(trial: TrialRecord) -> int:

@@ -38,6 +38,10 @@ USER = "user"
 """The prober's own clock, system calls and wake-up included."""
 
 
+TRANSACTIONS = "work.transactions"
+"""TrialRecord.counters: requests that were answered in the whole window, warm-up included."""
+
+
 class ExitCount(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Exits of one reason, by one guest's vCPU threads, inside one window."""
 
@@ -106,10 +110,11 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     guest.cpu_busy_ns guest.cpu_total_ns: of all CPUs where the traffic ends
     irq.device irq.timer irq.ipi irq.other: interrupts there: the interface's own, timers, what
     CPUs send one another, the rest. irq.guest: all of them, in records of before
-    irq.host: all of the host"""
+    irq.host: all of the host
+    work.transactions: requests that were answered"""
     rtt_ns: tuple[int, ...] = ()  # every round trip, in order of sending; latency only
     wire: tuple[WireSample, ...] = ()  # of workloads of a fixed size
-    lost: int = 0  # probes without an answer; latency only
+    lost: int = 0  # probes or requests without an answer; latency and udp-rr only
     proofs: tuple[Proof, ...] = ()
     offloads: dict[str, bool] = {}  # of the guest's interface, by ethtool's names
     parameters: dict[str, str] = {}  # of the workload, e.g. {"seconds": "2", "omit": "1"}

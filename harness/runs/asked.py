@@ -16,6 +16,7 @@ from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
 from harness.records import ablation, series
 from harness.runs.variant import Variant
+from harness.workloads.rr import MOST_BYTES, MOST_FLOWS
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
@@ -144,6 +145,37 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 metavar="MBITS",
                 ge=0.001,
                 le=1e6,
+            ),
+        ]
+        | None
+    ) = None
+    rr_flows: (
+        Annotated[
+            int,
+            says(
+                "flows of tcp-rr, udp-rr and tcp-crr, each with one request under way (default 1)",
+                metavar="N",
+                ge=1,
+                le=MOST_FLOWS,
+            ),
+        ]
+        | None
+    ) = None
+    rr_request: (
+        Annotated[
+            int,
+            says("payload of their requests (default 1)", metavar="BYTES", ge=1, le=MOST_BYTES),
+        ]
+        | None
+    ) = None
+    rr_response: (
+        Annotated[
+            int,
+            says(
+                "payload of the answers to these (default 1)",
+                metavar="BYTES",
+                ge=1,
+                le=MOST_BYTES,
             ),
         ]
         | None

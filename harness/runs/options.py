@@ -22,6 +22,7 @@ from harness.runs.asked import (
     Asked,
 )
 from harness.runs.variant import Variant, affected, parse
+from harness.workloads.rr import Exchange
 
 UNCLAIMED = Path(os.devnull) / "a run without a directory"
 """Where nothing can be written: the directory of a run that has claimed none (claim.py)."""
@@ -44,6 +45,7 @@ class BenchOptions:
     quick: bool
     streams: int  # of each TCP workload
     udp_rate: int | None  # bit/s; None: the workload's own
+    exchange: Exchange  # of the transactions
     lab: Choice
     shape: LabShape  # of the nested lab
     explain: str  # a path, or none
@@ -74,6 +76,11 @@ class BenchOptions:
             quick=asked.single.quick,
             streams=measuring.streams or 1,
             udp_rate=None if measuring.udp_rate is None else round(measuring.udp_rate * 1e6),
+            exchange=Exchange(
+                request=measuring.rr_request or 1,
+                response=measuring.rr_response or 1,
+                flows=measuring.rr_flows or 1,
+            ),
             lab=choose(asked.where.lab, asked.machine.shape()),
             shape=asked.machine.shape(),
             explain=_explain(asked.single.explain, chosen),

@@ -11,6 +11,7 @@ from harness.inventory import PortPair
 from harness.journal.journal import Journal
 from harness.pci.device import Device
 from harness.tuning import affinity, coalescing, rings
+from harness.tuning.coalescing import Place
 from harness.tuning.governor import performance
 from harness.tuning.irqbalance import paused
 
@@ -43,6 +44,26 @@ class Tuning:
         if not self.ends:
             return {}
         return {"moderation": coalescing.hold(machine, interface, self.usecs, netns)}
+
+    @contextmanager
+    def prompt(self, partner: Place | None, end: Place | None) -> Iterator[dict[str, str]]:
+        """While it lasts no interrupt is held back for long, if those of all ends are held
+        otherwise: for traffic that waits for each. `partner` is the link partner's port if it is
+        on this host, `end` where traffic ends unless that is left alone. What is so then, for a
+        record."""
+        if not self.ends:
+            yield {}
+            return
+        interface = Device(self.host, self.ports.dut).interface
+        under_test = Place(self.host, interface) if interface else None
+        usecs = coalescing.LAB_PROMPT_USECS
+        places = {port: 0 for port in (under_test, partner) if port}
+        told = "ports 0 us"
+        if end is not None:
+            places[end] = usecs
+            told += f", where traffic ends {usecs} us"
+        with coalescing.changed(places, self.usecs):
+            yield {"moderation": told}
 
     def settle(self, path: str, cpus: Sequence[int]) -> Settled:
         """Set again what a path has undone by making VFs or binding drivers: the interrupts of the

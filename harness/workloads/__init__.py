@@ -10,8 +10,9 @@ from harness.core.units import Clock, Fidelity
 from harness.workloads.base import Sizes, Workload
 from harness.workloads.iperf3 import IPERF3, Iperf3
 from harness.workloads.latency import LATENCY
+from harness.workloads.rr import RR, Exchange, RequestResponse
 
-ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY)
+ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY, *RR)
 """The idle baseline is no workload to choose: each guest has it."""
 
 _BY_NAME = {each.name: each for each in ALL}
@@ -48,10 +49,13 @@ def fitted(
     fidelity: Fidelity = "hardware",
     udp_rate: int | None = None,
     streams: int = 1,
+    exchange: Exchange = Exchange(),
 ) -> Workload:
     """The workload `name` with parameters fit for a host's clock; `udp_rate` in bit/s overrides,
-    TCP goes in so many `streams`. KeyError if there is none."""
+    TCP goes in so many `streams`, transactions are `exchange`. KeyError if there is none."""
     workload = _BY_NAME[name].fitted(clock, fidelity)
+    if isinstance(workload, RequestResponse):
+        return replace(workload, exchange=exchange)
     if not isinstance(workload, Iperf3):
         return workload
     if workload.name != "udp":

@@ -98,8 +98,9 @@ class Workload(Protocol):
         """For the record, e.g. {"seconds": "2", "omit": "1"}."""
 
     def server(self, target: Target) -> tuple[str, ...]:
-        """argv of what answers it where the traffic ends, started there before its first trial;
-        empty: the kernel or iperf3's server, which are there anyway."""
+        """argv of what answers it where the traffic ends, started there before its first trial. It
+        says "ready" on its standard output when it can be asked, and goes on. Empty: the kernel or
+        iperf3's server answer, which are there anyway."""
 
     def command(self, target: Target) -> Command: ...
 

@@ -1,5 +1,9 @@
 """Round-trip latency: ICMP echo from beside the partner's port, answered by the guest's kernel.
 
+No program of the guest's is woken, and probes leave on a schedule, whatever becomes of the others:
+that is the path alone. What a program there makes of it is `tcp-rr`'s, `udp-rr`'s (rr.py), whose
+next request waits for the answer to the one before.
+
 The frame is made here with scapy; it is sent and timed by `prober.py` on the partner's side, for
 scapy's own send-and-receive loop takes a thousand times longer than the round trip.
 """

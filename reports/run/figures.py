@@ -74,6 +74,13 @@ def _throughput_panels(data: Data) -> list[tuple[str, str]]:
     ]
 
 
+def transactions(data: Data) -> Made:
+    """Paths as points, one panel a workload of requests and answers."""
+    name = "transactions"
+    panels = [(workload, name) for workload in data.run.workloads if data.has(workload, name)]
+    return _points(data, name, f"Transactions, {data.run.unit(name)}", panels)
+
+
 def cpu_per_gbit(data: Data) -> Made:
     """Host CPU time of a guest's threads per Gbit, one panel a workload that moves data in bulk."""
     bulk = {workload for workload, _ in _throughput_panels(data)}
@@ -184,5 +191,13 @@ def _tail(axes: Axes, rtts: ArrayLike, name: str, points: int = 200, **look: Any
     hint(line, "; ".join((name, *told)), [f"{name}: {words}" for words in told])
 
 
-_FIGURES = (exits_per_packet, exit_time_share, throughput, cpu_per_gbit, latency, packet_time)
+_FIGURES = (
+    exits_per_packet,
+    exit_time_share,
+    throughput,
+    transactions,
+    cpu_per_gbit,
+    latency,
+    packet_time,
+)
 """In the order of the answers with which a report begins."""

@@ -15,6 +15,7 @@ from harness.core.errors import ConfigError, LabError
 from harness.guest.image import cpio, initramfs
 from harness.guest.image.kernel import uncompressed
 from harness.guest.image.modules import KernelTree
+from harness.guest.image.python import python
 from harness.hosts.base import Host
 from harness.qemu.config import DeployedImage, DiskImage
 
@@ -38,8 +39,23 @@ PROGRAMS = (
     "usr/sbin/ethtool",
     "usr/sbin/qemu-ga",
 )
-"""Among them everything that starts other programs: busybox's own, its shell included, would run
-its applet `ip` although the PATH leads to the real one."""
+"""Python apart. Among them everything that starts other programs: busybox's own, its shell
+included, would run its applet `ip` although the PATH leads to the real one."""
+
+MODULES = (
+    "__future__",
+    "ctypes",
+    "json",
+    "os",
+    "select",
+    "signal",
+    "socket",
+    "struct",
+    "sys",
+    "time",
+)
+"""What our programs that run in a guest may import of Python's library, beside what is built into
+the interpreter, such as array, errno, fcntl and gc."""
 
 APPLETS = """
     awk basename cat chmod cp cut date dd df dirname dmesg echo expr false find free grep
@@ -179,6 +195,7 @@ def _content(root: Path, kernel: KernelTree, drivers: Sequence[str]) -> Iterator
     yield from initramfs.skeleton()
     yield from initramfs.busybox(root, APPLETS.split())
     yield from initramfs.programs(root, PROGRAMS)
+    yield from python(root, MODULES)
     yield from initramfs.modules(kernel, (*DRIVERS, *drivers))
     yield cpio.symlink("usr/bin/sh", "dash")
     yield cpio.file("init", INIT.encode(), 0o755)

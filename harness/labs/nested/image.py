@@ -24,7 +24,16 @@ import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.xdg import cache_root
-from harness.guest.image import cpio, elf, initramfs, kernel, modules, rootfs
+from harness.guest.image import (
+    compile_agent,
+    cpio,
+    elf,
+    initramfs,
+    kernel,
+    modules,
+    python,
+    rootfs,
+)
 from harness.guest.image import micro as guest_image
 from harness.guest.image.micro import GuestImage
 from harness.labs.nested import cache, debian, disk, machine, svmfix
@@ -81,7 +90,10 @@ UNKNOWN_QEMU = (
     "from source will be without it"
 )
 
-SOURCES = (svmfix, machine, debian, guest_image, initramfs, cpio, elf, kernel, modules, rootfs)
+SOURCES = (
+    *(svmfix, machine, debian),
+    *(guest_image, initramfs, cpio, elf, kernel, modules, rootfs, python, compile_agent),
+)
 """What decides, beside the packages, on what is in the image."""
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from harness.core.units import Fidelity
 from harness.records import store
 from harness.records.trial import (
+    TRANSACTIONS,
     ExitCount,
     Failure,
     MissingPath,
@@ -168,6 +169,7 @@ def _trial(
             "partner.rx_packets": packets - packets // 9, "partner.tx_packets": packets // 9,
             "partner.rx_bytes": octets - octets // 20, "partner.tx_bytes": octets // 20,
             **(_cpu(random, character, window_ns, packets, exits) if exits is not None else {}),
+            **({TRANSACTIONS: packets // 2} if workload.endswith("rr") else {}),
         },
         proofs=(
             Proof(name="driver", holds=True, detail="as expected"),
@@ -187,6 +189,10 @@ def _traffic(
         points = {"rtt_min": 0, "rtt_p50": 50, "rtt_p90": 90, "rtt_p99": 99, "rtt_max": 100}
         figures = {name: float(np.percentile(sample, q)) / 1000 for name, q in points.items()}
         return figures | {"loss": 0.0}, tuple(int(v) for v in sample), 800
+    if workload.endswith("rr"):
+        rate = 1e6 / character.rtt_us * speed
+        figures = {"rtt_p50": 1e6 / rate, "rtt_p99": 2e6 / rate}
+        return {"transactions": rate, **figures}, (), 2 * int(rate * _SECONDS)
     if workload == "idle":
         return {}, (), 4
     if workload == "udp":

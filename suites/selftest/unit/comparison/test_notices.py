@@ -187,3 +187,26 @@ def test_they_lie_beside_the_report(bad: Comparison, tmp_path: Path) -> None:
     document.write(bad, tmp_path)
     assert json.loads((tmp_path / "gl-code-quality.json").read_text())
     assert (tmp_path / "mail.txt").read_text() == notices.as_mail(bad)
+
+
+def test_transactions_are_judged_and_told() -> None:
+    def run(seed: int, rate: float) -> Run:
+        info, trials = make_run(8, paths=("sriov",), workloads=("tcp-rr",), trials=1, seed=seed)
+        slower = (
+            msgspec.structs.replace(
+                each, metrics=each.metrics | {"transactions": rate * each.metrics["transactions"]}
+            )
+            for each in trials
+        )
+        return Run(msgspec.structs.replace(info, run=f"made-{seed}"), tuple(slower))
+
+    outcome = compare(run(1, 1.0), run(2, 0.5))
+    verdicts = {change.metric: change.verdict for change in outcome.primary}
+    assert verdicts["transactions"] == "regression" and "rtt_p50" in verdicts
+    text = formats.as_openmetrics(
+        (each for each in outcome.changes if each.new == each.new), outcome
+    )
+    place = 'path="sriov",workload="tcp-rr"'
+    assert f'nicproof_verdict{{{place},metric="transactions",verdict="regression"}} 1' in text
+    for name in ("exits", "irqs", "cpu"):
+        assert f"nicproof_{name}_per_transaction{{{place}}} " in text

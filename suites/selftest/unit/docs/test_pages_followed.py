@@ -27,7 +27,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Copy:
 def test_help_names_the_path_and_the_workload(copy: Copy) -> None:
     help_text = " ".join(copy.nicproof("bench", "--help").checked().text.split())
     assert "passthrough, sriov, sriov-trusted" in help_text
-    assert "udp, latency, flood" in help_text
+    assert "udp, latency," in help_text and ", flood" in help_text
 
 
 def test_help_names_the_ablation_and_what_is_expected_of_it(copy: Copy) -> None:

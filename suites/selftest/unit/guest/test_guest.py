@@ -22,8 +22,9 @@ from harness.core.errors import (
 )
 from harness.guest.boot import Guest, boot, logs_kept
 from harness.guest.image import cpio, elf
-from harness.guest.image.micro import build_guest_image, deploy, deploy_disk
+from harness.guest.image.micro import MODULES, build_guest_image, deploy, deploy_disk
 from harness.hosts.local import LocalHost
+from harness.hosts.program import PYTHON, require_python
 from harness.paths import guest_drivers
 from harness.qemu.argv import GuestFiles
 from harness.qemu.config import DeployedImage, GuestConfig
@@ -138,6 +139,13 @@ def test_drivers_are_loaded_for_what_is_there(guest: Guest) -> None:
     assert guest.host.run(("sh", "-c", "ip -j link show lo | head -c 1")).text == "["
     assert guest.host.run(("timeout", "5", "ip", "-j", "link")).text.startswith("[")
     assert "rx-checksumming" in guest.host.run(("ethtool", "-k", "eth0")).text
+
+
+def test_programs_of_ours_run_in_the_guest(guest: Guest) -> None:
+    require_python(guest.host)
+    code = f"import {','.join(MODULES)}; print(json.dumps(sys.flags.isolated))"
+    found = guest.host.run((*PYTHON, "-c", code))
+    assert (found.text, found.error) == ("1\n", "")
 
 
 def test_the_threads_of_the_vcpus_are_named(guest: Guest) -> None:

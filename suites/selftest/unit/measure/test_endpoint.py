@@ -1,14 +1,22 @@
-"""Counters of the endpoint, from text that a guest's kernel printed at the edges of a window.
+"""Servers of the endpoint; its counters, from text that a guest's kernel printed at the edges of a
+window.
 
 The guest (Linux 6.12) had a VF of an 82576 as eth0, and tcp-rx crossed it meanwhile.
 """
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import cast
+
 import pytest
 
-from harness.core.errors import LabError
-from harness.measure.endpoint import INTERRUPTS, STAT, Counted, _parse_read
+from harness.core.errors import LabError, MissingCapability
+from harness.guest.boot import Guest
+from harness.hosts.local import LocalHost
+from harness.hosts.program import PYTHON
+from harness.measure.endpoint import INTERRUPTS, STAT, Counted, Endpoint, _parse_read
+from harness.qemu.attachment import NicAttachment
 from suites.selftest.support.files import CAPTURED
 
 DATA = CAPTURED
@@ -74,6 +82,61 @@ def test_a_file_that_is_not_there_is_named() -> None:
     texts = {path: text for path, text in AFTER.items() if path != COUNTED.snmp}
     with pytest.raises(LabError, match="/proc/1/net/snmp could not be read at both edges"):
         COUNTED.between(texts, AFTER)
+
+
+def end(guest: bool) -> Endpoint:
+    """On this machine; what matters of a guest is that its processes tell nothing before they
+    end."""
+    attachment = NicAttachment(path="sriov", mac="02:00:00:00:00:01", driver="igbvf")
+    there = cast(Guest, object()) if guest else None
+    return Endpoint(LocalHost(), "lo", attachment, "igbvf", {}, there)
+
+
+@pytest.fixture(autouse=True)
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.measure.endpoint.SAID", str(tmp_path / "said"))
+
+
+COUNTING = 'echo >>"$1"; echo ready; exec sleep 60'
+
+
+@pytest.mark.parametrize("guest", [False, True])
+def test_a_server_is_started_once_and_again_when_it_has_ended(guest: bool, tmp_path: Path) -> None:
+    started = tmp_path / "started"
+    argv = ("sh", "-c", COUNTING, "sh", str(started))
+    there = end(guest)
+    with there.stack:
+        for _ in range(3):
+            there.serve(argv)
+            assert started.read_text() == "\n"
+        (server,) = there.servers.values()
+        server.terminate()
+        server.wait(10)
+        there.serve(argv)
+        assert started.read_text() == "\n\n"
+        there.serve(())
+        (server,) = there.servers.values()
+        assert server.poll() is None
+    assert server.poll() is not None, "it ends with the endpoint"
+
+
+@pytest.mark.parametrize("guest", [False, True])
+def test_a_server_that_cannot_be_says_why(guest: bool) -> None:
+    there = end(guest)
+    argv = ("sh", "-c", "echo not yet; sleep 0.3; echo port 5202 is taken >&2; exit 1")
+    with there.stack, pytest.raises(MissingCapability, match=r"a server .*: port 5202 is taken"):
+        there.serve(argv)
+
+
+@pytest.mark.parametrize(("guest", "remedy"), [(True, "in the image"), (False, "newer")])
+def test_without_python_there_is_no_server(
+    guest: bool, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = end(guest)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with there.stack, pytest.raises(MissingCapability, match="there is no python3") as caught:
+        there.serve((*PYTHON, "-c", "print('ready')"))
+    assert remedy in caught.value.remedy and not there.servers
 
 
 def test_a_reader_that_was_cut_short_is_no_reading() -> None:

@@ -121,6 +121,19 @@ def test_a_driver_that_leaves_the_ethernet_header_out_is_not_taken_for_a_loss() 
     assert failing(replace(SRIOV, driver="8139cp"), found, workload="latency") == []
 
 
+@pytest.mark.parametrize(("received", "holds"), [(60, True), (64, True), (120, False)])
+def test_what_hardware_pads_is_no_detour(received: int, holds: bool) -> None:
+    """A request of one byte over UDP has 43 bytes, and on the wire 60; some count FCS, too."""
+    found = counters(FRAMES) | {"partner.tx_bytes": 43_000, "partner.tx_packets": 1000}
+    found |= {"guest.rx_bytes": received * 1000, "guest.rx_packets": 1000}
+    found |= {"guest.tx_bytes": 43_000, "guest.tx_packets": 1000}
+    found |= {"partner.rx_bytes": received * 1000, "partner.rx_packets": 1000}
+    names = ("bytes guest.tx -> partner.rx", "bytes partner.tx -> guest.rx")
+    assert failing(SRIOV, found, workload="udp-rr") == ([] if holds else [*names])
+    half = found | {"guest.rx_bytes": 30_000, "guest.rx_packets": 500}
+    assert names[1] in failing(SRIOV, half, workload="udp-rr")
+
+
 def test_what_tcp_sent_again_was_lost_and_is_accounted_for() -> None:
     found = counters(FRAMES)
     found["partner.rx_bytes"] = int(WIRE * 0.98)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import sys
 from collections.abc import Sequence
@@ -10,15 +11,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harness import paths
+from harness import paths, workloads
 from harness.core.crash import guarded
 from harness.core.errors import LabError
 from harness.hosts.local import LocalHost
-from harness.records.run import Run
+from harness.records.run import Run, load
 from harness.records.trial import RunInfo, TrialRecord
 from harness.stats.estimates import Estimate
 from reports.__main__ import main
-from reports.run import explain, frames, style, tables, words
+from reports.run import benchstat, explain, frames, style, tables, words
 from reports.run.document import render
 from suites.selftest.support.synthetic_run import make_run, write_run
 
@@ -309,3 +310,27 @@ def test_colours_are_steady_and_apart() -> None:
     assert len(set(colours.values())) == len(colours)
     assert colours.items() > usual.items()
     assert style.reason_fills(["NPF"])["NPF"] == style.reason_fills(["npf"])["npf"]
+
+
+def test_transactions_are_in_every_output(tmp_path: Path) -> None:
+    """The report's first table and figures, its answers, CSV, benchstat and the terminal."""
+    made = make_run(2, paths=("e1000e", "sriov"), workloads=("tcp-rr", "udp-rr", "latency"))
+    facts = {name: workloads.named(name).facts for name in ("tcp-rr", "udp-rr", "latency")}
+    info = msgspec.structs.replace(made[0], workload_facts=facts)
+    page, text = rendered(tmp_path, info, made[1])
+    assert "Answering requests over TCP: most transactions" in text
+    assert (tmp_path / "run" / "figures" / "transactions.png").exists() and "trans/s" in page
+    run = load(tmp_path / "run")
+    found = tables.estimates(frames.per_boot(frames.measurements(run)))
+    summary = tables.summary(run, found)
+    assert summary is not None
+    heads = [" ".join(head) for head in summary.head]
+    for metric in ("Transactions", "RTT, median", "RTT, p99"):
+        assert any("tcp-rr" in head and metric in head for head in heads), heads
+    names = {"transactions", "exits_per_transaction", "irqs_per_transaction", "cpu_per_transaction"}
+    with (tmp_path / "run" / "measurements.csv").open() as file:
+        assert names <= {row["metric"] for row in csv.DictReader(file)}
+    benched = benchstat.text(run)
+    assert "Unit transactions better=higher" in benched
+    assert all(re.search(rf"Benchmark\S+/workload=udp-rr .* {name}", benched) for name in names)
+    assert {"tcp-rr", "udp-rr"} <= explain.parts(run, found)["sriov"].keys()

@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS
 from harness.records.ratios import values_of
 from harness.records.run import Run, load
-from harness.records.trial import ExitCount, TrialRecord
+from harness.records.trial import TRANSACTIONS, ExitCount, TrialRecord
 from reports.run import explain, frames
 from suites.selftest.support.synthetic_run import make_run, write_run
 
@@ -42,6 +42,20 @@ def trial(**changes: object) -> TrialRecord:
         guest_wider_ns=1_000_000,
     )  # fmt: skip
     return msgspec.structs.replace(base, **changes)
+
+
+def test_ratios_of_transactions() -> None:
+    counted = trial().counters
+    values = values_of(trial(workload="tcp-rr", counters=counted | {TRANSACTIONS: 200}))
+    assert {name: v for name, v in values.items() if name.endswith("_transaction")} == {
+        "exits_per_transaction": 2.5,
+        "irqs_per_transaction": 0.25,
+        "cpu_per_transaction": 4900.0,  # us
+    }
+    assert values.keys() <= METRICS.keys() and values["exits_per_packet"] == 0.5
+    without = values_of(trial(exits=None, counters={TRANSACTIONS: 200}))
+    assert not [name for name in without if name.endswith("_transaction")]
+    assert "exits_per_transaction" not in values_of(trial(counters=counted | {TRANSACTIONS: 0}))
 
 
 def run_of(*trials: TrialRecord) -> Run:

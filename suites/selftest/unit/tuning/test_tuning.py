@@ -6,6 +6,7 @@ a kernel makes of them is seen in test_real_host.
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import signal
 import subprocess
@@ -33,11 +34,11 @@ from harness.net.ethtool import (
 )
 from harness.tuning import affinity, irqbalance
 from harness.tuning.affinity import Interrupt, affinities, affinities_kept
-from harness.tuning.coalescing import LAB_USECS
+from harness.tuning.coalescing import LAB_PROMPT_USECS, LAB_USECS, Place
 from harness.tuning.governor import NONE, performance
 from harness.tuning.governor import describe as describe_governor
 from harness.tuning.rings import lengthen
-from harness.tuning.run import UNNAMED, Settled, port_tuned, tuned
+from harness.tuning.run import UNNAMED, Settled, Tuning, port_tuned, tuned
 from suites.selftest.support.files import CAPTURED
 from suites.selftest.support.rooted_host import PLAIN, RootedHost
 
@@ -320,11 +321,44 @@ def test_moderation_is_fixed_in_each_direction_that_has_its_own(
     assert (prior.fixed(20), str(prior)) == (fixed, message)
 
 
-def test_no_driver_of_the_lab_goes_on_choosing_at_what_it_is_held_at() -> None:
+@pytest.mark.parametrize("usecs", [LAB_USECS, LAB_PROMPT_USECS])
+def test_no_driver_of_the_lab_goes_on_choosing_at_what_it_is_held_at(usecs: int) -> None:
     """Kernel 6.12: a number of which 3 bits remain means "adaptive", in igbvf's unit of it (EITR
     counts 256 ns), in e1000e's interrupts a second, and in igb's quarters of a microsecond."""
-    igbvf = 1_000_000_000 // ((LAB_USECS << 2) * 256)
-    assert [each & 3 for each in (igbvf, 1_000_000 // LAB_USECS, LAB_USECS << 2)] == [0, 0, 0]
+    igbvf = 1_000_000_000 // ((usecs << 2) * 256)
+    assert [each & 3 for each in (igbvf, 1_000_000 // usecs, usecs << 2)] == [0, 0, 0]
+
+
+SETTING = """#!/bin/sh
+[ $1 = -c ] && { echo "rx-usecs: $(cat "$0.$2")"; exit; }
+echo "$4" >"$0.$2"
+"""
+"""An ethtool whose interfaces are files."""
+
+
+def test_what_waits_for_each_interrupt_has_it_soon_and_the_rest_as_before(tmp_path: Path) -> None:
+    tool = tmp_path / "ethtool"
+    tool.write_text(SETTING)
+    tool.chmod(0o755)
+    host = LocalHost(env={"PATH": f"{tmp_path}:/usr/bin:/bin"})
+
+    def now() -> list[str]:
+        return [Path(f"{tool}.{name}").read_text().strip() for name in ("eth0", "eth1")]
+
+    for name in ("eth0", "eth1"):
+        Path(f"{tool}.{name}").write_text("65\n")
+    ends = (Place(host, "eth0"), Place(host, "eth1"))
+    tuning = Tuning(host, PortPair("0000:ff:1f.7", PARTNER), {}, LAB_USECS, ends=True)
+    with pytest.raises(RuntimeError, match="traffic"), tuning.prompt(*ends) as chosen:
+        assert chosen == {"moderation": "ports 0 us, where traffic ends 10 us"}
+        assert now() == ["0", "10"]
+        raise RuntimeError("traffic failed")
+    assert now() == ["65", "65"]
+    with tuning.prompt(ends[0], None) as chosen:
+        assert chosen == {"moderation": "ports 0 us"} and now() == ["0", "65"]
+    assert now() == ["65", "65"]
+    with dataclasses.replace(tuning, ends=False).prompt(*ends) as chosen:
+        assert chosen == {} and now() == ["65", "65"], "ports of a real host are left alone"
 
 
 def test_what_cannot_be_tuned_is_said_and_the_rest_is_put_back(
