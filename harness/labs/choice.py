@@ -24,6 +24,7 @@ USUAL = LabShape()
 class NestedChoice:
     """The nested lab."""
 
+    real: ClassVar[bool] = False
     most: ClassVar[int | None] = None  # workers, each with one of its own: as many as you like
     why: str
     ports: PortPair = field(default_factory=PortPair)
@@ -42,6 +43,7 @@ class RealChoice:
     """Two cabled ports of a host of an inventory, or of two; beside it, what other hosts would do
     as well."""
 
+    real: ClassVar[bool] = True
     why: str
     inventory: Path
     host: HostSpec

@@ -21,9 +21,6 @@ BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
 ten blocks a change of 5 % of one figure among sixty is told where boots vary by 1 %."""
 
-MOST_STREAMS = 128
-"""What iperf3 takes at the most (MAX_STREAMS in its iperf.h)."""
-
 MOST_BOOTS = 1000
 """Of each path in a run: pytest holds them all in its memory at once."""
 
@@ -124,30 +121,6 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             examples=["", "m", "m" * series.LONGEST],
         ),
     ] = ""
-    streams: (
-        Annotated[
-            int,
-            says(
-                "parallel streams of the TCP workloads (default 1), as several queues want them",
-                metavar="N",
-                ge=1,
-                le=MOST_STREAMS,
-            ),
-        ]
-        | None
-    ) = None
-    udp_rate: (
-        Annotated[
-            float,
-            says(
-                "rate of the udp workload in Mbit/s (default 2)",
-                metavar="MBITS",
-                ge=0.001,
-                le=1e6,
-            ),
-        ]
-        | None
-    ) = None
 
 
 class Single(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -42,8 +42,6 @@ class BenchOptions:
     deciding: tuple[str, ...]  # figures, or none: all that may
     strict: bool  # is it a bad end if one of them is undecided?
     quick: bool
-    streams: int  # of each TCP workload
-    udp_rate: int | None  # bit/s; None: the workload's own
     lab: Choice
     shape: LabShape  # of the nested lab
     explain: str  # a path, or none
@@ -58,7 +56,8 @@ class BenchOptions:
         measuring = asked.measuring
         variants = _variants(asked)
         chosen = _paths(asked, variants)
-        loads = _workloads(asked)
+        lab = choose(asked.where.lab, asked.machine.shape())
+        loads = _workloads(asked, real=lab.real)
         assert measuring.seed is not None, "drawn by Asked.of"
         return cls(
             run=asked.run,
@@ -72,9 +71,7 @@ class BenchOptions:
             deciding=_deciding(asked.pair.decide, chosen, loads),
             strict=asked.pair.strict_verdict,
             quick=asked.single.quick,
-            streams=measuring.streams or 1,
-            udp_rate=None if measuring.udp_rate is None else round(measuring.udp_rate * 1e6),
-            lab=choose(asked.where.lab, asked.machine.shape()),
+            lab=lab,
             shape=asked.machine.shape(),
             explain=_explain(asked.single.explain, chosen),
             name=series.checked(measuring.name),
@@ -148,9 +145,13 @@ def _paths(asked: Asked, variants: Mapping[str, Variant]) -> tuple[str, ...]:
     return tuple(path.name for path in paths.select(chosen))
 
 
-def _workloads(asked: Asked) -> tuple[str, ...]:
+def _workloads(asked: Asked, *, real: bool) -> tuple[str, ...]:
     """Those asked for, or those that the run is about."""
-    usual = workloads.SUMMARISED if _pair(asked) else workloads.USUAL
+    usual = workloads.USUAL_ON_HARDWARE if real else workloads.USUAL
+    if asked.configuration.streams is not None:
+        usual = workloads.USUAL
+    if _pair(asked):
+        usual = workloads.SUMMARISED
     feature = _ablated(asked)
     if asked.measuring.workloads is None:
         return workloads.select(feature.workloads(usual) if feature else usual)

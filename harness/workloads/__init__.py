@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.workloads.base import Sizes, Workload
-from harness.workloads.iperf3 import IPERF3, Iperf3
+from harness.workloads.iperf3 import IPERF3, asked_for
 from harness.workloads.latency import LATENCY
+from harness.workloads.traffic import Traffic
 
 ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY)
 """The idle baseline is no workload to choose: each guest has it."""
@@ -19,6 +19,11 @@ NAMES = tuple(_BY_NAME)
 
 USUAL = tuple(each.name for each in ALL if each.usual)
 """Those of a run that names none."""
+
+USUAL_ON_HARDWARE = tuple(each.name for each in ALL if each.usual or each.usual_on_hardware)
+"""The same on a real host."""
+
+USUAL_TRAFFIC = Traffic()
 
 SUMMARISED = tuple(each.name for each in ALL if each.usual and each.by_time.facts.summary)
 """Those of USUAL that are in the report's first table. A comparison of two configurations takes
@@ -42,18 +47,8 @@ def named(name: str) -> Workload:
 
 
 def fitted(
-    name: str,
-    clock: Clock,
-    *,
-    fidelity: Fidelity = "hardware",
-    udp_rate: int | None = None,
-    streams: int = 1,
+    name: str, clock: Clock, *, fidelity: Fidelity = "hardware", traffic: Traffic = USUAL_TRAFFIC
 ) -> Workload:
-    """The workload `name` with parameters fit for a host's clock; `udp_rate` in bit/s overrides,
-    TCP goes in so many `streams`. KeyError if there is none."""
-    workload = _BY_NAME[name].fitted(clock, fidelity)
-    if not isinstance(workload, Iperf3):
-        return workload
-    if workload.name != "udp":
-        return replace(workload, parallel=streams)
-    return workload if udp_rate is None else replace(workload, rate=udp_rate)
+    """The workload `name` with parameters fit for a host's clock, but for what was asked for of its
+    traffic. KeyError if there is none."""
+    return asked_for(_BY_NAME[name], clock, fidelity, traffic)

@@ -58,6 +58,7 @@ APART = (
     {"--ablate", "--b"},
     {"--clock", "--lab-cpus"},
     {"--clock", "--exit-cost"},
+    {"--seconds", "--size"},
 )
 """Options that contradict each other."""
 
