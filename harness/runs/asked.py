@@ -15,6 +15,7 @@ from harness.labs.choice import AUTO, NESTED
 from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
 from harness.records import ablation, series
+from harness.runs.sweep import Sweep
 from harness.runs.variant import Variant
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
@@ -232,6 +233,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     single: Single = Single()
     configuration: Variant = Variant()
     pair: Pair = Pair()
+    sweep: Sweep = Sweep()
     qualification: Qualification = Qualification()
 
     @classmethod
@@ -248,6 +250,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             single=read(Single, given),
             configuration=read(Variant, given),
             pair=read(Pair, given),
+            sweep=read(Sweep, given),
             qualification=read(Qualification, given),
         )
 

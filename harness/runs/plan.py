@@ -11,7 +11,7 @@ from harness import paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.inventory.view import ranges
-from harness.measure.plan import PlannedBoot, interleave, trials_of
+from harness.measure.plan import Made, PlannedBoot, interleave, is_made, trials_of
 from harness.records.durations import Load, Pace, Span, always
 from harness.records.run import Run
 from harness.records.trial import IDLE
@@ -45,7 +45,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     paths: tuple[str, ...]
     workloads: tuple[str, ...]
     parameters: dict[str, dict[str, str]]  # of each workload, in the first configuration
-    variants: dict[str, dict[str, str]]  # of two configurations: what each has of its own
+    variants: dict[str, dict[str, str]]  # of several configurations: what each has of its own
+    axes: tuple[str, ...]  # of a sweep: the options that are varied
     options: dict[str, str]  # what holds for all boots
     seed: int
     boots: int  # of each path in each configuration; of two configurations: at the most
@@ -68,13 +69,15 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         yield f"workloads  {', '.join(self.workloads)}"
         for name, chosen in self.parameters.items():
             yield f"           {name}: {', '.join(f'{k} {v}' for k, v in chosen.items())}"
-        for name, own in self.variants.items():
+        if self.axes:
+            yield f"points     {len(self.variants)}: {', '.join(self.variants)}"
+        for name, own in self.variants.items() if not self.axes else ():
             words = " ".join(f"--{key}={value}" for key, value in own.items())
             yield f"{name}          {words or 'as usual'}"
         for key, value in self.options.items():
             yield f"with       {key}: {value}"
-        at_most = "at most " if self.variants else ""
-        each = " and configuration" if self.variants else ""
+        at_most = "at most " if self.variants and not self.axes else ""
+        each = " at each point" if self.axes else " and configuration" if self.variants else ""
         yield f"boots      {at_most}{count}, {self.boots} of each path{each}, seed {self.seed}"
         yield f"trials     {at_most}{self.trials}, and {self.others} baselines and warm-ups"
         if self.outlook:
@@ -87,20 +90,28 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return f"{whole}for guests and the port under test: {self.guest_cpus or 'any'}"
 
 
-def plan_of(options: BenchOptions, earlier: Sequence[Run] | None = None) -> Plan:
-    """What these options would do, at the pace of `earlier` runs, by default those of the history
-    that were made in such a lab."""
-    boots = interleave(options.paths, options.boots, options.seed, tuple(options.variants))
+def plan_of(
+    options: BenchOptions, earlier: Sequence[Run] | None = None, *, made: Made = ()
+) -> Plan:
+    """What these options would do but for the trials that are `made`, at the pace of `earlier`
+    runs, by default those of the history that were made in such a lab."""
+    planned = interleave(options.paths, options.boots, options.seed, tuple(options.variants))
+    wanted = {
+        boot: [name for name in options.workloads if not is_made(made, boot, name)]
+        for boot in planned
+    }
+    boots = [boot for boot, names in wanted.items() if names]
     guests = {path.name: path.has_guest for path in paths.select(options.paths)}
     rig = foreseen(options.lab, options.shape)
     loads = _loads(options, rig)
     each = [
         [
             loads.get((boot.variant, name), Load(name))
-            for name in trials_of(boot, options.workloads, has_guest=guests[boot.path])
+            for name in trials_of(boot, wanted[boot], has_guest=guests[boot.path])
         ]
         for boot in boots
     ]
+    trials = sum(map(len, wanted.values()))
     lab_cpus = rig.machine.cpus if rig.machine else 0
     if earlier is None:
         earlier = tuple(islice(_earlier(options, rig.host, rig.clock, lab_cpus), EARLIER))
@@ -120,12 +131,13 @@ def plan_of(options: BenchOptions, earlier: Sequence[Run] | None = None) -> Plan
             for name in options.workloads
         },
         variants=options.recorded_variants(),
+        axes=options.axes,
         options=options.recorded(),
         seed=options.seed,
         boots=options.boots,
         order=tuple(boot.id for boot in boots),
-        trials=len(boots) * len(options.workloads),
-        others=sum(map(len, each)) - len(boots) * len(options.workloads),
+        trials=trials,
+        others=sum(map(len, each)) - trials,
         outlook=outlook(options) if options.pair else "",
         takes=takes,
         source=source,

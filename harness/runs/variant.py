@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -181,17 +181,23 @@ def affected(a: Variant, b: Variant) -> tuple[str, ...]:
 
     ConfigError if the two are the same.
     """
-    differing = [each.name for each in fields(a) if getattr(a, each.name) != getattr(b, each.name)]
-    if not differing:
+    options = differing((a, b))
+    if not options:
         raise ConfigError(
             "--a and --b: both are the same configuration",
             remedy="describe one of them, e.g. --b '--vfio x-no-mmap=on'",
         )
-    chosen = {path for option in differing for path in _affected_by(option)}
+    chosen = {path for option in options for path in affected_by(option)}
     return tuple(path for path in paths.DEFAULT if path in chosen)
 
 
-def _affected_by(option: str) -> tuple[str, ...]:
+def differing(variants: Collection[Variant]) -> tuple[str, ...]:
+    """The fields in which configurations differ."""
+    names = (each.name for each in fields(Variant))
+    return tuple(name for name in names if len({getattr(each, name) for each in variants}) > 1)
+
+
+def affected_by(option: str) -> tuple[str, ...]:
     """Paths to which it makes a difference: those that say so, else all that have a guest; and what
     is of the traffic, to all."""
     if option in Traffic.__struct_fields__:

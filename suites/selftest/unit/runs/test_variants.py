@@ -167,7 +167,7 @@ def interleaved(
 
 def test_a_run_of_two_configurations_is_no_side_of_another_comparison() -> None:
     run = interleaved(0.0, blocks=2)
-    with pytest.raises(ConfigError, match="a run of two configurations"):
+    with pytest.raises(ConfigError, match="a run of several configurations"):
         compare(run, run)
     with pytest.raises(ConfigError, match="not a run of two configurations"):
         compare_variants(series(1)[0])
