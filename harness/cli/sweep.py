@@ -20,9 +20,9 @@ from harness.measure.plan import Made, made_of
 from harness.records import store
 from harness.records.trial import IDLE
 from harness.runs.asked import Measuring, Single, Where
-from harness.runs.claim import take_up
+from harness.runs.claim import PUTTING_BACK, take_up
 from harness.runs.options import BenchOptions
-from harness.runs.suite import exec_module, resume_suite, run_suite
+from harness.runs.suite import exec_module, resume_suite, run_and_wait, suite_argv
 from harness.runs.sweep import MOST_POINTS, Sweep
 from harness.runs.variant import Variant
 
@@ -90,7 +90,15 @@ def _sweep(given: argparse.Namespace) -> int:
     asked = checked(given)
     if planned:
         return show_plan(asked, json=given.json)
-    return run_suite("comparison", asked, given.pytest)
+    argv, run_dir = suite_argv("comparison", asked, given.pytest)
+    return _ended(run_and_wait(argv, run_dir / PUTTING_BACK), run_dir)
+
+
+def _ended(status: int, run_dir: Path) -> int:
+    """The status; what to do about what is missing is told."""
+    if status != Status.OK and (run_dir / store.FILENAME).exists():
+        print(f"to make what is missing: nicproof sweep --resume {run_dir}")
+    return status
 
 
 def _resume(directory: Path, given: argparse.Namespace, *, planned: bool) -> int:
@@ -112,7 +120,7 @@ def _resume(directory: Path, given: argparse.Namespace, *, planned: bool) -> int
         _finish(directory)
         print("nothing of it is missing", flush=True)
         exec_module("reports", [str(directory)])
-    return resume_suite("comparison", asked, document, given.pytest)
+    return _ended(resume_suite("comparison", asked, document, given.pytest), directory)
 
 
 def _made(directory: Path) -> Made:

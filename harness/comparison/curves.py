@@ -166,9 +166,13 @@ def _point(value: str, name: str, boots: Boots, key: tuple[str, str, str]) -> Po
 
 def _shares(trial: TrialRecord, placed: Mapping[str, str]) -> Iterator[tuple[str, float]]:
     """Who has CPUs of its own, and which share of their time it took."""
-    if (guest := values_of(trial).get("guest_cpu")) is not None:
-        vcpus = round(trial.counters.get("vcpus.window_ns", 0) / watched_ns(trial))
-        yield _cpus("the guest's", vcpus), guest / 100
+    watched, halting = (
+        trial.counters.get("vcpus.window_ns"),
+        values_of(trial).get("halt_time_share"),
+    )
+    if watched and halting is not None:
+        share = trial.counters["cpu.vcpu_ns"] / watched - halting / 100
+        yield _cpus("the guest's", round(watched / watched_ns(trial))), share
     for whose, who, counter in (
         ("vhost's", "vhost", "cpu.vhost_ns"),
         ("QEMU's", "QEMU's other threads", "cpu.qemu_ns"),

@@ -54,7 +54,9 @@ def _draw(
     unit = data.unit(metric)
     title = f"{workload}: {metric_of(metric).label}, {unit}"
     legend = 1 + len(lines) // 2
-    figure = empty_figure(title, subtitle_of(data, metric), [_ROWS] * len(panels), legend=legend)
+    figure = empty_figure(
+        title, subtitle_of(data, metric, "point"), [_ROWS] * len(panels), legend=legend
+    )
     grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True, sharey=True)
     for row, (panel, drawn) in zip(grid, panels.items(), strict=True):
         for line, curve in drawn:
@@ -65,6 +67,7 @@ def _draw(
         row[0].yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda y, _: f"{y:,.10g}"))
     last = grid[-1][0]
     last.set_ylim(bottom=0)
+    last.margins(x=0.08)
     places = _places(values)
     last.set_xticks(list(places.values()), list(places))
     last.set_xlabel(axis)

@@ -30,8 +30,10 @@ def make_sweep(
     paths: Sequence[str] = ("virtio-vhost",),
     workloads: Sequence[str] = ("tcp-tx",),
     busy: float = 0.5,
+    guest: float = 0.5,
 ) -> Run:
-    """`busy` is the share of vhost's CPU, which it has one of at each point."""
+    """`busy` is the share of vhost's CPU, `guest` that of the guest's, each of which has one at
+    each point."""
     info, records = make_run(boots, paths=paths, workloads=workloads, trials=1)
     random = np.random.default_rng(1)
     names = {values: "-".join(map("{}{}".format, axes, values)) for values in gains}
@@ -43,7 +45,11 @@ def make_sweep(
                 name: value * (gain * noise if name == "throughput" else 1.0)
                 for name, value in record.metrics.items()
             }
-            spent = {"cpu.vhost_ns": round(busy * record.window_ns)}
+            halting = sum(each.cpu_ns or 0 for each in record.exits or () if each.reason == "hlt")
+            spent = {
+                "cpu.vhost_ns": round(busy * record.window_ns),
+                "cpu.vcpu_ns": round(guest * record.window_ns) + halting,
+            }
             trials.append(
                 msgspec.structs.replace(
                     record,

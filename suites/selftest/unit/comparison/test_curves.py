@@ -39,6 +39,8 @@ def test_where_a_figure_stops_gaining_is_told_with_who_had_no_more_cpu() -> None
     ]
     (told,) = sentences(make_sweep(("queues",), BENT, busy=0.97))
     assert told.endswith("in throughput: vhost's CPU is full")
+    (told,) = sentences(make_sweep(("queues",), BENT, busy=0.97, guest=0.96))
+    assert told.endswith("in throughput: the guest's CPU and vhost's CPU are full")
 
 
 def test_a_figure_that_falls_after_its_best_has_stopped_gaining_too() -> None:
