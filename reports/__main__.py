@@ -10,6 +10,7 @@ from harness.core.crash import guarded
 from harness.records.cases import CASES_FILE
 from harness.records.run import load
 from harness.records.store import open_run
+from harness.records.trial import RunInfo
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -27,13 +28,16 @@ def main(argv: list[str] | None = None) -> None:
     from reports.certificate import document as certificate
     from reports.comparison import document as pairs
     from reports.run import benchstat, document, explain, said
+    from reports.sweep import document as sweep
 
     if arguments.benchstat:
         print(benchstat.text(load(arguments.run_dir)), end="", flush=True)
         return
     if (arguments.run_dir / CASES_FILE).exists():
         page, _ = certificate.render(arguments.run_dir)
-    elif _of_two(arguments.run_dir):
+    elif (info := _info(arguments.run_dir)).axes:
+        page, _ = sweep.render(arguments.run_dir)
+    elif info.variants:
         page, _ = pairs.render(arguments.run_dir)
     else:
         page, _ = document.render(arguments.run_dir)
@@ -48,10 +52,10 @@ def main(argv: list[str] | None = None) -> None:
     print(page, flush=True)
 
 
-def _of_two(run_dir: Path) -> bool:
-    """Did the run interleave two configurations? Told without reading its trials."""
+def _info(run_dir: Path) -> RunInfo:
+    """What holds for the whole run, whose trials are not read."""
     with open_run(run_dir) as store:
-        return bool(store.info().variants)
+        return store.info()
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from harness.cli import (
     qualify,
     report,
     restore,
+    sweep,
 )
 from harness.core.crash import guarded
 from harness.core.status import explained
@@ -29,6 +30,7 @@ COMMANDS = (
     bench,
     qualify,
     ab,
+    sweep,
     bisect,
     compare,
     report,
@@ -52,6 +54,7 @@ examples:
   nicproof qualify                                is this NIC fit? cases and a certificate
   nicproof bench --against main --confirm         is this worse than the runs named main?
   nicproof ab --b='--vfio x-no-mmap=on'           what does this option cost? boots interleaved
+  nicproof sweep --over queues=1,2,4 --guest-cpus 4    what do more queues bring?
   nicproof bisect --good v1 --bad v2 --options-from guest.options -- make
   nicproof compare results/base results/new       is the new run worse?
   nicproof report results/20261123-101500-7f3a    render a run again, without any host

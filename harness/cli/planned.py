@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from harness.cli.parser import add_json, print_json
 from harness.core.errors import ConfigError
 from harness.core.plain import plain
+from harness.measure.plan import Made
 from harness.runs.asked import Asked
 from harness.runs.options import BenchOptions
 
@@ -36,11 +37,11 @@ def is_planned(given: argparse.Namespace) -> bool:
     return bool(given.plan)
 
 
-def show_plan(asked: Asked, *, json: bool) -> int:
-    """Print the plan of a comparison; the exit status."""
+def show_plan(asked: Asked, *, json: bool, made: Made = ()) -> int:
+    """Print the plan of a comparison, but for trials that are made; the exit status."""
     from harness.runs.plan import plan_of  # late: only --plan needs it
 
-    return print_plan(plan_of(BenchOptions.of(asked)), json=json)
+    return print_plan(plan_of(BenchOptions.of(asked), made=made), json=json)
 
 
 def print_plan(plan: Plan | CasePlan, *, json: bool) -> int:

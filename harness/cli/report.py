@@ -41,7 +41,8 @@ def add_parser(commands: Commands) -> None:
     add_json(
         report,
         "print what it says as JSON: answers, claims, where a packet's time goes; of two "
-        "configurations regression.json, of a qualification certificate.json",
+        "configurations regression.json, of a sweep sweep.json, of a qualification "
+        "certificate.json",
     )
     report.set_defaults(handler=_report)
 

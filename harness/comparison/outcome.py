@@ -155,7 +155,7 @@ def compare(base: Run, new: Run, across: Sequence[str] = ()) -> Comparison:
     for run in (base, new):
         if run.info.variants:
             raise ConfigError(
-                f"{run.info.run}: a run of two configurations, which has been compared already",
+                f"{run.info.run}: a run of several configurations, compared already",
                 remedy="`nicproof report` renders it again",
             )
     comparable.check(base, new, across)

@@ -44,7 +44,12 @@ def says(
 
 
 Kind = (
-    inspect.BoolType | inspect.IntType | inspect.FloatType | inspect.StrType | inspect.LiteralType
+    inspect.BoolType
+    | inspect.IntType
+    | inspect.FloatType
+    | inspect.StrType
+    | inspect.LiteralType
+    | inspect.VarTupleType  # of texts: an option that may be given several times
 )
 
 
@@ -80,6 +85,8 @@ class Option:
                 return self._number(int, text, low, high, "a whole number")
             case inspect.FloatType(ge=low, le=high):
                 return self._number(float, text, low, high, "a number")
+            case inspect.VarTupleType():
+                return tuple(self._text(each, 1, LINE_MAX) for each in text)
 
     def _text(self, text: str, least: int, most: int | None) -> str:
         if len(text) < least:
@@ -162,6 +169,9 @@ def add_to(add: Callable[..., Any], options: Iterable[Option]) -> None:
             add(each.flag, dest=each.name, help=each.help, action="store_true", default=None)
         else:
             metavar = each.metavar or None
+            if isinstance(each.kind, inspect.VarTupleType):
+                add(each.flag, dest=each.name, help=each.help, metavar=metavar, action="append")
+                continue
             if isinstance(each.kind, inspect.LiteralType):
                 metavar = f"{{{','.join(map(str, each.kind.values))}}}"
             add(each.flag, dest=each.name, help=each.help, metavar=metavar, default=None)
@@ -178,8 +188,9 @@ def said(given: object, options: Iterable[Option]) -> list[str]:
     pairs = ((each, getattr(given, each.name, None)) for each in options)
     return [
         each.flag if text is True else f"{each.flag}={text}"
-        for each, text in pairs
-        if text is not None
+        for each, one_or_several in pairs
+        if one_or_several is not None
+        for text in (one_or_several if isinstance(one_or_several, list) else [one_or_several])
     ]
 
 

@@ -14,6 +14,7 @@ from harness.core.errors import ConfigError
 from harness.inventory import HostSpec, Inventory, PortPair, reading
 from harness.inventory.reading import InventoryError
 from harness.labs.shape import LabShape
+from harness.tuning.placement import Room
 
 AUTO, NESTED = "auto", "nested"
 
@@ -24,6 +25,7 @@ USUAL = LabShape()
 class NestedChoice:
     """The nested lab."""
 
+    real: ClassVar[bool] = False
     most: ClassVar[int | None] = None  # workers, each with one of its own: as many as you like
     why: str
     ports: PortPair = field(default_factory=PortPair)
@@ -31,6 +33,10 @@ class NestedChoice:
     def testing(self, bdf: str) -> NestedChoice:
         """With `bdf` as the port under test; ConfigError if the lab has no such port."""
         return replace(self, ports=self.ports.testing(bdf))
+
+    def with_room(self, shape: LabShape, room: Room) -> LabShape:
+        """The lab's shape, with room for that; ConfigError if it cannot have it."""
+        return shape.with_room(room)
 
     def describe(self) -> str:
         """In one line."""
@@ -42,6 +48,7 @@ class RealChoice:
     """Two cabled ports of a host of an inventory, or of two; beside it, what other hosts would do
     as well."""
 
+    real: ClassVar[bool] = True
     why: str
     inventory: Path
     host: HostSpec
@@ -71,6 +78,17 @@ class RealChoice:
             hosts = tuple(choice.host for choice in self.each)
             raise _unfit(self.inventory, hosts, f"{bdf} ", "its partner on the same host")
         return replace(fit[0], others=fit[1:])
+
+    def with_room(self, shape: LabShape, room: Room) -> LabShape:
+        """The shape as it is; ConfigError if the host's CPUs for guests are too few."""
+        cpus = self.host.cpus
+        if room.needed and cpus and len(cpus) < room.guests:
+            raise ConfigError(
+                f"{self.inventory}: `cpus` of {self.host.name} names {len(cpus)}, and {room.why} "
+                f"wants {room.guests}, so that each thread has one of its own",
+                remedy="name more there, or leave out the largest values of --over",
+            )
+        return shape
 
     def describe(self) -> str:
         """In one line."""

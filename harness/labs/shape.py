@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import msgspec
@@ -10,6 +10,7 @@ import msgspec
 from harness.core.errors import ConfigError
 from harness.core.flags import says
 from harness.core.units import ClockChoice
+from harness.tuning.placement import Room
 
 SMP_CPUS = 5
 """By virtual-smp, of L1: one each for the vCPU, for QEMU's other threads and vhost, for the
@@ -17,8 +18,16 @@ interrupts of the port under test, for those of the link partner's port, for its
 
 MOST_CPUS = 16
 
+PLACED = 4
+"""CPUs of L1 from which on everything that takes part in a run has one of its own."""
+
 MOST_EXIT_COST_NS = 100_000
 """Longer than any world switch, one through two nested hypervisors included."""
+
+
+def for_guests(cpus: int) -> tuple[int, ...]:
+    """Of so many CPUs of L1, those for guests, their QEMU and the port under test; none: any."""
+    return tuple(range(cpus))[max(2, cpus // 3) :] if cpus >= PLACED else ()
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,40 @@ class LabShape:
                 f"--exit-cost {self.exit_cost_ns}: --clock {self.clock} has no price of an exit",
                 remedy="--clock virtual-smp",
             )
+
+    def with_room(self, room: Room) -> LabShape:
+        """The same, with as many CPUs as it takes for everything to have one of its own.
+
+        ConfigError if there are fewer, or cannot be so many.
+        """
+        if self.clock == "virtual":
+            if not room.needed:
+                return self
+            raise ConfigError(
+                f"--clock virtual: it has one CPU, and {room.why} wants {room.guests} for guests",
+                remedy="leave --clock out",
+            )
+        counts = range(SMP_CPUS, MOST_CPUS + 1)
+        fit = [count for count in counts if len(for_guests(count)) >= room.guests]
+        roomy = [count for count in fit if count - len(for_guests(count)) >= room.others]
+        if not room.needed and (self.cpus is not None or not fit):
+            return self
+        if not fit:
+            raise ConfigError(
+                f"--over: {room.why} wants {room.guests} CPUs for guests, and a lab of "
+                f"--lab-cpus {MOST_CPUS} has {len(for_guests(MOST_CPUS))}",
+                remedy="leave out its largest values, or take a real host: --lab FILE",
+            )
+        wanted = (roomy or fit[-1:])[0]
+        if self.cpus is None:
+            return self if wanted == SMP_CPUS else replace(self, cpus=wanted)
+        if self.cpus < fit[0]:
+            raise ConfigError(
+                f"--lab-cpus {self.cpus}: {room.why} wants {room.guests} CPUs for guests, so that "
+                f"each thread has one of its own, and there are {len(for_guests(self.cpus))}",
+                remedy=f"--lab-cpus {wanted}, or leave it out",
+            )
+        return self
 
     @property
     def needs_smp(self) -> bool:

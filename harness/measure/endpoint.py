@@ -14,7 +14,7 @@ from harness.hosts.base import Host, Process
 from harness.hosts.program import PYTHON, last_words, require_python
 from harness.inventory import LinkPlan
 from harness.net.ethtool import parse_features
-from harness.net.netdev import interface_with, parse_links
+from harness.net.netdev import interface_with, parse_links, resize
 from harness.net.netns import inside
 from harness.qemu.argv import EDGES_PORT
 from harness.qemu.attachment import NicAttachment
@@ -249,10 +249,12 @@ def endpoint(
     cpus: Sequence[int] = (),
     *,
     long_ring: bool = False,
+    mtu: int | None = None,
 ) -> Iterator[Endpoint]:
     """Address the interface, wait for its carrier, start iperf3's server; all ends with it. Without
     a guest the server is on these CPUs of the host. With `long_ring` it does not lose what is sent
-    in a burst (harness.tuning.rings). ConfigError if its iperf3 is too old.
+    in a burst (harness.tuning.rings). ConfigError if its iperf3 is too old, or its driver refuses
+    the MTU.
 
     A guest's configuration dies with the guest, native's with its namespace.
     """
@@ -262,6 +264,8 @@ def endpoint(
         return host.run(inside(attachment.netns, argv)).text
 
     ring = lengthen(host, interface, attachment.netns) if long_ring else ""
+    if mtu is not None:
+        resize(host, interface, mtu, attachment.netns)
     output_of("ip", "address", "add", f"{plan.guest_ip}/{plan.prefix}", "dev", interface)
     output_of("ip", "link", "set", "dev", interface, "up")
     show = ("ip", "-j", "link", "show", "dev", interface)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
-from harness.records.trial import IDLE
+from harness.records.trial import IDLE, TrialRecord
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class PlannedBoot:
     block: int
     path: str
     boot: int
-    variant: str = ""  # of two configurations: which; "" where there is one
+    variant: str = ""  # of several configurations: which; "" where there is one
 
     @property
     def place(self) -> str:
@@ -50,6 +50,24 @@ def interleave(
         draw.shuffle(order)
         planned_boots.extend(PlannedBoot(block, path, block, variant) for path, variant in order)
     return tuple(planned_boots)
+
+
+Made = Collection[tuple[str, str, int, str]]
+"""Trials that there are: path, configuration, block, workload."""
+
+
+def made_of(trials: Iterable[TrialRecord]) -> Made:
+    """Those that count. What the rig or a tool spoilt is to be made again."""
+    return frozenset(
+        (each.path, each.variant, each.block, each.workload)
+        for each in trials
+        if each.valid and not each.warmup
+    )
+
+
+def is_made(made: Made, planned: PlannedBoot, workload: str) -> bool:
+    """Is there such a trial of this boot?"""
+    return (planned.path, planned.variant, planned.block, workload) in made
 
 
 def trials_of(planned: PlannedBoot, workloads: Sequence[str], *, has_guest: bool) -> list[str]:

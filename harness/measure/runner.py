@@ -23,9 +23,11 @@ from harness.measure.plan import PlannedBoot
 from harness.measure.proof import prove
 from harness.measure.watch import Watch, Watched
 from harness.measure.wire import rates
+from harness.net.netdev import resized
 from harness.paths import select
 from harness.paths.base import PathOptions
 from harness.paths.partner import Partner
+from harness.pci.device import Device
 from harness.qemu.config import GuestConfig
 from harness.records.store import RunStore
 from harness.records.trial import (
@@ -52,7 +54,7 @@ from harness.window.window import (
 )
 from harness.workloads.base import ParsedOutput, Target, Workload
 from harness.workloads.iperf3 import Iperf3
-from harness.workloads.iperf3_version import Version, at_odds, require, written
+from harness.workloads.iperf3_version import Version, at_odds, recorded, require
 from harness.workloads.rr import RequestResponse
 
 
@@ -63,6 +65,7 @@ class Setup:
     guest: GuestConfig
     options: PathOptions
     rx_usecs: int | None = None  # interrupt moderation where the traffic ends, microseconds
+    mtu: int | None = None  # of both ends, and of what is between them; None: as they are
     placement: Placement = ANYWHERE
 
 
@@ -221,7 +224,8 @@ class BootedPath:
     def _draft(self, workload: Workload, trial: int, warmup: bool) -> TrialRecord:
         """All that is known of a trial before it is made; invalid until it is measured."""
         info = self.bench.info
-        ends = {CLIENT: written(self.client), SERVER: written(self.endpoint.iperf3)}
+        ends = {CLIENT: recorded(self.client), SERVER: recorded(self.endpoint.iperf3)}
+        mtu = self.bench.setups[self.planned.variant].mtu
         return TrialRecord(
             run=info.run,
             index=next(self.bench.numbers),
@@ -241,7 +245,7 @@ class BootedPath:
             window_ns=0,
             valid=False,
             offloads=self.endpoint.offloads,
-            parameters=dict(workload.parameters),
+            parameters=workload.parameters | ({"mtu": str(mtu)} if mtu else {}),
             instruments=ends if isinstance(workload, Iperf3) else {},
         )
 
@@ -270,6 +274,8 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
     if bench.tuning is not None:
         bench.tuning.lengthen()
     with ExitStack() as stack:
+        if setup.mtu is not None:
+            _resize(bench, setup.mtu, stack)
         attachment = stack.enter_context(
             path.provision(bench.host, bench.ports, bench.journal, setup.options)
         )
@@ -296,6 +302,7 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
                 guest,
                 placement.vcpus or placement.qemu,
                 long_ring=bench.tuning is not None,
+                mtu=setup.mtu,
             )
         )
         if setup.rx_usecs is not None:
@@ -312,10 +319,20 @@ def boot_path(bench: Bench, planned: PlannedBoot) -> Iterator[BootedPath]:
             _remember(bench, section(PLACEMENT, planned.variant), seen.interrupts)
         bench.partner.forget(bench.link.guest_ip)
         bench.partner.reaches(bench.link.guest_ip)
+        if setup.mtu is not None:
+            bench.partner.carries(bench.link.guest_ip, setup.mtu)
         watch = stack.enter_context(_watch(bench, end, placement))
         far = bench.partner.host
         client = require(far.run(("iperf3", "--version")).text, far.name)
         yield BootedPath(bench, planned, end, watch, client)
+
+
+def _resize(bench: Bench, mtu: int, stack: ExitStack) -> None:
+    """Give both ports this MTU, before anything is made upon them: a macvtap has that of its port,
+    and some VFs take no more than that of theirs."""
+    stack.enter_context(bench.partner.resized(mtu))
+    if interface := Device(bench.host, bench.ports.dut).interface:
+        stack.enter_context(resized(bench.host, interface, mtu, bench.journal))
 
 
 THEN = "; in another boot "

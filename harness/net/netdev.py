@@ -10,10 +10,11 @@ from typing import TypeVar
 import msgspec
 
 from harness.core.deadline import Deadline
-from harness.core.errors import LabError
+from harness.core.errors import ConfigError, LabError
 from harness.hosts.base import Host
 from harness.journal.journal import Journal, UndoCommand, UndoWrite
 from harness.journal.modules import load
+from harness.net.netns import inside
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -61,9 +62,10 @@ def _decode(text: str, kind: type[T]) -> T:
         ) from error
 
 
-def link(host: Host, interface: str) -> Link:
+def link(host: Host, interface: str, netns: str = "") -> Link:
     """The interface's state; CommandFailed if there is none of that name."""
-    return parse_links(host.run(("ip", "-j", "link", "show", "dev", interface)).text)[0]
+    argv = inside(netns, ("ip", "-j", "link", "show", "dev", interface))
+    return parse_links(host.run(argv).text)[0]
 
 
 def interface_with(host: Host, mac: str, *, seconds: float = 15.0) -> str:
@@ -89,6 +91,37 @@ def answers_arp_only_for_itself(host: Host, interface: str, journal: Journal) ->
     with journal.change(f"set {path} to 1", (UndoWrite(path, prior),)):
         host.write(path, b"1")
         yield
+
+
+@contextmanager
+def resized(
+    host: Host, interface: str, mtu: int, journal: Journal, netns: str = ""
+) -> Iterator[None]:
+    """The interface with this MTU; afterwards with the one that it had. What is made upon it
+    meanwhile has it, too. ConfigError if its driver refuses."""
+    prior = link(host, interface, netns).mtu
+    there = f"/run/netns/{netns}" if netns else f"/sys/class/net/{interface}"
+    undo = UndoCommand(_mtu(interface, prior, netns), when=there)
+    with journal.change(f"set the MTU of {interface} to {mtu}", (undo,)):
+        resize(host, interface, mtu, netns)
+        yield
+
+
+def resize(host: Host, interface: str, mtu: int, netns: str = "") -> None:
+    """Set its MTU, of an interface that ends with its guest or its VF. ConfigError if its driver
+    refuses."""
+    if link(host, interface, netns).mtu == mtu:
+        return  # a driver may take its link down for what changes nothing
+    answer = host.run(_mtu(interface, mtu, netns), check=False)
+    if answer.returncode or link(host, interface, netns).mtu != mtu:
+        raise ConfigError(
+            f"--mtu {mtu}: {interface} of {host.name} refuses it: {answer.error.strip()}",
+            remedy="give one that both ends take: `ip -d link` shows the maxmtu of each",
+        )
+
+
+def _mtu(interface: str, mtu: int, netns: str) -> tuple[str, ...]:
+    return inside(netns, ("ip", "link", "set", "dev", interface, "mtu", str(mtu)))
 
 
 MACVTAP = ("macvtap", "/sys/class/macvtap")

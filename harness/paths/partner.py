@@ -11,21 +11,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from harness.core.deadline import Deadline
-from harness.core.errors import LabError
+from harness.core.errors import ConfigError, LabError
 from harness.hosts.base import CommandResult, Host
 from harness.inventory import LinkPlan
 from harness.journal.journal import Journal, UndoCommand
 from harness.net.ethtool import rings, set_rings
-from harness.net.netdev import link, parse_neighbours
+from harness.net.netdev import link, parse_neighbours, resized
 from harness.net.netns import inside
 from harness.pci.device import Device
+
+IP_AND_ICMP = 28
+"""Bytes of an echo request that are no payload: IPv4 20, ICMP 8."""
 
 
 @dataclass(frozen=True)
 class Partner:
-    """The cabled port that sends and receives at the other end."""
+    """The cabled port that sends and receives at the other end; `journal` is its host's."""
 
     host: Host
+    journal: Journal
     netns: str
     interface: str
     ip: str
@@ -47,6 +51,36 @@ class Partner:
         """Drop what is known of `ip`, so that the next answer is a new guest's own."""
         argv = ("ip", "-n", self.netns, "neigh", "del", ip, "dev", self.interface)
         self.host.run(argv, check=False)
+
+    @contextmanager
+    def resized(self, mtu: int) -> Iterator[None]:
+        """The port with this MTU; ConfigError if its driver refuses."""
+        with resized(self.host, self.interface, mtu, self.journal, self.netns):
+            yield
+
+    def carries(self, ip: str, mtu: int) -> None:
+        """ConfigError unless a frame as long as the MTU gets to `ip` and back, unfragmented; to be
+        called when it is reached."""
+        payload = mtu - IP_AND_ICMP
+        argv = ("ping", "-c", "3", "-W", "2", "-M", "do", "-s", str(payload), "-I", self.interface)
+        ping = self.run((*argv, ip), check=False)
+        if ping.returncode:
+            raise ConfigError(
+                f"--mtu {mtu}: both ends take it, but no frame of that length gets from "
+                f"{self.interface} of {self.host.name} to {ip} and back",
+                remedy="set the MTU of the switch between the two ports, or give a smaller one",
+            )
+
+    def require_rate(self, bits: int) -> None:
+        """ConfigError if so many bit/s are beyond the rate of the port's link, if that is known."""
+        answer = self.run(("cat", f"/sys/class/net/{self.interface}/speed"), check=False)
+        mbits = int(answer.text) if answer.text.strip().isdigit() else 0
+        if 0 < mbits * 10**6 < bits:
+            raise ConfigError(
+                f"--udp-rate {bits / 1e6:g}: the link of {self.interface} of {self.host.name} has "
+                f"{mbits} Mbit/s",
+                remedy=f"give {mbits} at the most, or unlimited",
+            )
 
     def reaches(self, ip: str, *, seconds: float = 10.0) -> None:
         """Wait until `ip` answers a ping through the cable; LabError if it never does."""
@@ -108,4 +142,4 @@ def partner(host: Host, bdf: str, plan: LinkPlan, journal: Journal) -> Iterator[
         address = f"{plan.partner_ip}/{plan.prefix}"
         host.run(("ip", "-n", netns, "address", "add", address, "dev", interface))
         host.run(("ip", "-n", netns, "link", "set", interface, "up"))
-        yield Partner(host, netns, interface, plan.partner_ip, prior.address)
+        yield Partner(host, journal, netns, interface, plan.partner_ip, prior.address)

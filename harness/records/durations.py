@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -39,6 +39,11 @@ SHORT_S = 180.0
 NOTHING = Span(0.0, 0.0, 0.0)
 
 
+def always(seconds: float) -> Span:
+    """Exactly so many."""
+    return Span(seconds, seconds, seconds)
+
+
 def span_of(seconds: Sequence[float]) -> Span:
     """Of what was seen: its median, and what nine of ten were above or below."""
     if len(seconds) < 2:
@@ -48,12 +53,28 @@ def span_of(seconds: Sequence[float]) -> Span:
 
 
 @dataclass(frozen=True)
+class Load:
+    """A trial to come, or one that was made: its workload, with its parameters."""
+
+    workload: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def nominal(self) -> float:
+        """Seconds that it is told to take, its warm-up included; 0 of one that ends by itself."""
+        if "seconds" not in self.parameters:
+            return 0.0
+        return float(self.parameters["seconds"]) + float(self.parameters.get("omit", "0"))
+
+
+@dataclass(frozen=True)
 class Took:
     """Seconds from the start of a trial to the start of the next one. Of the `last` of a boot they
-    hold that boot's end and the next one's begin, too."""
+    hold that boot's end and the next one's begin, too. By the world's clock its nominal ones are
+    taken off: whatever it is told to take, the rest is the same."""
 
     path: str
-    workload: str
+    load: Load
     last: bool
     seconds: float
 
@@ -65,55 +86,63 @@ class Pace:
     trials: tuple[Took, ...] = ()
     starts: tuple[float, ...] = ()  # of the lab, from the command to the first boot
     runs: int = 0
+    wall: bool = False  # were they by the world's clock?
 
     @classmethod
-    def of(cls, runs: Iterable[Run]) -> Pace:
+    def of(cls, runs: Iterable[Run], *, wall: bool = False) -> Pace:
         """Of runs, those without two trials that are any good left out."""
         trials: list[Took] = []
         starts: list[float] = []
         count = 0
         for run in runs:
-            found = tuple(_trials(run))
+            found = tuple(_trials(run, wall=wall))
             trials += found
             starts += _start(run) if found else ()
             count += bool(found)
-        return cls(tuple(trials), tuple(starts), count)
+        return cls(tuple(trials), tuple(starts), count, wall)
 
     @property
     def start(self) -> Span:
         """Of a lab."""
         return span_of(self.starts) if self.starts else NOTHING
 
-    def boot(self, path: str, workloads: Sequence[str]) -> Span:
-        """Of a boot with trials of these workloads."""
+    def boot(self, path: str, loads: Sequence[Load]) -> Span:
+        """Of a boot with these trials."""
         spans = (
-            self._trial(path, workload, last=place == len(workloads) - 1)
-            for place, workload in enumerate(workloads)
+            self._trial(path, load, last=place == len(loads) - 1)
+            for place, load in enumerate(loads)
         )
         return sum(spans, NOTHING)
 
-    def _trial(self, path: str, workload: str, *, last: bool) -> Span:
+    def _trial(self, path: str, load: Load, *, last: bool) -> Span:
         """By trials as much alike as there are any."""
+        name = load.workload
         alike = (
-            lambda each: (each.path, each.workload, each.last) == (path, workload, last),
-            lambda each: (each.workload, each.last) == (workload, last),
-            lambda each: (each.path, each.workload) == (path, workload),
-            lambda each: each.workload == workload,
+            lambda each: (each.path, each.load, each.last) == (path, load, last),
+            lambda each: (each.load, each.last) == (load, last),
+            lambda each: (each.path, each.load) == (path, load),
+            lambda each: each.load == load,
+            lambda each: (each.path, each.load.workload, each.last) == (path, name, last),
+            lambda each: (each.load.workload, each.last) == (name, last),
+            lambda each: each.load.workload == name,
             lambda each: each.last == last,
             lambda _: True,
         )
         found = (tuple(each.seconds for each in self.trials if rule(each)) for rule in alike)
-        return span_of(next(filter(None, found)))
+        span = span_of(next(filter(None, found)))
+        return span + always(load.nominal) if self.wall else span
 
 
-def _trials(run: Run) -> Iterator[Took]:
+def _trials(run: Run, *, wall: bool) -> Iterator[Took]:
     """A trial that failed is left out: it may have waited for what never came."""
     for this, following in pairwise(run.trials):
         if this.valid:
             ends = (this.path, this.variant, this.boot)
             last = ends != (following.path, following.variant, following.boot)
             seconds = (_time(following.started) - _time(this.started)).total_seconds()
-            yield Took(this.path, this.workload, last, seconds)
+            load = Load(this.workload, this.parameters)
+            net = max(0.0, seconds - load.nominal) if wall else seconds
+            yield Took(this.path, load, last, net)
 
 
 def _start(run: Run) -> list[float]:

@@ -6,6 +6,7 @@ body)` one JSON document a trial. WAL mode, so a reader never blocks the run.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sqlite3
@@ -60,6 +61,11 @@ class RunStore:
         """Replace what is known of the whole run."""
         with self._committing():
             self._db.execute("REPLACE INTO meta VALUES ('run', ?)", (_encode(info),))
+
+    def begun(self) -> bool:
+        """Was anything told of the whole run?"""
+        with self._reading("what holds for the whole run"):
+            return self._db.execute("SELECT 1 FROM meta WHERE key = 'run'").fetchone() is not None
 
     def info(self) -> RunInfo:
         """What is known of the whole run. ConfigError if it was never told, or is damaged."""
@@ -142,7 +148,39 @@ def create(directory: Path) -> Iterator[RunStore]:
         raise StoreFailed(
             f"{path}: cannot make the store: {error}", remedy="is the disk full or read-only?"
         ) from error
-    yield from _closing(RunStore(connection, directory))
+    with _alone(directory):
+        yield from _closing(RunStore(connection, directory))
+
+
+@contextmanager
+def take_up(directory: Path) -> Iterator[RunStore]:
+    """The store of a run that was cut off, to go on with it. ConfigError if it is damaged, cannot
+    be written to, or is being written by another process."""
+    path = directory / FILENAME
+    if not (os.access(directory, os.W_OK) and os.access(path, os.W_OK)):
+        raise ConfigError(f"{path}: cannot be written to", remedy="copy the run elsewhere first")
+    with _alone(directory):
+        yield from _opened(path, path)
+
+
+@contextmanager
+def _alone(directory: Path) -> Iterator[None]:
+    """ConfigError if another process measures into this directory."""
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise ConfigError(
+            f"{directory}: another process is at work on this run",
+            remedy="wait until it has ended, or end it",
+        ) from error
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager

@@ -23,8 +23,8 @@ TUNING = "tuning"
 """The section of RunInfo.environment that says how the host was tuned for the run."""
 
 PLACEMENT = "placement"
-"""The section that says which CPU has what of a run; with two configurations, see `section`, one
-for each."""
+"""The section that says which CPU has what of a run; with several configurations, see `section`,
+one for each."""
 
 DECIDING = "deciding"
 """RunInfo.options: the figures that decide a comparison, "path/workload/metric" with commas."""
@@ -78,7 +78,7 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     host: str
     nic: str  # model and BDF, e.g. "82576 0000:01:00.0"
     path: str
-    variant: str = ""  # of two configurations that were interleaved: which one
+    variant: str = ""  # of several configurations that were interleaved: which one
     workload: str  # e.g. "tcp-tx": directions are the guest's
     block: int  # the randomised block; in each, every path is booted once
     boot: int  # boot of this path's guest, from 0
@@ -163,7 +163,9 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     path_facts: dict[str, PathFacts] = {}  # by path; see harness.records.facts
     workload_facts: dict[str, WorkloadFacts] = {}
     options: dict[str, str] = {}  # e.g. {"vfio": "x-no-mmap=on", "quick": "yes"}
-    variants: dict[str, dict[str, str]] = {}  # name -> its own options, of `nicproof ab`
+    variants: dict[str, dict[str, str]] = {}
+    """Of `nicproof ab` and `nicproof sweep`: a configuration's name -> its own options."""
+    axes: tuple[str, ...] = ()  # of `nicproof sweep`: the options that were varied
     environment: dict[str, dict[str, str]] = {}  # section -> key -> value
     floor_ns: tuple[int, ...] = ()  # the prober's own round trips over a veth pair
     floor_stamps: str = ""  # whose, as TrialRecord.instruments has it; "" of older records

@@ -15,15 +15,12 @@ from harness.labs.choice import AUTO, NESTED
 from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
 from harness.records import ablation, series
+from harness.runs.sweep import Sweep
 from harness.runs.variant import Variant
-from harness.workloads.rr import MOST_BYTES, MOST_FLOWS
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
 ten blocks a change of 5 % of one figure among sixty is told where boots vary by 1 %."""
-
-MOST_STREAMS = 128
-"""What iperf3 takes at the most (MAX_STREAMS in its iperf.h)."""
 
 MOST_BOOTS = 1000
 """Of each path in a run: pytest holds them all in its memory at once."""
@@ -125,61 +122,6 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             examples=["", "m", "m" * series.LONGEST],
         ),
     ] = ""
-    streams: (
-        Annotated[
-            int,
-            says(
-                "parallel streams of the TCP workloads (default 1), as several queues want them",
-                metavar="N",
-                ge=1,
-                le=MOST_STREAMS,
-            ),
-        ]
-        | None
-    ) = None
-    udp_rate: (
-        Annotated[
-            float,
-            says(
-                "rate of the udp workload in Mbit/s (default 2)",
-                metavar="MBITS",
-                ge=0.001,
-                le=1e6,
-            ),
-        ]
-        | None
-    ) = None
-    rr_flows: (
-        Annotated[
-            int,
-            says(
-                "flows of tcp-rr, udp-rr and tcp-crr, each with one request under way (default 1)",
-                metavar="N",
-                ge=1,
-                le=MOST_FLOWS,
-            ),
-        ]
-        | None
-    ) = None
-    rr_request: (
-        Annotated[
-            int,
-            says("payload of their requests (default 1)", metavar="BYTES", ge=1, le=MOST_BYTES),
-        ]
-        | None
-    ) = None
-    rr_response: (
-        Annotated[
-            int,
-            says(
-                "payload of the answers to these (default 1)",
-                metavar="BYTES",
-                ge=1,
-                le=MOST_BYTES,
-            ),
-        ]
-        | None
-    ) = None
 
 
 class Single(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -291,6 +233,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     single: Single = Single()
     configuration: Variant = Variant()
     pair: Pair = Pair()
+    sweep: Sweep = Sweep()
     qualification: Qualification = Qualification()
 
     @classmethod
@@ -307,6 +250,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             single=read(Single, given),
             configuration=read(Variant, given),
             pair=read(Pair, given),
+            sweep=read(Sweep, given),
             qualification=read(Qualification, given),
         )
 

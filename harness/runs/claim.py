@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from harness import __version__
 from harness.core.errors import ConfigError
 from harness.records import store
 from harness.records.cases import CASES_FILE
@@ -27,6 +28,10 @@ DOCUMENT_OPTION = "--options-file"
 
 RESULTS = "results"
 """Where a run has its directory if none was given."""
+
+TAKEN_UP = "resume.json"
+"""The same of a run that goes on where it was cut off: it is the old one's but for the id by which
+journals and locks on a host go, since those of the old one may still be there."""
 
 PUTTING_BACK = "putting-back.log"
 """In a run's directory: what it says once nobody is there any more to whom it could say it."""
@@ -58,6 +63,26 @@ def claim(asked: Asked) -> tuple[Asked, Path]:
             remedy="say by --run-dir where the results can go",
         ) from error
     return asked, directory
+
+
+def take_up(directory: Path) -> tuple[Asked, Path]:
+    """What was asked of a run that was cut off, with an id of its own, and the document of that.
+
+    ConfigError if there is no such run, or none that this version can go on with.
+    """
+    file = directory / FILENAME
+    if not file.exists():
+        raise ConfigError(
+            f"--resume {directory}: no run was begun there",
+            remedy="name the directory of a sweep, such as results/<run-id>",
+        )
+    asked, directory = load(file)
+    if asked.version != __version__:
+        raise ConfigError(
+            f"--resume {directory}: nicproof {asked.version} began it, and this is another one",
+            remedy="go on with that version, or begin anew",
+        )
+    return replace(asked, run=new_run()), directory / TAKEN_UP
 
 
 def load(file: Path) -> tuple[Asked, Path]:

@@ -9,8 +9,7 @@ from harness.labs.choice import Choice, NestedChoice
 from harness.labs.nested import accel
 from harness.labs.nested.accel import Accelerator
 from harness.labs.nested.machine import NAME
-from harness.labs.nested.vm import for_guests
-from harness.labs.shape import LabShape
+from harness.labs.shape import LabShape, for_guests
 
 
 @dataclass(frozen=True)

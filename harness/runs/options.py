@@ -21,8 +21,8 @@ from harness.runs.asked import (
     QUICK_BOOTS,
     Asked,
 )
-from harness.runs.variant import Variant, affected, parse
-from harness.workloads.rr import Exchange
+from harness.runs.sweep import axes_of, grid, room_of
+from harness.runs.variant import Variant, affected, affected_by, differing, parse
 
 UNCLAIMED = Path(os.devnull) / "a run without a directory"
 """Where nothing can be written: the directory of a run that has claimed none (claim.py)."""
@@ -30,7 +30,8 @@ UNCLAIMED = Path(os.devnull) / "a run without a directory"
 
 @dataclass(frozen=True)
 class BenchOptions:
-    """A run as asked for, checked: of one configuration, named "", or of two, "a" and "b"."""
+    """A run as asked for, checked: of one configuration, named "", of two, "a" and "b", or of one
+    for each point of a sweep."""
 
     run: str
     run_dir: Path
@@ -39,13 +40,11 @@ class BenchOptions:
     boots: int  # of two configurations: at most
     seed: int
     variants: Mapping[str, Variant]
+    axes: tuple[str, ...]  # of a sweep: the options that are varied
     ablation: str  # a name in harness.records.ablation, or none
     deciding: tuple[str, ...]  # figures, or none: all that may
     strict: bool  # is it a bad end if one of them is undecided?
     quick: bool
-    streams: int  # of each TCP workload
-    udp_rate: int | None  # bit/s; None: the workload's own
-    exchange: Exchange  # of the transactions
     lab: Choice
     shape: LabShape  # of the nested lab
     explain: str  # a path, or none
@@ -60,7 +59,12 @@ class BenchOptions:
         measuring = asked.measuring
         variants = _variants(asked)
         chosen = _paths(asked, variants)
-        loads = _workloads(asked)
+        shape = asked.machine.shape()
+        lab = choose(asked.where.lab, shape)
+        axes = tuple(axes_of(asked.sweep.over))
+        if axes:
+            shape = lab.with_room(shape, room_of(variants, axes))
+        loads = _workloads(asked, real=lab.real)
         assert measuring.seed is not None, "drawn by Asked.of"
         return cls(
             run=asked.run,
@@ -70,19 +74,13 @@ class BenchOptions:
             boots=_boots(asked),
             seed=measuring.seed,
             variants=variants,
+            axes=axes,
             ablation=asked.pair.ablate or "",
             deciding=_deciding(asked.pair.decide, chosen, loads),
             strict=asked.pair.strict_verdict,
             quick=asked.single.quick,
-            streams=measuring.streams or 1,
-            udp_rate=None if measuring.udp_rate is None else round(measuring.udp_rate * 1e6),
-            exchange=Exchange(
-                request=measuring.rr_request or 1,
-                response=measuring.rr_response or 1,
-                flows=measuring.rr_flows or 1,
-            ),
-            lab=choose(asked.where.lab, asked.machine.shape()),
-            shape=asked.machine.shape(),
+            lab=lab,
+            shape=shape,
             explain=_explain(asked.single.explain, chosen),
             name=series.checked(measuring.name),
             history=asked.where.history,
@@ -91,11 +89,16 @@ class BenchOptions:
 
     @property
     def pair(self) -> bool:
-        """Are two configurations interleaved?"""
-        return len(self.variants) > 1
+        """Are two configurations interleaved, to be judged against each other?"""
+        return len(self.variants) > 1 and not self.axes
+
+    @property
+    def planned_trials(self) -> int:
+        """Those that count, over all boots."""
+        return self.boots * len(self.variants) * len(self.paths) * len(self.workloads)
 
     def recorded(self) -> dict[str, str]:
-        """What was varied, for RunInfo.options; of two configurations, what they share."""
+        """What was varied, for RunInfo.options; of several configurations, what they share."""
         each = [variant.recorded() for variant in self.variants.values()]
         shared = {key: value for key, value in each[0].items() if all(
             other.get(key) == value for other in each)}  # fmt: skip
@@ -107,12 +110,12 @@ class BenchOptions:
         return shared | {key: value for key, value in chosen.items() if value}
 
     def recorded_variants(self) -> dict[str, dict[str, str]]:
-        """What the two do not share, for RunInfo.variants; empty where there is but one."""
+        """What they do not share, for RunInfo.variants; empty where there is but one."""
         shared = self.recorded()
         return {
             name: {k: v for k, v in variant.recorded().items() if k not in shared}
             for name, variant in self.variants.items()
-            if self.pair
+            if len(self.variants) > 1
         }
 
 
@@ -131,6 +134,10 @@ def _ablated(asked: Asked) -> ablation.Ablation | None:
 
 
 def _variants(asked: Asked) -> dict[str, Variant]:
+    if asked.sweep.over:
+        if _pair(asked):
+            raise ConfigError("--over: a sweep has no --a, --b or --ablate")
+        return grid(asked.sweep.over, asked.configuration)
     if not _pair(asked):
         return {"": asked.configuration.checked()}
     a, b = asked.pair.a, asked.pair.b
@@ -148,6 +155,8 @@ def _paths(asked: Asked, variants: Mapping[str, Variant]) -> tuple[str, ...]:
         chosen = names(asked.measuring.paths)
     elif feature := _ablated(asked):
         chosen = feature.paths
+    elif asked.sweep.over:
+        chosen = _swept(variants)
     elif _pair(asked):
         chosen = affected(variants["a"], variants["b"])
     else:
@@ -155,9 +164,20 @@ def _paths(asked: Asked, variants: Mapping[str, Variant]) -> tuple[str, ...]:
     return tuple(path.name for path in paths.select(chosen))
 
 
-def _workloads(asked: Asked) -> tuple[str, ...]:
+def _swept(variants: Mapping[str, Variant]) -> tuple[str, ...]:
+    """The default paths to which every axis makes a difference, or any does if none has all."""
+    sets = [set(affected_by(option)) for option in differing(tuple(variants.values()))]
+    all_of, any_of = set.intersection(*sets), set.union(*sets)
+    return tuple(path for path in paths.DEFAULT if path in (all_of or any_of))
+
+
+def _workloads(asked: Asked, *, real: bool) -> tuple[str, ...]:
     """Those asked for, or those that the run is about."""
-    usual = workloads.SUMMARISED if _pair(asked) else workloads.USUAL
+    usual = workloads.USUAL_ON_HARDWARE if real else workloads.USUAL
+    if asked.configuration.streams is not None:
+        usual = workloads.USUAL
+    if _pair(asked) or asked.sweep.over:
+        usual = workloads.SUMMARISED
     feature = _ablated(asked)
     if asked.measuring.workloads is None:
         return workloads.select(feature.workloads(usual) if feature else usual)

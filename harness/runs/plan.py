@@ -7,15 +7,15 @@ from itertools import islice
 
 import msgspec
 
-from harness import paths
+from harness import paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.inventory.view import ranges
-from harness.measure.plan import PlannedBoot, interleave, trials_of
-from harness.records.durations import Pace, Span
+from harness.measure.plan import Made, PlannedBoot, interleave, is_made, trials_of
+from harness.records.durations import Load, Pace, Span, always
 from harness.records.run import Run
 from harness.records.trial import IDLE
-from harness.runs.foreseen import foreseen
+from harness.runs.foreseen import Foreseen, foreseen
 from harness.runs.options import BenchOptions
 from harness.runs.outlook import outlook
 
@@ -44,7 +44,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     exit_cost_ns: int
     paths: tuple[str, ...]
     workloads: tuple[str, ...]
-    variants: dict[str, dict[str, str]]  # of two configurations: what each has of its own
+    parameters: dict[str, dict[str, str]]  # of each workload, in the first configuration
+    variants: dict[str, dict[str, str]]  # of several configurations: what each has of its own
+    axes: tuple[str, ...]  # of a sweep: the options that are varied
     options: dict[str, str]  # what holds for all boots
     seed: int
     boots: int  # of each path in each configuration; of two configurations: at the most
@@ -65,13 +67,17 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         yield f"CPUs       {self._cpus()}"
         yield f"paths      {', '.join(self.paths)}"
         yield f"workloads  {', '.join(self.workloads)}"
-        for name, own in self.variants.items():
+        for name, chosen in self.parameters.items():
+            yield f"           {name}: {', '.join(f'{k} {v}' for k, v in chosen.items())}"
+        if self.axes:
+            yield f"points     {len(self.variants)}: {', '.join(self.variants)}"
+        for name, own in self.variants.items() if not self.axes else ():
             words = " ".join(f"--{key}={value}" for key, value in own.items())
             yield f"{name}          {words or 'as usual'}"
         for key, value in self.options.items():
             yield f"with       {key}: {value}"
-        at_most = "at most " if self.variants else ""
-        each = " and configuration" if self.variants else ""
+        at_most = "at most " if self.variants and not self.axes else ""
+        each = " at each point" if self.axes else " and configuration" if self.variants else ""
         yield f"boots      {at_most}{count}, {self.boots} of each path{each}, seed {self.seed}"
         yield f"trials     {at_most}{self.trials}, and {self.others} baselines and warm-ups"
         if self.outlook:
@@ -84,17 +90,32 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         return f"{whole}for guests and the port under test: {self.guest_cpus or 'any'}"
 
 
-def plan_of(options: BenchOptions, earlier: Sequence[Run] | None = None) -> Plan:
-    """What these options would do, at the pace of `earlier` runs, by default those of the history
-    that were made in such a lab."""
-    boots = interleave(options.paths, options.boots, options.seed, tuple(options.variants))
+def plan_of(
+    options: BenchOptions, earlier: Sequence[Run] | None = None, *, made: Made = ()
+) -> Plan:
+    """What these options would do but for the trials that are `made`, at the pace of `earlier`
+    runs, by default those of the history that were made in such a lab."""
+    planned = interleave(options.paths, options.boots, options.seed, tuple(options.variants))
+    wanted = {
+        boot: [name for name in options.workloads if not is_made(made, boot, name)]
+        for boot in planned
+    }
+    boots = [boot for boot, names in wanted.items() if names]
     guests = {path.name: path.has_guest for path in paths.select(options.paths)}
-    each = [trials_of(boot, options.workloads, has_guest=guests[boot.path]) for boot in boots]
     rig = foreseen(options.lab, options.shape)
+    loads = _loads(options, rig)
+    each = [
+        [
+            loads.get((boot.variant, name), Load(name))
+            for name in trials_of(boot, wanted[boot], has_guest=guests[boot.path])
+        ]
+        for boot in boots
+    ]
+    trials = sum(map(len, wanted.values()))
     lab_cpus = rig.machine.cpus if rig.machine else 0
     if earlier is None:
         earlier = tuple(islice(_earlier(options, rig.host, rig.clock, lab_cpus), EARLIER))
-    takes, source = _takes(boots, each, Pace.of(earlier))
+    takes, source = _takes(boots, each, Pace.of(earlier, wall=rig.clock == "wall"))
     return Plan(
         lab=options.lab.describe(),
         host=rig.host,
@@ -105,26 +126,46 @@ def plan_of(options: BenchOptions, earlier: Sequence[Run] | None = None) -> Plan
         exit_cost_ns=rig.machine.exit_cost_ns if rig.machine else 0,
         paths=options.paths,
         workloads=options.workloads,
+        parameters={
+            name: dict(loads[next(iter(options.variants)), name].parameters)
+            for name in options.workloads
+        },
         variants=options.recorded_variants(),
+        axes=options.axes,
         options=options.recorded(),
         seed=options.seed,
         boots=options.boots,
         order=tuple(boot.id for boot in boots),
-        trials=len(boots) * len(options.workloads),
-        others=sum(map(len, each)) - len(boots) * len(options.workloads),
+        trials=trials,
+        others=sum(map(len, each)) - trials,
         outlook=outlook(options) if options.pair else "",
         takes=takes,
         source=source,
     )
 
 
+def _loads(options: BenchOptions, rig: Foreseen) -> dict[tuple[str, str], Load]:
+    """By configuration and workload: a trial of it, as far as that is known before."""
+    fidelity = rig.machine.fidelity if rig.machine else "hardware"
+    return {
+        (variant, name): Load(
+            name,
+            workloads.fitted(name, rig.clock, fidelity=fidelity, traffic=traffic).parameters
+            | ({"mtu": str(traffic.mtu)} if traffic.mtu else {}),
+        )
+        for variant, traffic in options.variants.items()
+        for name in options.workloads
+    }
+
+
 def _takes(
-    boots: Sequence[PlannedBoot], each: Sequence[Sequence[str]], pace: Pace
+    boots: Sequence[PlannedBoot], each: Sequence[Sequence[Load]], pace: Pace
 ) -> tuple[Span, str]:
     """All of the boots together, and by what that is known."""
     if not pace.trials:
-        count = sum(name != IDLE for loads in each for name in loads)
-        return ROUGH * count, ROUGH_SOURCE
+        trials = [load for loads in each for load in loads if load.workload != IDLE]
+        told = sum(load.nominal for load in trials) if pace.wall else 0.0
+        return ROUGH * len(trials) + always(told), ROUGH_SOURCE
     total = pace.start
     for boot, loads in zip(boots, each, strict=True):
         total += pace.boot(boot.path, loads)

@@ -14,6 +14,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from harness.core import signals
 from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError
@@ -54,15 +56,32 @@ def suite_argv(name: str, asked: Asked, arguments: Sequence[str]) -> tuple[list[
         if (flag := argument.partition("=")[0]) in own:
             raise ConfigError(f"{flag}: it is not pytest's", remedy="give it before the --")
     _, run_dir = claim(asked)
+    return [*_pytest(name, run_dir / FILENAME), *arguments], run_dir
+
+
+def _pytest(name: str, document: Path) -> list[str]:
+    """pytest's command line on suites/`name`, up to the arguments that are its own."""
     with suppress(OSError):  # then pytest keeps no cache
         cached(cache_root())
     argv = [*python("fixtures"), *ROOTED, "-o", f"cache_dir={cache_root() / 'pytest'}"]
     # Quiet twice: pytest's count of tests would come after the verdict.
     shown = ["--progress", "--capture=no", "-qq"]
     # pytest's summary would tell each error again, whole where $CI is set.
-    shown += ["-rN", f"--junit-xml={run_dir / 'junit.xml'}"]
-    shown.append(f"{DOCUMENT_OPTION}={run_dir / FILENAME}")
-    return [*argv, str(ROOT / "suites" / name), *shown, *arguments], run_dir
+    shown += ["-rN", f"--junit-xml={document.parent / 'junit.xml'}"]
+    shown.append(f"{DOCUMENT_OPTION}={document}")
+    return [*argv, str(ROOT / "suites" / name), *shown]
+
+
+def resume_suite(name: str, asked: Asked, document: Path, arguments: Sequence[str]) -> int:
+    """Run pytest on suites/`name` for a run that was taken up (claim.take_up); the exit status.
+
+    ConfigError if its document cannot be written.
+    """
+    try:
+        document.write_bytes(msgspec.json.format(msgspec.json.encode(asked), indent=2) + b"\n")
+    except OSError as error:
+        raise ConfigError(f"--resume: {document} cannot be written: {error.strerror}") from error
+    return run_and_wait([*_pytest(name, document), *arguments], document.parent / PUTTING_BACK)
 
 
 def not_together() -> ConfigError:

@@ -1,15 +1,14 @@
-"""What a guest and its NIC are made of beyond the path: one configuration, of which `bench` has
-one and `ab` two."""
+"""What a guest, its NIC and its traffic are made of beyond the path: one configuration, of which
+`bench` has one, `ab` two, and `sweep` one for each point of its grid."""
 
 from __future__ import annotations
 
 import argparse
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
-import msgspec
 from msgspec.structs import fields, replace
 
 from harness import paths
@@ -17,10 +16,11 @@ from harness.core.errors import ConfigError
 from harness.core.flags import LINE_MAX, PATH_MAX, add_to, given_of, options_of, says
 from harness.guest.image.diskfile import look_at
 from harness.paths.base import PathOptions
+from harness.workloads.traffic import Traffic
 
 
-class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One configuration. What is empty or None is as usual."""
+class Variant(Traffic, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One configuration, its traffic included. What is empty or None is as usual."""
 
     vfio: Annotated[
         str, says("further properties of vfio-pci, e.g. x-no-mmap=on", max_length=LINE_MAX)
@@ -110,6 +110,7 @@ class Variant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     def checked(self) -> Variant:
         """The same with its files found; ConfigError names an option that cannot be."""
+        self.require_sound()
         if self.guest_image is None:
             return self
         if self.guest_append:
@@ -180,17 +181,26 @@ def affected(a: Variant, b: Variant) -> tuple[str, ...]:
 
     ConfigError if the two are the same.
     """
-    differing = [each.name for each in fields(a) if getattr(a, each.name) != getattr(b, each.name)]
-    if not differing:
+    options = differing((a, b))
+    if not options:
         raise ConfigError(
             "--a and --b: both are the same configuration",
             remedy="describe one of them, e.g. --b '--vfio x-no-mmap=on'",
         )
-    chosen = {path for option in differing for path in _affected_by(option)}
+    chosen = {path for option in options for path in affected_by(option)}
     return tuple(path for path in paths.DEFAULT if path in chosen)
 
 
-def _affected_by(option: str) -> tuple[str, ...]:
-    """Paths to which it makes a difference: those that say so, else all that have a guest."""
+def differing(variants: Collection[Variant]) -> tuple[str, ...]:
+    """The fields in which configurations differ."""
+    names = (each.name for each in fields(Variant))
+    return tuple(name for name in names if len({getattr(each, name) for each in variants}) > 1)
+
+
+def affected_by(option: str) -> tuple[str, ...]:
+    """Paths to which it makes a difference: those that say so, else all that have a guest; and what
+    is of the traffic, to all."""
+    if option in Traffic.__struct_fields__:
+        return tuple(path.name for path in paths.ALL)
     saying = tuple(path.name for path in paths.ALL if option in path.varies)
     return saying or tuple(path.name for path in paths.ALL if path.has_guest)

@@ -46,6 +46,22 @@ class Placement:
 ANYWHERE = Placement()
 
 
+@dataclass(frozen=True)
+class Room:
+    """CPUs that it takes for everything to have one of its own, and of what: "the point a"."""
+
+    guests: int  # for what serves the guest
+    others: int  # for the link partner
+    why: str = ""
+    needed: bool = True  # else there may be fewer, which some share then
+
+
+def room(vcpus: int, queues: int, why: str = "", *, needed: bool = True) -> Room:
+    """Of a guest: its vCPUs, a worker of vhost for each queue, QEMU's other threads and the port's
+    interrupts. Of the partner: for each queue interrupts, and a program."""
+    return Room(vcpus + queues + 2, 2 * queues, why, needed)
+
+
 def place(
     cpus: Sequence[int],
     partner_cpus: Sequence[int],

@@ -8,9 +8,10 @@ from dataclasses import replace
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.workloads.base import Sizes, Workload
-from harness.workloads.iperf3 import IPERF3, Iperf3
+from harness.workloads.iperf3 import IPERF3, asked_for
 from harness.workloads.latency import LATENCY
-from harness.workloads.rr import RR, Exchange, RequestResponse
+from harness.workloads.rr import RR, RequestResponse
+from harness.workloads.traffic import Traffic
 
 ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY, *RR)
 """The idle baseline is no workload to choose: each guest has it."""
@@ -20,6 +21,11 @@ NAMES = tuple(_BY_NAME)
 
 USUAL = tuple(each.name for each in ALL if each.usual)
 """Those of a run that names none."""
+
+USUAL_ON_HARDWARE = tuple(each.name for each in ALL if each.usual or each.usual_on_hardware)
+"""The same on a real host."""
+
+USUAL_TRAFFIC = Traffic()
 
 SUMMARISED = tuple(each.name for each in ALL if each.usual and each.by_time.facts.summary)
 """Those of USUAL that are in the report's first table. A comparison of two configurations takes
@@ -43,21 +49,11 @@ def named(name: str) -> Workload:
 
 
 def fitted(
-    name: str,
-    clock: Clock,
-    *,
-    fidelity: Fidelity = "hardware",
-    udp_rate: int | None = None,
-    streams: int = 1,
-    exchange: Exchange = Exchange(),
+    name: str, clock: Clock, *, fidelity: Fidelity = "hardware", traffic: Traffic = USUAL_TRAFFIC
 ) -> Workload:
-    """The workload `name` with parameters fit for a host's clock; `udp_rate` in bit/s overrides,
-    TCP goes in so many `streams`, transactions are `exchange`. KeyError if there is none."""
-    workload = _BY_NAME[name].fitted(clock, fidelity)
+    """The workload `name` with parameters fit for a host's clock, but for what was asked for of its
+    traffic. KeyError if there is none."""
+    workload = asked_for(_BY_NAME[name], clock, fidelity, traffic)
     if isinstance(workload, RequestResponse):
-        return replace(workload, exchange=exchange)
-    if not isinstance(workload, Iperf3):
-        return workload
-    if workload.name != "udp":
-        return replace(workload, parallel=streams)
-    return workload if udp_rate is None else replace(workload, rate=udp_rate)
+        return replace(workload, exchange=traffic.exchange)
+    return workload

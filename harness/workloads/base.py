@@ -120,8 +120,10 @@ class Sizes:
     """For the virtual clock, which stands still for what costs the real one most: a trial of fixed
     size does the same work each time, and takes a few seconds of the world's time."""
     emulated: Workload  # for an emulated host by the wall's clock, which is slow
+    hardware: Workload | None = None  # on silicon, where not as by_time
     usual: bool = True
     """Is it made unless others are asked for? Each costs all runs time, and comparisons power."""
+    usual_on_hardware: bool = False  # also if it is not usual elsewhere
 
     @property
     def name(self) -> str:
@@ -130,6 +132,8 @@ class Sizes:
     def fitted(self, clock: Clock, fidelity: Fidelity) -> Workload:
         if is_virtual(clock):
             return self.by_size
+        if fidelity == "hardware" and self.hardware:
+            return self.hardware
         return self.emulated if fidelity == "nested-tcg" else self.by_time
 
 

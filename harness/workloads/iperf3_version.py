@@ -19,6 +19,10 @@ OMITTED: Version = (3, 14)
 """From here on the ends exchange the losses of omitted seconds apart (esnet/iperf commit 87cef993
 of April 2023; 3.13 has not got it)."""
 
+THREADED: Version = (3, 16)
+"""From here on each stream has a thread of its own, so that several use several CPUs (esnet/iperf,
+release notes of 3.16)."""
+
 _NUMBER = re.compile(r"^iperf (\d+(?:\.\d+)+)")
 
 
@@ -32,6 +36,12 @@ def parse_version(text: str) -> Version:
 def written(version: Version) -> str:
     """ "3.18"; "unknown" of ()."""
     return ".".join(map(str, version)) or "unknown"
+
+
+def recorded(version: Version) -> str:
+    """ "3.18, a thread for each stream", for the record of a trial."""
+    threads = "a thread for each stream" if version >= THREADED else "one thread for all streams"
+    return f"{written(version)}, {threads}" if version else written(version)
 
 
 def require(text: str, where: str) -> Version:

@@ -230,8 +230,8 @@ def add_legend(figure: Figure, entries: tuple[Sequence[Artist], Sequence[str]]) 
                   handlelength=1.4, columnspacing=1.2)  # fmt: skip
 
 
-def subtitle_of(data: Data, metric: str) -> str:
-    """What a reader must know before believing a figure."""
+def subtitle_of(data: Data, metric: str, of: str = "path") -> str:
+    """What a reader must know before believing a figure, of which so many boots are `of` each."""
     info = data.run.info
     boots = data.boots.groupby(["path", "workload"])["boot"].nunique()
     fewest, most = int(boots.min()), int(boots.max())
@@ -239,9 +239,9 @@ def subtitle_of(data: Data, metric: str) -> str:
     parts: list[str] = [better[metric_of(metric).better]]
     if fewest < estimates.MIN_BLOCKS:
         count = f"{fewest}" if fewest == most else f"{fewest} to {most}"
-        parts.append(f"indicative: {count} boot{'s' if most > 1 else ''} a path")
+        parts.append(f"indicative: {count} boot{'s' if most > 1 else ''} a {of}")
     else:
-        parts.append(f"{fewest if fewest == most else f'{fewest} to {most}'} boots a path")
+        parts.append(f"{fewest if fewest == most else f'{fewest} to {most}'} boots a {of}")
     fidelity = info.fidelity + _GROUNDS[data.run.grounds(metric)]
     text = " · ".join(filter(None, parts))
     joint = " · " if len(text) + len(fidelity) + 3 <= _SUBTITLE_CHARACTERS else "\n"

@@ -72,7 +72,7 @@ def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
             claims=claims,
             surprises=surprises.table(run, claims, boots, found),
             summary=tables.summary(run, found),
-            figures=_in_rows(drawn),
+            figures=in_rows(drawn),
             comparisons={c.number: tables.comparisons(c) for c in claims if c.comparisons},
             by_reason=tables.exits_by_reason(run, exits_per_boot),
             by_workload=tables.by_workload(run, found),
@@ -97,7 +97,7 @@ _ALIKE = 0.6
 """Figures stand side by side if the lower one has at least this share of the other's height."""
 
 
-def _in_rows(drawn: Sequence[canvas.Drawn]) -> list[list[canvas.Drawn]]:
+def in_rows(drawn: Sequence[canvas.Drawn]) -> list[list[canvas.Drawn]]:
     """In their order: two in a row, but alone where half of a column would be empty."""
     rows: list[list[canvas.Drawn]] = []
     for figure in drawn:

@@ -17,6 +17,7 @@ from harness.labs.nested.image import LabImage
 from harness.labs.nested.machine import ADDRESS, OTHER_CPUS
 from harness.labs.nested.process import connect, control_argv, describe_end
 from harness.labs.nested.toolchain import Toolchain
+from harness.labs.shape import for_guests
 from harness.qemu.argv import escaped
 from harness.qemu.qmp import Qmp
 
@@ -27,16 +28,8 @@ FORWARDED = re.compile(r"TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s")
 """A line of QEMU's `info usernet`."""
 
 
-PLACED = 4
-"""CPUs of L1 from which on everything that takes part in a run has one of its own."""
-
 CPU_MIB = 1024
 """Memory of L1 for each CPU; a guest takes 256 MiB."""
-
-
-def for_guests(cpus: int) -> tuple[int, ...]:
-    """Of so many CPUs of L1, those for guests, their QEMU and the port under test; none: any."""
-    return tuple(range(cpus))[max(2, cpus // 3) :] if cpus >= PLACED else ()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,8 @@ SECTIONS = {
     "Commands and options": (
         "harness.cli", "harness.runs", "harness.core", "harness.workloads", "harness.paths",
         "harness.labs.shape", "harness.measure", "harness.qualify.options", "harness.comparison",
-        "harness.records.series", "harness.records.alike", "fixtures.common",
+        "harness.records.series", "harness.records.alike", "harness.net.netdev",
+        "fixtures.common",
     ),
     "The inventory, and which host a run takes": (
         "harness.inventory", "harness.labs.choice", "harness.labs.reach", "harness.persist",

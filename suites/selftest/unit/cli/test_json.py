@@ -33,6 +33,7 @@ partner = "0000:01:00.1"
 TABLES = {
     "bench --plan": "--lab=nested --paths=sriov --no-history",
     "ab --plan": "--lab=nested --paths=sriov --no-history --a=--queues=2",
+    "sweep --plan": "--lab=nested --paths=virtio --no-history --over=queues=1,2",
     "qualify --plan": "--lab=nested --family=stress",
     "qualify --list": "--family=stress",
     "compare": "{run} {run}",
@@ -70,7 +71,7 @@ OTHERS = {
 }
 """What prints no table, and what it does instead."""
 
-SAME = {"ab --plan": "bench --plan", "history list": "history"}
+SAME = {"ab --plan": "bench --plan", "sweep --plan": "bench --plan", "history list": "history"}
 """Whose keys are those of another one."""
 
 

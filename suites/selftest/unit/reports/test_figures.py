@@ -109,5 +109,5 @@ def test_figures_stand_in_order_and_alone_where_half_a_column_would_be_empty() -
         return canvas.Drawn(name, "", "", "", height)
 
     every = [figure("a", 8), figure("b", 9), figure("c", 4), figure("d", 8), figure("e", 8)]
-    rows = [[each.name for each in row] for row in document._in_rows(every)]
+    rows = [[each.name for each in row] for row in document.in_rows(every)]
     assert rows == [["a", "b"], ["c"], ["d", "e"]]

@@ -21,6 +21,7 @@ import pytest
 from msgspec import inspect
 
 from harness.cli import main as cli
+from harness.cli import sweep
 from harness.cli.bench import MAX_BLOCKS, Against
 from harness.cli.qualify import Together
 from harness.core.errors import ConfigError
@@ -43,11 +44,16 @@ from suites.selftest.support.command import program_in
 TAKES = {
     "bench": options_of(Measuring, Where, Machine, Single, Variant),
     "ab": options_of(Pair, Measuring, Where, Machine, Variant),
+    "sweep": tuple(each for each in sweep.ASKED if each.name != "mtu"),  # over which it then is
     "qualify": options_of(Qualification, Where, Machine),
 }
 """Command -> its options that go to pytest."""
 
-OF_COMMANDS = {"bench": (*options_of(Against), *MAX_BLOCKS), "qualify": options_of(Together)}
+OF_COMMANDS = {
+    "bench": (*options_of(Against), *MAX_BLOCKS),
+    "sweep": options_of(sweep.Resumed),
+    "qualify": options_of(Together),
+}
 """What a command keeps for itself."""
 
 APART = (
@@ -58,6 +64,11 @@ APART = (
     {"--ablate", "--b"},
     {"--clock", "--lab-cpus"},
     {"--clock", "--exit-cost"},
+    {"--seconds", "--size"},
+    {"--over", "--a"},
+    {"--over", "--b"},
+    {"--over", "--ablate"},
+    *({"--over", flag} for flag in ("--queues", "--guest-cpus", "--lab-cpus", "--clock")),
 )
 """Options that contradict each other."""
 
@@ -92,6 +103,8 @@ def edges(option: Option) -> list[tuple[str, Any]]:
         case inspect.IntType(ge=low, le=high) | inspect.FloatType(ge=low, le=high):
             assert low is not None and high is not None, f"{option.flag} says no bounds: ge, le"
             return [(str(value), value) for value in (low, high)]
+        case inspect.VarTupleType():
+            return [(text, [text]) for text in option.examples]
         case inspect.StrType(max_length=None):
             raise AssertionError(f"{option.flag} says no max_length")
         case inspect.StrType(min_length=least, max_length=most):
@@ -119,6 +132,8 @@ def beyond(option: Option) -> Iterator[str]:
                 yield ""
             if option.metavar in ("NAMES", "FIGURES"):
                 yield ","
+        case inspect.VarTupleType():
+            yield from ("", "x", "=", "queues=", "queues=1", "queues=1,x", "paths=native,sriov")
 
 
 class New(msgspec.Struct):
@@ -212,6 +227,8 @@ def test_every_edge_arrives_from_a_command(command: str, tmp_path: Path, disk: s
         two = command == "ab" and not {"a", "b", "ablate"} & row.means.keys()
         words = [CALLED.get(word, word) for word in row.words.values()]
         words += ["--b=--virtio=some=thing"] if two else []
+        bare = command == "sweep" and "over" not in row.means
+        words += ["--over=mtu=1500,9000"] if bare else []
         arrived(tmp_path, row, "harness.cli", command, *words, "--", *ALONE)
 
 
@@ -262,6 +279,7 @@ def test_what_is_beyond_is_one_error_at_the_command(
     command: str, option: Option, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ["--b=--vhost=on"] if command == "ab" and option.name not in ("ablate", "b") else []
+    more = ["--over=mtu=1500,9000"] if command == "sweep" and option.name != "over" else more
     message = refused(capsys, command, *more, f"{option.flag}={text}")
     assert option.flag in message, message
     assert len(message) < 5000, "what was said is repeated in part"

@@ -17,7 +17,7 @@ from harness.labs.nested.machine import NAME
 from harness.labs.shape import SMP_CPUS, LabShape
 from harness.measure.plan import PlannedBoot, trials_of
 from harness.records.cases import CaseRecord, ListedCase
-from harness.records.durations import Pace, Span
+from harness.records.durations import Load, Pace, Span
 from harness.records.history.runs import open_history
 from harness.records.run import Run
 from harness.runs import caseplan
@@ -54,22 +54,51 @@ def earlier_run(boots: int = 3, clock: Clock = "virtual-smp", slower: float = 1.
     return Run(info, tuple(timed))
 
 
+def loads(*names: str) -> list[Load]:
+    """As that run has them."""
+    parameters = {"tcp-tx": {"seconds": "2", "omit": "1"}}
+    return [Load(name, parameters.get(name, {})) for name in names]
+
+
 def test_a_boot_takes_what_its_trials_took() -> None:
     pace = Pace.of([earlier_run()])
     assert pace.start.usual == START and pace.runs == 1
     whole = sum(SECONDS.values()) + TURN
-    assert pace.boot("sriov", ("idle", *LOADS)) == Span(whole, whole, whole)
-    assert pace.boot("e1000e", ("idle", *LOADS)).usual == whole, "by the other paths'"
-    assert pace.boot("sriov", ("tcp-tx", "latency", "latency")).usual == (
+    assert pace.boot("sriov", loads("idle", *LOADS)) == Span(whole, whole, whole)
+    assert pace.boot("e1000e", loads("idle", *LOADS)).usual == whole, "by the other paths'"
+    assert pace.boot("sriov", loads("tcp-tx", "latency", "latency")).usual == (
         10.0 + 2 * (30.0 + TURN)
     ), "it is known only as the last one"
 
 
 def test_runs_of_different_pace_give_a_span() -> None:
     pace = Pace.of([earlier_run(), earlier_run(slower=2.0)])
-    found = pace.boot("sriov", ("idle", *LOADS))
+    found = pace.boot("sriov", loads("idle", *LOADS))
     assert 50.0 <= found.low < found.usual < found.high <= 100.0
     assert pace.runs == 2
+
+
+def test_what_a_trial_is_told_to_take_by_the_worlds_clock_is_known() -> None:
+    """Ten seconds after two were never measured; all but the three of then takes as long again."""
+    pace = Pace.of([earlier_run(clock="wall")], wall=True)
+    longer = Load("tcp-tx", {"seconds": "10", "omit": "2"})
+    assert pace.boot("sriov", [longer]).usual == SECONDS["tcp-tx"] - 3.0 + 12.0
+    assert pace.boot("sriov", loads("tcp-tx")).usual == SECONDS["tcp-tx"]
+    virtual = Pace.of([earlier_run()])
+    assert virtual.boot("sriov", [longer]).usual == SECONDS["tcp-tx"], "seconds of another clock"
+
+
+def test_trials_of_the_same_parameters_count_before_others() -> None:
+    short = earlier_run()
+    sized = [
+        msgspec.structs.replace(each, parameters={"bytes": "9"})
+        if each.workload == "tcp-tx"
+        else each
+        for each in earlier_run(slower=4.0).trials
+    ]
+    pace = Pace.of([short, Run(short.info, tuple(sized))])
+    assert pace.boot("sriov", loads("tcp-tx")).usual == SECONDS["tcp-tx"]
+    assert pace.boot("sriov", [Load("tcp-tx", {"bytes": "9"})]).usual == 4 * SECONDS["tcp-tx"]
 
 
 def test_what_failed_says_nothing_of_what_will_not() -> None:

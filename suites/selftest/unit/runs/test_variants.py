@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from harness import workloads
+from harness import paths, workloads
 from harness.comparison import baseline
 from harness.comparison.outcome import Comparison, against, compare, compare_variants
 from harness.core.errors import ConfigError
@@ -54,9 +54,37 @@ def test_two_configurations_share_what_both_are_given(tmp_path: Path) -> None:
     assert run.workloads == workloads.SUMMARISED
 
 
+def test_traffic_is_of_a_configuration_too_and_a_matter_of_every_path(tmp_path: Path) -> None:
+    run = asked(tmp_path, "--streams=2", "--b=--mtu 9000")
+    assert run.recorded() == {"streams": "2"}
+    assert run.recorded_variants() == {"a": {}, "b": {"mtu": "9000"}}
+    assert run.paths == paths.DEFAULT, "native, too"
+
+
+LAB = """
+[host.a]
+address = "local"
+[[host.a.port]]
+bdf = "0000:01:00.0"
+partner = "0000:01:00.1"
+"""
+
+
+def test_silicon_is_measured_with_several_streams_beside_one(tmp_path: Path) -> None:
+    (tmp_path / "lab.toml").write_text(LAB)
+    real = f"--lab={tmp_path / 'lab.toml'}"
+    assert asked(tmp_path, real).workloads == workloads.USUAL_ON_HARDWARE
+    assert asked(tmp_path, "--lab=nested").workloads == workloads.USUAL
+    assert asked(tmp_path, real, "--streams=8").workloads == workloads.USUAL, "it was said how many"
+    assert asked(tmp_path, real, "--b=--vhost off").workloads == workloads.SUMMARISED
+    assert asked(tmp_path, "--workloads=tcp-tx-4").workloads == ("tcp-tx-4",)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (("--a=", "--b=--seconds 3 --size 3"), "--seconds 3 and --size 3: a test ends by one"),
+        (("--udp-rate=fast",), "--udp-rate fast: a number from"),
         (("--a=", "--b="), "both are the same configuration"),
         (("--b=--vfoi x",), "unrecognized arguments: --vfoi x"),
         (("--b=--rx-usecs -3",), "--rx-usecs -3: a whole number from 0"),
@@ -139,7 +167,7 @@ def interleaved(
 
 def test_a_run_of_two_configurations_is_no_side_of_another_comparison() -> None:
     run = interleaved(0.0, blocks=2)
-    with pytest.raises(ConfigError, match="a run of two configurations"):
+    with pytest.raises(ConfigError, match="a run of several configurations"):
         compare(run, run)
     with pytest.raises(ConfigError, match="not a run of two configurations"):
         compare_variants(series(1)[0])

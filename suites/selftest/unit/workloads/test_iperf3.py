@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 
 from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS
+from harness.core.units import Clock, Fidelity
 from harness.qualify.traffic.streams import datagrams
-from harness.workloads import fitted
+from harness.workloads import SUMMARISED, USUAL, USUAL_ON_HARDWARE, fitted
 from harness.workloads.base import Idle, ParsedOutput, Target
 from harness.workloads.iperf3 import Iperf3, Kind
 from harness.workloads.iperf3_output import End, Sum, Unusable, read_document
-from harness.workloads.iperf3_version import at_odds, parse_version, require
+from harness.workloads.iperf3_version import at_odds, parse_version, recorded, require
+from harness.workloads.traffic import Traffic
 from suites.selftest.support.files import CAPTURED
 
 DATA = CAPTURED / "iperf3"
@@ -318,9 +321,9 @@ def test_parameters_tell_the_rate_of_udp_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"seconds": 0}, {"omit": -1}, {"parallel": 0}, {"rate": 0}, {"port": -1}]
+    "wrong", [{"seconds": 0}, {"omit": -1}, {"parallel": 0}, {"rate": -1}, {"port": -1}]
 )
-def test_nonsense_is_refused_before_anything_runs(wrong: dict[str, int]) -> None:
+def test_nonsense_is_refused_before_anything_runs(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="tcp-rx"):
         Iperf3("tcp-rx", **wrong)
 
@@ -334,7 +337,61 @@ def test_idle_is_a_workload_too() -> None:
 
 def test_an_emulated_host_gets_the_time_that_its_clock_takes() -> None:
     """On a busy machine a test of a second took 75 of the world's there, and was ended."""
-    emulated = fitted("udp", "wall", fidelity="nested-tcg", udp_rate=7)
+    emulated = fitted("udp", "wall", fidelity="nested-tcg", traffic=Traffic(udp_rate="7"))
     assert emulated.command(TARGET).timeout > 600
-    assert emulated.parameters["rate"] == "7"
-    assert fitted("udp", "wall", fidelity="hardware").command(TARGET).timeout < 30
+    assert emulated.parameters["rate"] == "7000000"
+    assert fitted("udp", "wall", fidelity="hardware").command(TARGET).timeout < 60
+
+
+def test_hardware_has_time_for_a_fast_link_and_a_lab_what_it_had() -> None:
+    def parameters(name: str, clock: Clock, fidelity: Fidelity) -> dict[str, str]:
+        return fitted(name, clock, fidelity=fidelity).parameters
+
+    assert parameters("tcp-tx", "wall", "hardware") == {
+        "seconds": "10", "omit": "2", "parallel": "1",
+    }  # fmt: skip
+    assert parameters("tcp-rx-4", "wall", "hardware")["parallel"] == "4"
+    for fidelity in ("nested-kvm", "nested-tcg"):
+        assert parameters("tcp-tx", "wall", fidelity)["seconds"] == "1"
+        assert parameters("udp", "wall", fidelity)["seconds"] == "2"
+    assert "seconds" not in parameters("tcp-tx", "virtual-smp", "nested-tcg")
+    assert set(USUAL_ON_HARDWARE) - set(USUAL) == {"tcp-tx-4", "tcp-rx-4"}
+    assert not set(SUMMARISED) - set(USUAL), "a comparison of two configurations has them apart"
+
+
+@pytest.mark.parametrize("clock", ["wall", "virtual-smp"])
+def test_what_is_asked_of_the_traffic_goes_before_what_a_clock_suggests(clock: Clock) -> None:
+    def asked(name: str, **traffic: Any) -> dict[str, str]:
+        return fitted(name, clock, traffic=Traffic(**traffic)).parameters
+
+    assert asked("tcp-tx", seconds=7, streams=3) | {"omit": ""} == {
+        "seconds": "7", "omit": "", "parallel": "3",
+    }  # fmt: skip
+    assert asked("tcp-rx", size=5) == {"bytes": str(5 << 20), "parallel": "1"}
+    assert asked("tcp-rx-4", streams=2)["parallel"] == "4", "as its name says"
+    assert asked("udp", udp_rate="unlimited")["rate"] == "unlimited"
+    assert asked("udp", udp_rate="9400")["rate"] == "9400000000"
+    assert asked("latency", seconds=7, size=None) == fitted("latency", clock).parameters
+
+
+def test_unlimited_is_what_iperf3_calls_no_bitrate() -> None:
+    argv = fitted("udp", "wall", traffic=Traffic(udp_rate="unlimited")).command(TARGET).argv
+    assert argv[argv.index("--bitrate") + 1] == "0"
+
+
+def test_a_slow_transfer_is_given_the_time_that_its_rate_takes() -> None:
+    """1 MiB at 10 kbit/s takes 14 minutes, in which nothing is wrong."""
+    slow = fitted("udp", "wall", traffic=Traffic(size=1, udp_rate="0.01"))
+    assert slow.command(TARGET).timeout > 8 * (1 << 20) / 10_000
+
+
+@pytest.mark.parametrize("rate", ["", "x", "0", "-1", "nan", "inf", "1e7", "0x10"])
+def test_a_rate_that_cannot_be_is_named(rate: str) -> None:
+    with pytest.raises(ConfigError, match=r"--udp-rate .*a number from 0\.001 to 1000000, or "):
+        Traffic(udp_rate=rate).require_sound()
+
+
+def test_the_record_says_whose_streams_have_threads() -> None:
+    assert recorded((3, 18)) == "3.18, a thread for each stream"
+    assert recorded((3, 12)) == "3.12, one thread for all streams"
+    assert recorded(()) == "unknown"

@@ -37,6 +37,7 @@ from harness.workloads.rr import (
     Kind,
     RequestResponse,
 )
+from harness.workloads.traffic import Traffic
 
 HOME = "127.0.0.1"
 KINDS: tuple[Kind, ...] = ("tcp-rr", "udp-rr", "tcp-crr")
@@ -322,9 +323,9 @@ def test_what_makes_no_sense(bad: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_was_asked_for_is_in_the_record(kind: Kind) -> None:
-    exchange = Exchange(100, 2000, 16)
+    traffic = Traffic(rr_request=100, rr_response=2000, rr_flows=16)
     for clock, length in (("wall", "seconds"), ("virtual-smp", "count")):
-        found = fitted(kind, clock, exchange=exchange).parameters  # type: ignore[arg-type]
+        found = fitted(kind, clock, traffic=traffic).parameters  # type: ignore[arg-type]
         assert (found["request"], found["response"], found["flows"]) == ("100", "2000", "16")
         assert length in found and ("timeout" in found) == (kind == "udp-rr")
     assert fitted(kind, "wall").parameters["flows"] == "1"
