@@ -449,7 +449,8 @@ def parsers(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser
 
 def test_no_command_takes_nothing_for_something() -> None:
     """An unset variable of a shell's is not what was meant, wherever a word is wanted."""
-    ours = {each.flag for each in (*OPTIONS, *options_of(Against), *options_of(Together))}
+    kept = options_of(Against, sweep.Resumed, Together)  # by commands for themselves
+    ours = {each.flag for each in (*OPTIONS, *kept)}
     seen = 0
     for parser in parsers(cli.command_line()):
         for action in parser._actions:
