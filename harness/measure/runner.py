@@ -55,7 +55,6 @@ from harness.window.window import (
 from harness.workloads.base import ParsedOutput, Target, Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.iperf3_version import Version, at_odds, recorded, require
-from harness.workloads.rr import RequestResponse
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ class BootedPath:
         """Interrupts that come soon, where they are held back and the workload waits for each. What
         was chosen for the endpoint (--rx-usecs) stays."""
         tuning, partner, end = self.bench.tuning, self.bench.partner, self.endpoint
-        if tuning is None or not isinstance(workload, RequestResponse):
+        if tuning is None or not workload.frames.in_turn:
             yield {}
             return
         near = Place(partner.host, partner.interface, partner.netns)

@@ -27,6 +27,8 @@ class Frames:
     super_frames: bool = False  # may the guest count several as one?
     answered: bool = False  # does the guest send back each of them, so that either may be lost?
     queued: bool = False  # do they wait in a socket of the guest's, which drops them when full?
+    in_turn: bool = False
+    """Does each wait for the one before? Then interrupts that are held back are all that shows."""
 
 
 TCP = Frames(headers=66, super_frames=True)

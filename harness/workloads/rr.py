@@ -46,7 +46,8 @@ MOST_FLOWS = 500
 TCP_TIMEOUT = 10.0
 """Seconds without an answer, after which a TCP transaction is given up."""
 
-DATAGRAMS = Frames(headers=42, answered=True, queued=True)
+SEGMENTS = replace(TCP, in_turn=True)
+DATAGRAMS = Frames(headers=42, answered=True, queued=True, in_turn=True)
 """Ethernet 14, IPv4 20, UDP 8."""
 
 FRAGMENT = 1480
@@ -122,7 +123,7 @@ class RequestResponse:
 
     @property
     def frames(self) -> Frames:
-        return DATAGRAMS if self.name == "udp-rr" else TCP
+        return DATAGRAMS if self.name == "udp-rr" else SEGMENTS
 
     @property
     def primary(self) -> tuple[str, ...]:
