@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
@@ -105,8 +106,15 @@ def room_of(points: Mapping[str, Variant], axes: Collection[str]) -> Room:
     if all((each.guest_cpus or 1) == each.path_options.queues == 1 for each in points.values()):
         return Room(0, 0, needed=False)  # the usual guest, to which the usual lab is fitted
     needed = not {"guest-cpus", "queues"}.isdisjoint(axes)
-    rooms = (
-        room(each.guest_cpus or 1, each.path_options.queues, f"the point {name}", needed=needed)
+    rooms = [
+        room(
+            each.guest_cpus or 1,
+            each.path_options.queues,
+            each.streams or 1,
+            f"the point {name}",
+            needed=needed,
+        )
         for name, each in points.items()
-    )
-    return max(rooms, key=lambda each: (each.guests, each.others))
+    ]
+    largest = max(rooms, key=lambda each: each.guests)
+    return dataclasses.replace(largest, others=max(each.others for each in rooms))

@@ -80,6 +80,8 @@ def cpus(run: BenchOptions) -> int | None:
 def test_the_lab_gets_the_cpus_that_its_largest_point_needs(tmp_path: Path) -> None:
     assert cpus(asked(tmp_path, NESTED, *GRID)) == 12
     assert cpus(asked(tmp_path, NESTED, *GRID, "--lab-cpus=14")) == 14, "as was said"
+    assert cpus(asked(tmp_path, NESTED, "--over=guest-cpus=1,2")) == 7
+    assert cpus(asked(tmp_path, NESTED, "--over=guest-cpus=1,2", "--streams=4")) == 12
     assert cpus(asked(tmp_path, NESTED, "--over=mtu=1500,9000")) is None, "the usual ones do"
     shared = asked(tmp_path, NESTED, "--over=mtu=1500,9000", "--guest-cpus=99")
     assert cpus(shared) is None, "it is not varied, and may be shared as in a bench"
