@@ -122,6 +122,18 @@ METRICS = _table(
     Metric("retransmits", "TCP retransmits", "segments", "lower", HARDWARE, _SEGMENTS),
     Metric("loss", "Loss", "%", "lower", HARDWARE, _LOSS, primary=True),
     Metric("jitter", "Jitter (RFC 3550)", "us", "lower", HARDWARE),
+    Metric(
+        "pps",
+        "Packets delivered",
+        "packets/s",
+        "higher",
+        HARDWARE,
+        Margin(0.03),
+        primary=True,
+        chosen_for="most packets a second",
+    ),
+    Metric("pps_offered", "Packets offered", "packets/s", "none", HARDWARE),
+    Metric("frame_loss", "Frames lost", "%", "lower", HARDWARE, _LOSS),
     Metric("rtt_min", "RTT, minimum", "us", "lower", HARDWARE),
     Metric(
         "rtt_p50",

@@ -30,6 +30,8 @@ class Partner:
     interface: str
     ip: str
     mac: str
+    journal: Journal  # its host's
+    mtu: int = 1500
 
     def run(
         self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True
@@ -108,4 +110,4 @@ def partner(host: Host, bdf: str, plan: LinkPlan, journal: Journal) -> Iterator[
         address = f"{plan.partner_ip}/{plan.prefix}"
         host.run(("ip", "-n", netns, "address", "add", address, "dev", interface))
         host.run(("ip", "-n", netns, "link", "set", interface, "up"))
-        yield Partner(host, netns, interface, plan.partner_ip, prior.address)
+        yield Partner(host, netns, interface, plan.partner_ip, prior.address, journal, prior.mtu)

@@ -16,6 +16,7 @@ from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
 from harness.records import ablation, series
 from harness.runs.variant import Variant
+from harness.workloads import pps
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
@@ -23,6 +24,9 @@ ten blocks a change of 5 % of one figure among sixty is told where boots vary by
 
 MOST_STREAMS = 128
 """What iperf3 takes at the most (MAX_STREAMS in its iperf.h)."""
+
+MOST_PPS = 1_000_000_000
+"""pktgen's delay between two frames is a whole number of nanoseconds."""
 
 MOST_BOOTS = 1000
 """Of each path in a run: pytest holds them all in its memory at once."""
@@ -94,7 +98,7 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Annotated[
             str,
             says(
-                f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
+                f"comma-separated workloads; of {', '.join(workloads.SHORT)}",
                 metavar=NAMES,
                 words=workloads.NAMES,
                 min_length=1,
@@ -144,6 +148,34 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
                 metavar="MBITS",
                 ge=0.001,
                 le=1e6,
+            ),
+        ]
+        | None
+    ) = None
+    frame_size: (
+        Annotated[
+            str,
+            says(
+                "comma-separated sizes of the frames of pps-rx where that is named without one: "
+                f"bytes with FCS, or imix (default {','.join(pps.USUAL)}); RFC 2544 has "
+                f"{','.join(map(str, pps.STANDARD))}",
+                metavar=NAMES,
+                words=(*map(str, pps.STANDARD), "imix"),
+                min_length=1,
+                max_length=LINE_MAX,
+                examples=["64", "64,1518,imix"],
+            ),
+        ]
+        | None
+    ) = None
+    pps: (
+        Annotated[
+            int,
+            says(
+                "frames a second of pps-rx (default: as many as can be)",
+                metavar="N",
+                ge=1,
+                le=MOST_PPS,
             ),
         ]
         | None

@@ -11,6 +11,7 @@ from harness import paths, workloads
 from harness.core.errors import ConfigError
 from harness.core.flags import names
 from harness.core.metrics import METRICS
+from harness.core.units import Clock, Fidelity
 from harness.labs.choice import Choice, choose
 from harness.labs.shape import LabShape
 from harness.records import ablation, series
@@ -22,6 +23,8 @@ from harness.runs.asked import (
     Asked,
 )
 from harness.runs.variant import Variant, affected, parse
+from harness.workloads.base import Workload
+from harness.workloads.pps import checked_sizes, expanded
 
 UNCLAIMED = Path(os.devnull) / "a run without a directory"
 """Where nothing can be written: the directory of a run that has claimed none (claim.py)."""
@@ -43,6 +46,7 @@ class BenchOptions:
     strict: bool  # is it a bad end if one of them is undecided?
     quick: bool
     streams: int  # of each TCP workload
+    pps: int | None  # frames a second of what counts them; None: as many as can be
     udp_rate: int | None  # bit/s; None: the workload's own
     lab: Choice
     shape: LabShape  # of the nested lab
@@ -73,6 +77,7 @@ class BenchOptions:
             strict=asked.pair.strict_verdict,
             quick=asked.single.quick,
             streams=measuring.streams or 1,
+            pps=measuring.pps,
             udp_rate=None if measuring.udp_rate is None else round(measuring.udp_rate * 1e6),
             lab=choose(asked.where.lab, asked.machine.shape()),
             shape=asked.machine.shape(),
@@ -86,6 +91,17 @@ class BenchOptions:
     def pair(self) -> bool:
         """Are two configurations interleaved?"""
         return len(self.variants) > 1
+
+    def workload(self, name: str, clock: Clock, fidelity: Fidelity) -> Workload:
+        """The workload of this name as this run makes it on such a host."""
+        return workloads.fitted(
+            name,
+            clock,
+            fidelity=fidelity,
+            udp_rate=self.udp_rate,
+            streams=self.streams,
+            pps=self.pps,
+        )
 
     def recorded(self) -> dict[str, str]:
         """What was varied, for RunInfo.options; of two configurations, what they share."""
@@ -151,10 +167,11 @@ def _paths(asked: Asked, variants: Mapping[str, Variant]) -> tuple[str, ...]:
 def _workloads(asked: Asked) -> tuple[str, ...]:
     """Those asked for, or those that the run is about."""
     usual = workloads.SUMMARISED if _pair(asked) else workloads.USUAL
+    sizes = checked_sizes(asked.measuring.frame_size)
     feature = _ablated(asked)
     if asked.measuring.workloads is None:
         return workloads.select(feature.workloads(usual) if feature else usual)
-    chosen = workloads.select(names(asked.measuring.workloads))
+    chosen = workloads.select(expanded(names(asked.measuring.workloads), sizes))
     if feature and not feature.workloads(chosen):
         raise ConfigError(
             f"--ablate {feature.name}: nothing is expected of it in {', '.join(chosen)}",

@@ -212,9 +212,17 @@ def _facts(run: Run) -> tables.Table:
         "Paths": ", ".join(info.paths),
         "Prober's floor": _floor(info.floor_ns, info.floor_stamps),
     }
+    if info.generator_pps:
+        facts["Generator's limit"] = _limits(run)
     facts |= {f"Option {name}": value for name, value in info.options.items()}
     rows = tuple((tables.Cell(name), tables.Cell(value)) for name, value in facts.items())
     return tables.Table((), rows, text=True)
+
+
+def _limits(run: Run) -> str:
+    unit, limits = style.unit(run.unit("pps")), run.info.generator_pps
+    each = ", ".join(f"{name} {style.number(pps)}" for name, pps in limits.items())
+    return f"{each} {unit}, over a veth pair with no guest"
 
 
 def _floor(floor_ns: Sequence[int], stamps: str) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from harness.hosts.local import LocalHost
 from harness.hosts.program import PYTHON
+from harness.journal.journal import Journal
 from harness.measure.watch import Watch
 from harness.paths.partner import Partner
 from harness.window.window import Command, Probe, Reading, WindowResult, partner_probe
@@ -40,7 +41,7 @@ def partner() -> Iterator[Partner]:
     ALPHA.run(("ip", "netns", "add", name))
     try:
         ALPHA.run(("ip", "-n", name, "link", "set", "lo", "up"))
-        yield Partner(ALPHA, name, "lo", "127.0.0.1", "")
+        yield Partner(ALPHA, name, "lo", "127.0.0.1", "", Journal(ALPHA, "watch"))
     finally:
         ALPHA.run(("ip", "netns", "delete", name))
 
