@@ -51,8 +51,9 @@ def load(host: Host, module: str, shown_at: str, journal: Journal) -> None:
 
 
 @contextmanager
-def lent(host: Host, module: str, journal: Journal) -> Iterator[None]:
-    """A module that is there while this lasts, and not afterwards, unless it was before.
+def lent(host: Host, module: str, journal: Journal, *options: str) -> Iterator[None]:
+    """A module that is there while this lasts, and not afterwards, unless it was before. It is
+    loaded with these options.
 
     MissingCapability as `load`.
     """
@@ -62,5 +63,5 @@ def lent(host: Host, module: str, journal: Journal) -> Iterator[None]:
     if unmet := unavailable(host, module, journal.may):
         raise MissingCapability(*unmet)
     with journal.change(f"loaded module {module}", (unloading(module),)):
-        host.run(("modprobe", module))
+        host.run(("modprobe", module, *options))
         yield

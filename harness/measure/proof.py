@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from harness.measure import drops
 from harness.qemu.attachment import NicAttachment
-from harness.records.trial import SENT, Proof
+from harness.records.trial import DROPPED, SENT, Proof
 from harness.workloads.base import Workload
 
 TOLERANCE = 0.01
@@ -140,7 +140,7 @@ def _host(attachment: NicAttachment, counters: Mapping[str, int]) -> tuple[Proof
         return ()
     # Frames, not bytes: whether the PF's counter has the frames' checksums (FCS) varies by driver.
     wire = counters["partner.rx_packets"] + counters["partner.tx_packets"]
-    wire -= counters.get("port.rx_missed", 0) if attachment.host_carries else 0
+    wire -= counters.get(f"{DROPPED}{drops.NIC}", 0) if attachment.host_carries else 0
     seen = counters["host.rx_packets"] + counters["host.tx_packets"]
     if attachment.host_carries:
         holds = seen >= (1 - 5 * TOLERANCE) * wire

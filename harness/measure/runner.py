@@ -23,6 +23,7 @@ from harness.measure import drops
 from harness.measure.endpoint import Endpoint, GuestReader, endpoint
 from harness.measure.plan import PlannedBoot
 from harness.measure.proof import prove
+from harness.measure.search import searched
 from harness.measure.watch import Watch, Watched
 from harness.measure.wire import rates
 from harness.paths import select
@@ -56,6 +57,7 @@ from harness.window.window import (
 from harness.workloads.base import FRAMING, ParsedOutput, Target, Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.iperf3_version import Version, at_odds, require, written
+from harness.workloads.ndr import Ndr
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ class BootedPath:
             self.bench.store.append(refused)
             return refused
         try:
-            record = self._record(draft, workload, self._measure(workload))
+            record = self._made(draft, workload)
         except RunOver as error:
             self._spoil(draft, error.message)
             raise
@@ -127,6 +129,11 @@ class BootedPath:
         kept = self.bench.store.append(record)
         self.cold = self.cold and workload.name == IDLE
         return kept
+
+    def _made(self, draft: TrialRecord, workload: Workload) -> TrialRecord:
+        if isinstance(workload, Ndr):
+            return searched(draft, workload, lambda flood: self._made(draft, flood))
+        return self._record(draft, workload, self._measure(workload))
 
     def _refusal(self, workload: Workload) -> str:
         """Why this workload is not to be made here; "" if it is."""

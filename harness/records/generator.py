@@ -19,6 +19,9 @@ def is_limit(delivered: float, most: float) -> bool:
 
 def held_back(trial: TrialRecord) -> bool:
     """Did the generator send what it could, and did the path take all that?"""
-    if trial.parameters.get("rate") != FLAT_OUT or "pps" not in trial.metrics:
+    metrics = trial.metrics
+    if "ndr" in metrics:
+        return is_limit(metrics["ndr"], metrics["pps_offered"])
+    if trial.parameters.get("rate") != FLAT_OUT or "pps" not in metrics:
         return False
-    return is_limit(trial.metrics["pps"], trial.metrics["pps_offered"])
+    return is_limit(metrics["pps"], metrics["pps_offered"])

@@ -16,7 +16,7 @@ from harness.labs.shape import Machine
 from harness.qualify.options import Qualification
 from harness.records import ablation, series
 from harness.runs.variant import Variant
-from harness.workloads import pps
+from harness.workloads import families, pps
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
@@ -156,8 +156,9 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Annotated[
             str,
             says(
-                "comma-separated sizes of the frames of pps-rx where that is named without one: "
-                f"bytes with FCS, or imix (default {','.join(pps.USUAL)}); RFC 2544 has "
+                f"comma-separated sizes of the frames of {' and '.join(families.FAMILIES)} where "
+                "that is named without one: bytes with FCS, or imix (default "
+                f"{','.join(families.USUAL)}); RFC 2544 has "
                 f"{','.join(map(str, pps.STANDARD))}",
                 metavar=NAMES,
                 words=(*map(str, pps.STANDARD), "imix"),

@@ -24,7 +24,7 @@ from harness.runs.asked import (
 )
 from harness.runs.variant import Variant, affected, parse
 from harness.workloads.base import Workload
-from harness.workloads.pps import checked_sizes, expanded
+from harness.workloads.families import checked_sizes, expanded
 
 UNCLAIMED = Path(os.devnull) / "a run without a directory"
 """Where nothing can be written: the directory of a run that has claimed none (claim.py)."""

@@ -8,17 +8,22 @@ from dataclasses import replace
 from harness.core.errors import ConfigError
 from harness.core.units import Clock, Fidelity
 from harness.workloads.base import Sizes, Workload
+from harness.workloads.families import FAMILIES, MEMBERS, sized
 from harness.workloads.iperf3 import IPERF3, Iperf3
 from harness.workloads.latency import LATENCY
-from harness.workloads.pps import FAMILY, PPS, Pps, sized
+from harness.workloads.ndr import Ndr
+from harness.workloads.pps import Pps
 
-ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY, *PPS)
+ALL: tuple[Sizes, ...] = (*IPERF3, LATENCY, *MEMBERS)
 """The idle baseline is no workload to choose: each guest has it."""
 
 _BY_NAME = {each.name: each for each in ALL}
 NAMES = tuple(_BY_NAME)
 
-SHORT = (*(each.name for each in ALL if each not in PPS), f"{FAMILY}-SIZE")
+SHORT = (
+    *(each.name for each in ALL if each not in MEMBERS),
+    *(f"{family}-SIZE" for family in FAMILIES),
+)
 """The same for people: a family of workloads that differ in the size of frames is one."""
 
 USUAL = tuple(each.name for each in ALL if each.usual)
@@ -77,6 +82,8 @@ def fitted(
     workload = _chosen(name).fitted(clock, fidelity)
     if isinstance(workload, Pps):
         return replace(workload, threads=streams, rate=pps or 0)
+    if isinstance(workload, Ndr):
+        return replace(workload, threads=streams)
     if not isinstance(workload, Iperf3):
         return workload
     if workload.name != "udp":

@@ -206,7 +206,7 @@ def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> ParsedOutput:
     Everything lives in one network namespace that is made and removed here; one that a killed run
     left behind is replaced. Raises LabError if the host cannot do it.
     """
-    with floor_pair(host):
+    with _floor_pair(host):
         result = run_window(host, WindowSpec.of(latency.command(FLOOR)), netns=FLOOR_NETNS)
     outcome = latency.parse(result.stdout, result.stderr, result.returncode)
     if outcome.error:
@@ -215,7 +215,7 @@ def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> ParsedOutput:
 
 
 @contextmanager
-def floor_pair(host: Host) -> Iterator[None]:
+def _floor_pair(host: Host) -> Iterator[None]:
     """A veth pair in a namespace. The far end answers; the near end has no address, so that the
     kernel does not take the partner's for its own, and a fixed neighbour stands in for ARP."""
     delete = ("ip", "netns", "delete", FLOOR_NETNS)

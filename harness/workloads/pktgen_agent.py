@@ -13,20 +13,23 @@ port's network namespace. The specification:
     mac         the destination's Ethernet address
     source      IPv4 address of the frames, and
     destination theirs
-    ask         IPv4 address of whoever receives them
+    request     an echo request to whoever receives them, as hex: Ethernet and IPv4 headers first;
+                identifier, sequence number and checksum of ICMP are filled in here; "": nobody
+                receives them
+    clones      how often a frame may be sent before a new one is made, where the driver lets it
     patience    seconds within which it must answer, when all is sent
 
 Frames may wait in queues when the last one is sent, so many that a receiver seems to be faster
-than it is. So an echo request is sent behind them: once it is answered, they are through.
+than it is. So echo requests are sent behind them, until one is answered as soon as if nothing
+waited. (One that is answered late says little: a NIC may have handed it on by another queue.)
 
 It says "ready\\n", waits for a line, sends, and prints one JSON object:
 
     sent        frames that the port's driver took
     errors      frames that it refused, as pktgen counts them
     ns          from the first to the last
-    drained_ns  from the last one to the answer to the first echo request that had one
-    asked_ns    of that, what the request itself took
-    quiet_ns    what one takes before anything is sent, the median of five
+    drained_ns  from the last one to when nothing waited any more; 0: nothing ever did
+    quiet_ns    what an echo request takes before anything is sent, the median of five
     asks        echo requests sent after the line
     cpus        that sent
 
@@ -56,11 +59,12 @@ from typing import Any
 ROOT = "/proc/net/pktgen"
 SIOCGIFMTU = 0x8921
 ETHERNET = 14
+ETH_P_IP = 0x0800
 NS, US = 1_000_000_000, 1_000
-CLONES = 1000  # of a frame, where a driver lets it be sent more than once at a time
 IDENT = 0x6E71
 ECHO_REQUEST, ECHO_REPLY = 8, 0
-AGAIN = 0.001  # seconds between two echo requests
+AGAIN = 0.00025  # seconds between two echo requests
+SLOW_NS = 100_000  # beyond twice of what it takes without load one has waited
 STARTS = 2.0  # seconds within which pktgen starts
 
 DONE = re.compile(r"^Result: OK: \d+\(c\d+\+d\d+\) usec, \d+ ", re.MULTILINE)
@@ -77,7 +81,7 @@ def order(name: str, text: str) -> None:
     try:
         fd = os.open(f"{ROOT}/{name}", os.O_WRONLY)
         try:
-            os.write(fd, text.encode())
+            os.write(fd, f"{text}\n".encode())  # pgctrl takes off its last character
         finally:
             os.close(fd)
     except OSError as error:
@@ -126,11 +130,8 @@ def set_up(spec: dict[str, Any], cpus: list[int]) -> list[str]:
         order(f"kpktgend_{cpu}", f"add_device {device}")
         for text in settings(spec, counts[place], len(cpus)):
             order(device, text)
-        if not spec["imix"]:
-            try:
-                order(device, f"clone_skb {CLONES}")
-            except Refused:
-                order(device, "clone_skb 0")
+        with contextlib.suppress(Refused):
+            order(device, f"clone_skb {spec['clones']}")
         devices.append(device)
     return devices
 
@@ -189,42 +190,62 @@ def checksum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
-def request(sequence: int) -> bytes:
-    """An ICMP echo request, IPv4 header apart."""
-    body = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, IDENT, sequence & 0xFFFF) + bytes(18)
-    return body[:2] + struct.pack("=H", checksum(body)) + body[4:]
+def icmp_of(frame: bytes) -> int:
+    """Where ICMP begins in a frame."""
+    return ETHERNET + (frame[ETHERNET] & 0xF) * 4
 
 
-def answered(packet: bytes) -> int | None:
-    """The sequence number of an answer to a request of ours, as a raw socket hands it on."""
-    icmp = packet[(packet[0] & 0xF) * 4 :]
-    kind, _, _, ident, sequence = struct.unpack_from("!BBHHH", icmp)
+def numbered(frame: bytes, sequence: int) -> bytes:
+    """The echo request with this number, and our identifier."""
+    place = icmp_of(frame)
+    head, data = frame[:place], frame[place + 8 :]
+    body = struct.pack("!BBHHH", ECHO_REQUEST, 0, 0, IDENT, sequence & 0xFFFF) + data
+    return head + body[:2] + struct.pack("=H", checksum(body)) + body[4:]
+
+
+def answered(frame: bytes) -> int | None:
+    """The sequence number of an answer to a request of ours; None if it is something else."""
+    place = icmp_of(frame)
+    if frame[ETHERNET + 9] != socket.IPPROTO_ICMP or len(frame) < place + 8:
+        return None
+    kind, _, _, ident, sequence = struct.unpack_from("!BBHHH", frame, place)
     return int(sequence) if (kind, ident) == (ECHO_REPLY, IDENT) else None
 
 
 class Asker:
-    """Echo requests to whoever receives."""
+    """Echo requests to whoever receives, past the addresses and routes of this end."""
 
-    def __init__(self, address: str) -> None:
-        self.socket = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
-        self.socket.connect((address, 0))
+    def __init__(self, interface: str, frame: bytes) -> None:
+        self.frame = frame
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        self.socket.bind((interface, ETH_P_IP))
         self.left: list[int] = []  # when each was sent
 
-    def ask(self, patience: float) -> tuple[int, int]:
-        """When the first request that is answered was sent, and when its answer came: ns of the
-        monotonic clock. Requests may be lost in a queue that is full, so there are several."""
+    def ask(self, within: int, patience: float) -> tuple[int, int]:
+        """When the first request was sent that is answered within so many ns, and how long that
+        took: ns of the monotonic clock. Requests may wait in queues, and be lost in full ones."""
         first, end = len(self.left), time.monotonic() + patience
         while time.monotonic() < end:
             self.left.append(time.monotonic_ns())
-            self.socket.send(request(len(self.left) - 1))
+            self.socket.send(numbered(self.frame, len(self.left) - 1))
             again = time.monotonic() + AGAIN
             while (left := again - time.monotonic()) > 0:
                 if not select.select([self.socket], [], [], left)[0]:
                     break
                 sequence, now = answered(self.socket.recv(2048)), time.monotonic_ns()
                 if sequence is not None and first <= sequence < len(self.left):
-                    return self.left[sequence], now
-        raise Refused(f"no echo request is answered within {patience:g} s after the last frame")
+                    asked = self.left[sequence]
+                    if now - asked <= within:
+                        return asked, now - asked
+        raise Refused(f"no echo request is answered in time, {patience:g} s after the last frame")
+
+    def quiet(self) -> int:
+        """What a request takes when nothing else is sent: the median of five, in ns."""
+        trips = []
+        for _ in range(5):
+            trips.append(self.ask(NS, STARTS)[1])
+            time.sleep(AGAIN)
+        return sorted(trips)[2]
 
 
 def urgent() -> None:
@@ -240,26 +261,32 @@ def starter(gone: list[str]) -> None:
         gone.append(str(error))
 
 
-def send(spec: dict[str, Any], devices: list[str], asker: Asker, quiet: int) -> dict[str, Any]:
-    before = len(asker.left)
+def send(spec: dict[str, Any], devices: list[str], asker: Asker | None) -> dict[str, Any]:
+    """The answer of this program; see above."""
+    quiet = asker.quiet() if asker else 0
+    before = len(asker.left) if asker else 0
+    urgent()
+    print("ready", flush=True)
+    sys.stdin.readline()
     gone: list[str] = []
     _thread.start_new_thread(starter, (gone,))
     seen = wait_for(devices, spec)
     if gone:
         raise Refused(gone[0])
-    asked, answer = asker.ask(spec["patience"])
-    started, stopped = (
-        min(each.started for each in seen) * US,
-        max(each.stopped for each in seen) * US,
-    )
+    started = min(each.started for each in seen) * US
+    stopped = max(each.stopped for each in seen) * US
+    drained, asks = 0, 0
+    if asker:
+        asked, _ = asker.ask(2 * quiet + SLOW_NS, spec["patience"])
+        waited = asked != asker.left[before]
+        drained, asks = (asked - stopped) * waited, len(asker.left) - before
     return {
         "sent": sum(each.sent for each in seen),
         "errors": sum(each.errors for each in seen),
         "ns": stopped - started,
-        "drained_ns": answer - stopped,
-        "asked_ns": answer - asked,
+        "drained_ns": max(0, drained),
         "quiet_ns": quiet,
-        "asks": len(asker.left) - before,
+        "asks": asks,
         "cpus": len(devices),
     }
 
@@ -269,12 +296,9 @@ def main() -> None:
     cpus = sorted(os.sched_getaffinity(0))[-spec["threads"] :]
     try:
         devices = set_up(spec, cpus)
-        asker = Asker(spec["ask"])
-        trips = sorted(last - first for first, last in (asker.ask(2.0) for _ in range(5)))
-        urgent()
-        print("ready", flush=True)
-        sys.stdin.readline()
-        found = send(spec, devices, asker, trips[2])
+        frame = bytes.fromhex(spec["request"])
+        asker = Asker(spec["interface"], frame) if frame else None
+        found = send(spec, devices, asker)
     except (OSError, Refused) as error:
         sys.exit(f"sending from {spec['interface']}: {error}")
     # The thread that waits for "start" is not waited for.

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import msgspec
 
 from harness.core.errors import ConfigError, LabError
 from harness.core.facts import WorkloadFacts
-from harness.core.flags import names as names_in
 from harness.core.units import NS_PER_S
 from harness.hosts.base import Host
 from harness.hosts.program import program
@@ -38,7 +38,7 @@ from harness.workloads.base import (
     describe,
     require_positive,
 )
-from harness.workloads.latency import FLOOR, FLOOR_NETNS, floor_pair
+from harness.workloads.latency import FLOOR, echo_request
 
 MODULE = "pktgen"
 FCS, ETHERNET = 4, 14
@@ -47,15 +47,20 @@ SMALLEST, LARGEST = 64, 9600
 today takes, rounded."""
 
 STANDARD = (64, 128, 256, 512, 1024, 1280, 1518)
-USUAL = ("64", "1518")
 IMIX = {64: 7, 594: 4, 1518: 1}  # size -> weight
 SOURCE, DESTINATION = "198.18.0.1", "198.19.255.254"
 
 GAP = 20
 """Bytes that pass on the wire between two frames: preamble 8, interframe gap 12 (IEEE 802.3)."""
 
+DUMMY = "dummy"
+SINK_NETNS = "nicproof-sink"
+SINK = replace(FLOOR, partner_interface="sink0")
 LIMIT_FRAMES = 20_000
-"""Of each CPU that sends, over the loop without a guest."""
+"""Of each CPU that sends, when the generator is measured alone."""
+
+REQUEST = 18
+"""Bytes of data of an echo request: the smallest frame."""
 
 PATIENCE = 5.0  # seconds for the answer behind the last frame
 MARGIN_S = 60.0
@@ -72,7 +77,6 @@ class Sent(msgspec.Struct, frozen=True):
     errors: int
     ns: int
     drained_ns: int
-    asked_ns: int
     quiet_ns: int
     asks: int
     cpus: int
@@ -88,12 +92,13 @@ class Pps:
     seconds: float = 5.0
     rate: int = 0
     threads: int = 1
+    clones: int = 1000  # a frame is sent so often before the next one is made; IMIX has none
     margin: float = MARGIN_S
 
     def __post_init__(self) -> None:
         require_positive(self.name, seconds=self.seconds, threads=self.threads)
-        if min(self.count, self.rate) < 0:
-            raise ConfigError(f"{self.name}: count and rate must not be negative")
+        if min(self.count, self.rate, self.clones) < 0:
+            raise ConfigError(f"{self.name}: count, rate and clones must not be negative")
         if self.size and not SMALLEST <= self.size <= LARGEST:
             raise ConfigError(
                 f"{self.name}: a frame has {SMALLEST} to {LARGEST} bytes with its checksum (FCS)",
@@ -135,12 +140,14 @@ class Pps:
             **({"frames": str(self.count)} if self.count else {"seconds": f"{self.seconds:g}"}),
             "rate": str(self.rate) if self.rate else FLAT_OUT,
             "threads": str(self.threads),
+            "clones": str(self.clones),
         }
 
     def server(self, target: Target) -> tuple[str, ...]:  # noqa: ARG002 - the protocol's
         return ()
 
-    def command(self, target: Target) -> Command:
+    def command(self, target: Target, *, asks: bool = True) -> Command:
+        """With `asks` the receiver must answer when all is sent."""
         spec = {
             "interface": target.partner_interface,
             "size": (self.size or min(IMIX)) - FCS,
@@ -152,7 +159,8 @@ class Pps:
             "mac": target.guest_mac,
             "source": SOURCE,
             "destination": DESTINATION,
-            "ask": target.guest_ip,
+            "clones": self.clones if self.size else 0,
+            "request": echo_request(target, REQUEST).hex() if asks else "",
             "patience": PATIENCE,
         }
         argv = (*program(__package__, "pktgen"), json.dumps(spec))
@@ -176,42 +184,49 @@ class Pps:
         if found.sent <= 0 or found.ns <= 0:
             return ParsedOutput(raw=raw, error=f"pktgen sent {found.sent} frames")
         return ParsedOutput(
-            sending=Sending(found.sent, found.asks, found.ns, found.ns + queued_ns(found)),
+            sending=Sending(found.sent, found.asks, found.ns, found.ns + found.drained_ns),
             raw=raw,
         )
-
-
-def queued_ns(found: Sent) -> int:
-    """How long after the last frame was sent the receiver was still busy with those before it.
-
-    An echo request behind them that takes no longer than one without load finds no queue; one that
-    does was answered after all of them.
-    """
-    slow = found.asked_ns > 2 * found.quiet_ns + 100_000
-    return max(0, found.drained_ns - found.quiet_ns) if slow else 0
 
 
 def measure_limits(
     host: Host, loads: Sequence[Pps], journal: Journal, cpus: Sequence[int] = ()
 ) -> dict[str, float]:
-    """What the generator reaches with no NIC and no guest: frames a second over a veth pair of
-    `host`, by workload, sent by `cpus` if some are given. The pair's far end takes them on the
-    same CPUs, as a guest's does not.
+    """What the generator reaches with no port and no guest: frames a second, by workload, into a
+    dummy interface of `host`, which drops them; sent by `cpus` if some are given.
 
+    Not over a veth pair: that takes them in on the CPU that sends, and is slower than a port.
     MissingCapability if there is no pktgen, LabError if the host cannot do it.
     """
     found = {}
-    with lent(host, MODULE, journal), floor_pair(host):
+    with lent(host, MODULE, journal), lent(host, DUMMY, journal, "numdummies=0"), _sink(host):
         for load in loads:
             few = replace(load, count=LIMIT_FRAMES * load.threads, rate=0)
-            command = few.command(FLOOR)
+            command = few.command(SINK, asks=False)
             placed = replace(command, argv=(*taskset(cpus), *command.argv))
-            result = run_window(host, WindowSpec.of(placed), netns=FLOOR_NETNS)
+            result = run_window(host, WindowSpec.of(placed), netns=SINK_NETNS)
             outcome = few.parse(result.stdout, result.stderr, result.returncode)
             if outcome.sending is None:
-                raise LabError(f"{host.name}: the generator over a veth pair: {outcome.error}")
+                raise LabError(f"{host.name}: the generator alone: {outcome.error}")
             found[load.name] = outcome.sending.sent * NS_PER_S / outcome.sending.ns
     return found
+
+
+@contextmanager
+def _sink(host: Host) -> Iterator[None]:
+    """A dummy interface in a namespace; what a killed run left behind is replaced."""
+    delete = ("ip", "netns", "delete", SINK_NETNS)
+    host.run(delete, check=False)
+    host.run(("ip", "netns", "add", SINK_NETNS))
+    try:
+        for words in (
+            f"link add {SINK.partner_interface} mtu {LARGEST} type dummy",
+            f"link set {SINK.partner_interface} up",
+        ):
+            host.run(("ip", "-n", SINK_NETNS, *words.split()))
+        yield
+    finally:
+        host.run(delete, check=False)
 
 
 def check_sendable(load: Pps, mtu: int, mbits: int | None) -> None:
@@ -258,21 +273,3 @@ def sized(name: str) -> Sizes | None:
     if found is None:
         return None
     return _sizes(0 if found[1] == "imix" else int(found[1]))
-
-
-def checked_sizes(text: str | None) -> tuple[str, ...]:
-    """The sizes that --frame-size says, or USUAL; ConfigError for one that is none."""
-    sizes = USUAL if text is None else names_in(text)
-    for size in sizes or (text or "",):
-        if sized(f"{FAMILY}-{size}") is None:
-            raise ConfigError(
-                f"--frame-size {size}: neither a number of bytes nor imix",
-                remedy=f"choose from {', '.join(map(str, STANDARD))}, imix",
-            )
-    return sizes
-
-
-def expanded(names: Sequence[str], sizes: Sequence[str]) -> tuple[str, ...]:
-    """The names, with the family's replaced by one for each size."""
-    family = tuple(f"{FAMILY}-{size}" for size in sizes)
-    return tuple(found for name in names for found in (family if name == FAMILY else (name,)))

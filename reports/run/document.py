@@ -222,7 +222,7 @@ def _facts(run: Run) -> tables.Table:
 def _limits(run: Run) -> str:
     unit, limits = style.unit(run.unit("pps")), run.info.generator_pps
     each = ", ".join(f"{name} {style.number(pps)}" for name, pps in limits.items())
-    return f"{each} {unit}, over a veth pair with no guest"
+    return f"{each} {unit}, into a dummy interface, with no port and no guest"
 
 
 def _floor(floor_ns: Sequence[int], stamps: str) -> str:

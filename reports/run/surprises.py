@@ -178,7 +178,7 @@ def _held_back(run: Run, found: Estimates) -> Iterator[_Row]:
         ]
         if told:
             loop = run.info.generator_pps.get(workload)
-            alone = f"; over a loop without guest {style.number(loop)} {unit}" if loop else ""
+            alone = f"; with no port and no guest {style.number(loop)} {unit}" if loop else ""
             why = f"the path takes all that is sent, and may take more{alone}"
             yield (
                 Cell("The generator is the limit"),

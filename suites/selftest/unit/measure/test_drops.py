@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +9,7 @@ from hypothesis import strategies as st
 from harness.measure import drops
 from harness.measure.proof import prove
 from harness.qemu.attachment import NicAttachment
-from harness.records.trial import DELIVERED, DROPPED, SENT
+from harness.records.trial import DELIVERED, DROPPED, SENT, SURPLUS
 from harness.workloads import named
 from harness.workloads.base import Sending
 
@@ -44,6 +42,7 @@ def counted(delivered: int, **more: int) -> dict[str, int]:
         "guest.rx_missed": more.get("ring", 0),
         "guest.retransmitted": 0,
         "partner.retransmitted": 0,
+        "port.rx_packets": FRAMES + ASKS - more.get("unsent", 0) - more.get("port", 0),
         "port.rx_missed": more.get("port", 0),
         "tap.rx_missed": more.get("tap", 0),
         "host.rx_packets": FRAMES + ASKS - more.get("port", 0),
@@ -56,6 +55,7 @@ def test_a_drop_is_of_the_place_that_counted_it() -> None:
     assert drops.accounts(SENDING, TAPPED, found) == {
         SENT: FRAMES,
         DELIVERED: 30_000,
+        SURPLUS: 0,
         f"{DROPPED}partner's port": 1000,
         f"{DROPPED}port under test": 2000,
         f"{DROPPED}macvtap": 16_000,
@@ -65,10 +65,35 @@ def test_a_drop_is_of_the_place_that_counted_it() -> None:
 
 
 def test_a_path_has_the_places_that_are_on_it() -> None:
-    found = counted(FRAMES)
-    assert f"{DROPPED}macvtap" not in drops.accounts(SENDING, VF, found)
-    native = replace(VF, host_interface="")
-    assert f"{DROPPED}port under test" not in drops.accounts(SENDING, native, found)
+    account = drops.accounts(SENDING, VF, counted(FRAMES))
+    places = [name.removeprefix(DROPPED) for name in account if name.startswith(DROPPED)]
+    assert places == ["partner's port", "port under test", "unknown place"]
+
+
+@pytest.mark.parametrize(
+    ("attachment", "missed", "found", "unknown"),
+    [
+        (VF, 0, 10_000, 0),  # a VF without a counter: between its driver and the cable is the NIC
+        (VF, 10_000, 10_000, 0),
+        (VF, 4000, 4000, 6000),  # the NIC counts, and the others are nowhere
+        (TAPPED, 0, 10_000, 0),
+        (TAPPED, 4000, 4000, 6000),
+        (TAPPED, 12_000, 10_000, 0),  # others than ours
+    ],
+)
+def test_what_a_nic_lost_is_what_it_counts_or_the_difference_around_it(
+    attachment: NicAttachment, missed: int, found: int, unknown: int
+) -> None:
+    counters = counted(40_000, port=10_000) | {"port.rx_missed": missed}
+    account = drops.accounts(SENDING, attachment, counters)
+    assert account[f"{DROPPED}{drops.NIC}"] == found
+    assert account[f"{DROPPED}{drops.UNKNOWN}"] == unknown
+
+
+def test_more_than_was_sent_is_somebody_elses() -> None:
+    account = drops.accounts(SENDING, VF, counted(FRAMES + 400))
+    assert account[SURPLUS] == 400 and not drops.prove(account).holds
+    assert account[DELIVERED] == FRAMES and min(account.values()) >= 0
 
 
 @pytest.mark.parametrize(
@@ -79,8 +104,9 @@ def test_a_thousandth_may_be_of_no_known_place_and_no_more(unknown: int, holds: 
     account = drops.accounts(SENDING, TAPPED, found)
     proof = drops.prove(account)
     assert proof.holds is holds
-    assert account[f"{DROPPED}{drops.UNKNOWN}"] == unknown
-    assert (f"{unknown} dropped at: unknown place" in proof.detail) is bool(unknown)
+    assert account[f"{DROPPED}{drops.UNKNOWN}"] - account[SURPLUS] == unknown
+    assert (f"{unknown} dropped at: unknown place" in proof.detail) is (unknown > 0)
+    assert (f"{-unknown} too many" in proof.detail) is (unknown <= 0)
 
 
 def test_nothing_delivered_is_no_measurement_even_if_all_is_accounted_for() -> None:
@@ -93,7 +119,8 @@ def test_the_parts_of_an_account_are_all_that_was_sent(
     delivered: int, port: int, tap: int, ring: int
 ) -> None:
     account = drops.accounts(SENDING, TAPPED, counted(delivered, port=port, tap=tap, ring=ring))
-    assert sum(account.values()) - account[SENT] == account[SENT] == FRAMES
+    parts = [frames for name, frames in account.items() if name.startswith(DROPPED)]
+    assert account[DELIVERED] + sum(parts) - account[SURPLUS] == account[SENT] == FRAMES
 
 
 def test_rates_are_of_the_time_in_which_each_end_was_busy() -> None:

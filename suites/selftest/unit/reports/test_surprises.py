@@ -127,4 +127,4 @@ def test_a_path_that_takes_all_that_its_generator_sends_is_told() -> None:
         assert [where for _, where, _ in rows] == ["tcp-tx"] * len(held)
         for _, _, why in rows:
             assert why.startswith("sriov 396,000 packets/s: the path takes all that is sent")
-            assert why.endswith("over a loop without guest 500,000 packets/s")
+            assert why.endswith("with no port and no guest 500,000 packets/s")

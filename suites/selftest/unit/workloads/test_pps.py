@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scapy.layers.inet import ICMP, IP
+from scapy.layers.inet import ICMP, IP, UDP
+from scapy.layers.l2 import Ether
 
 from harness import workloads
 from harness.core.errors import ConfigError, MissingCapability
@@ -23,25 +25,25 @@ from harness.journal.journal import Journal
 from harness.journal.modules import loadable, shown
 from harness.records.generator import is_limit
 from harness.workloads import pktgen_agent as agent
-from harness.workloads.latency import FLOOR, FLOOR_NETNS
+from harness.workloads.families import FAMILIES, checked_sizes, expanded
+from harness.workloads.latency import FLOOR, echo_request
+from harness.workloads.ndr import Ndr
 from harness.workloads.pps import (
     IMIX,
     MODULE,
+    SINK_NETNS,
     STANDARD,
     Pps,
-    Sent,
     check_sendable,
-    checked_sizes,
-    expanded,
     line_rate,
     measure_limits,
-    queued_ns,
     sized,
 )
+from suites.selftest.support.files import CAPTURED
 
 ANSWER = {
-    "sent": 50_000, "errors": 0, "ns": 125_000_000, "drained_ns": 200_000, "asked_ns": 40_000,
-    "quiet_ns": 40_000, "asks": 1, "cpus": 1,
+    "sent": 50_000, "errors": 0, "ns": 125_000_000, "drained_ns": 0, "quiet_ns": 40_000,
+    "asks": 1, "cpus": 1,
 }  # fmt: skip
 
 
@@ -78,6 +80,7 @@ def test_sizes_that_are_not_standard_ones_are_workloads_too() -> None:
 
 def test_a_family_is_a_workload_for_each_size() -> None:
     assert expanded(("udp", "pps-rx"), ("64", "imix")) == ("udp", "pps-rx-64", "pps-rx-imix")
+    assert expanded(("ndr",), ("64",)) == ("ndr-64",)
     assert expanded(("pps-rx-128",), ("64",)) == ("pps-rx-128",)
     assert checked_sizes("64,imix") == ("64", "imix")
     assert checked_sizes(None) == ("64", "1518")
@@ -90,16 +93,40 @@ def test_a_size_that_is_none_is_told(text: str) -> None:
 
 
 def test_no_run_makes_them_unasked() -> None:
-    assert not any(name.startswith("pps") for name in workloads.USUAL)
+    assert not any(name.startswith(FAMILIES) for name in workloads.USUAL)
+
+
+def test_a_search_sends_frames_as_its_trials_do() -> None:
+    load = workloads.fitted("ndr-1400", "virtual-smp", streams=2)
+    assert isinstance(load, Ndr) and load.threads == 2
+    flood = Pps(1400, count=50_000, seconds=0.1, threads=2, margin=load.margin)
+    assert load.flood == flood
+    assert spec_of(load.step(1000, 0.5))["count"] == 500
+    assert load.step(1000, 0.5).parameters["rate"] == "1000"
+    assert load.frames == load.flood.frames and set(load.primary) <= set(METRICS)
+    with pytest.raises(ConfigError, match="64 to 9600 bytes"):
+        workloads.select(("ndr-63",))
 
 
 def test_the_rate_and_the_cpus_are_those_asked_for_and_stand_in_the_record() -> None:
     load = workloads.fitted("pps-rx-64", "wall", streams=2, pps=1000)
     assert isinstance(load, Pps) and (load.rate, load.threads) == (1000, 2)
-    assert load.parameters == {"size": "64", "seconds": "5", "rate": "1000", "threads": "2"}
+    assert load.parameters == {
+        "size": "64",
+        "seconds": "5",
+        "rate": "1000",
+        "threads": "2",
+        "clones": "1000",
+    }
     assert spec_of(load)["count"] == 5000
     flat = workloads.fitted("pps-rx-64", "virtual-smp")
-    assert flat.parameters == {"size": "64", "frames": "50000", "rate": "flat out", "threads": "1"}
+    assert flat.parameters == {
+        "size": "64",
+        "frames": "50000",
+        "rate": "flat out",
+        "threads": "1",
+        "clones": "1000",
+    }
     assert flat.command(FLOOR).modules == (MODULE,)
 
 
@@ -134,13 +161,8 @@ def test_output_that_cannot_be_used_is_an_error(text: str) -> None:
 
 
 def test_a_queue_at_the_end_is_time_in_which_the_receiver_was_busy() -> None:
-    def waited(**changes: int) -> int:
-        return queued_ns(Sent(**{**ANSWER, **changes}))
-
-    assert waited() == 0
-    assert waited(drained_ns=20_000_000, asked_ns=19_900_000) == 20_000_000 - 40_000
-    # Asked too late to know: what the answer took says that nothing was left.
-    assert waited(drained_ns=5_000_000, asked_ns=50_000) == 0
+    found = Pps(64).parse(json.dumps({**ANSWER, "drained_ns": 20_000_000}), "", 0).sending
+    assert found is not None and (found.ns, found.busy_ns) == (125_000_000, 145_000_000)
 
 
 def test_a_path_that_takes_all_is_held_back_by_its_generator() -> None:
@@ -150,8 +172,23 @@ def test_a_path_that_takes_all_is_held_back_by_its_generator() -> None:
 # --- The agent's own parts ------------------------------------------------------------------------
 
 
-def captured(name: str) -> str:
-    return (Path(__file__).parents[2] / "data/pktgen" / name).read_text()
+OLD = """\
+Current:
+     pkts-sofar: 10000000  errors: 39664
+     started: 1103053986245187us  stopped: 1103053999346329us idle: 880401us
+Result: OK: 13101142(c12220741+d880401) usec, 10000000 (60byte,0frags)
+  763292pps 390Mb/sec (390805504bps) errors: 39664
+"""
+"""As the kernel's own documentation has it since 2.6 (Documentation/networking/pktgen)."""
+
+
+def test_what_pktgen_tells_is_read_on_kernels_new_and_old() -> None:
+    new = agent.Progress((CAPTURED / "pktgen/linux-6.12.txt").read_text())
+    assert (new.done, new.sent, new.errors) == (True, 50_000, 0)
+    assert new.stopped - new.started == 66_443
+    old = agent.Progress(OLD)
+    assert (old.done, old.sent, old.errors) == (True, 10_000_000, 39_664)
+    assert old.stopped - old.started == 13_101_142
 
 
 def test_a_device_is_told_all_that_decides_on_its_frames() -> None:
@@ -170,20 +207,21 @@ def test_the_cpus_share_all_frames(total: int, parts: int) -> None:
 
 @given(st.integers(0, 0xFFFF))
 def test_requests_have_the_checksum_that_scapy_computes(sequence: int) -> None:
-    made = ICMP(agent.request(sequence))
-    assert (made.type, made.id, made.seq) == (8, agent.IDENT, sequence)
-    again = ICMP(agent.request(sequence))
-    del again.chksum
-    assert bytes(again) == agent.request(sequence)
+    frame = agent.numbered(bytes.fromhex(spec_of(Pps(64))["request"]), sequence)
+    expected = Ether(echo_request(FLOOR, 18))
+    expected[ICMP].id, expected[ICMP].seq = agent.IDENT, sequence
+    del expected[ICMP].chksum
+    assert frame == bytes(expected) and len(frame) == 60
 
 
 def test_only_answers_to_own_requests_count() -> None:
     def packet(kind: int = 0, ident: int = agent.IDENT) -> bytes:
-        return bytes(IP() / ICMP(type=kind, id=ident, seq=7))
+        return bytes(Ether(type=0x800) / IP() / ICMP(type=kind, id=ident, seq=7))
 
     assert agent.answered(packet()) == 7
     assert agent.answered(packet(kind=8)) is None
     assert agent.answered(packet(ident=1)) is None
+    assert agent.answered(bytes(Ether(type=0x800) / IP() / UDP() / bytes(8))) is None
 
 
 @pytest.mark.parametrize("text", ["", "Params: count 1", "pkts-sofar: 1  errors: 0"])
@@ -246,6 +284,56 @@ def test_a_generator_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch
         agent.wait_for(["eth0@1"], spec_of(Pps(64, count=10)))
 
 
+class Queue:
+    """A receiver that answers requests one after another, `busy` ns each, behind what waits."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, waits: int, trip: int = 50_000) -> None:
+        self.now, self.free, self.trip = 1_000_000_000, 1_000_000_000 + waits, trip
+        self.answers: list[tuple[int, bytes]] = []
+        monkeypatch.setattr(time, "monotonic_ns", lambda: self.now)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now / 1e9)
+        monkeypatch.setattr(select, "select", self.select)
+
+    def send(self, frame: bytes) -> None:
+        self.now += 1000
+        self.free = max(self.free, self.now) + 1000
+        made = Ether(frame)
+        made[ICMP].type = 0
+        self.answers.append((self.free + self.trip, bytes(made)))
+
+    def select(self, _r: object, _w: object, _x: object, seconds: float) -> tuple[list[Any], ...]:
+        until = self.now + round(seconds * 1e9)
+        due = self.answers[0][0] if self.answers else until + 1
+        self.now = min(until, max(self.now, due))
+        return ([self] if due <= until else [], [], [])
+
+    def recv(self, _size: int) -> bytes:
+        return self.answers.pop(0)[1]
+
+
+def asker_of(queue: Queue) -> agent.Asker:
+    made = object.__new__(agent.Asker)
+    made.frame, made.left = bytes(echo_request(FLOOR, 18)), []
+    made.socket = queue  # type: ignore[assignment]
+    return made
+
+
+@pytest.mark.parametrize("waits", [0, 50_000, 2_000_000, 40_000_000])
+def test_it_is_asked_until_nothing_waits(monkeypatch: pytest.MonkeyPatch, waits: int) -> None:
+    queue = Queue(monkeypatch, waits)
+    asker = asker_of(queue)
+    asked, took = asker.ask(200_000, 5.0)
+    assert took <= 200_000
+    free = 1_000_000_000 + waits
+    assert free - 200_000 <= asked <= free + 2 * 250_000
+    assert (asked == asker.left[0]) is (waits < 150_000)
+
+
+def test_a_receiver_that_never_recovers_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(agent.Refused, match=r"no echo request is answered in time, 0.5 s after"):
+        asker_of(Queue(monkeypatch, 10**9)).ask(200_000, 0.5)
+
+
 # --- The real thing -------------------------------------------------------------------------------
 
 HOST = LocalHost()
@@ -264,7 +352,7 @@ def test_the_generator_alone_is_measured_and_leaves_nothing(size: int, tmp_path:
     limits = measure_limits(HOST, [Pps(size)], Journal(HOST, "pps", str(tmp_path)))
     assert limits[Pps(size).name] > 1000
     assert HOST.exists(shown(MODULE)) is THERE
-    assert FLOOR_NETNS not in HOST.run(("ip", "netns", "list")).text
+    assert SINK_NETNS not in HOST.run(("ip", "netns", "list")).text
 
 
 @needs_modprobe

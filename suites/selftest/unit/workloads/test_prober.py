@@ -147,7 +147,7 @@ def test_a_probe_that_left_late_is_counted() -> None:
 @contextmanager
 def floor() -> Iterator[LocalHost]:
     host = LocalHost()
-    with latency_module.floor_pair(host):
+    with latency_module._floor_pair(host):
         yield host
 
 
