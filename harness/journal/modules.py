@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 
 from harness.core.errors import MissingCapability
 from harness.hosts.base import Host
@@ -10,9 +11,14 @@ from harness.journal.journal import Journal, UndoCommand
 from harness.journal.permissions import Permission, denied
 
 
+def shown(module: str) -> str:
+    """The path that is there while the module is, be it built in or not."""
+    return f"/sys/module/{module.replace('-', '_')}"
+
+
 def unloading(module: str) -> UndoCommand:
     """The undo of loading a module."""
-    return UndoCommand(("modprobe", "-r", module), when=f"/sys/module/{module.replace('-', '_')}")
+    return UndoCommand(("modprobe", "-r", module), when=shown(module))
 
 
 def loadable(host: Host, module: str) -> bool:
@@ -42,3 +48,20 @@ def load(host: Host, module: str, shown_at: str, journal: Journal) -> None:
         raise MissingCapability(*unmet)
     journal.keep(f"loaded module {module}", (unloading(module),))
     host.run(("modprobe", module))
+
+
+@contextmanager
+def lent(host: Host, module: str, journal: Journal, *options: str) -> Iterator[None]:
+    """A module that is there while this lasts, and not afterwards, unless it was before. It is
+    loaded with these options.
+
+    MissingCapability as `load`.
+    """
+    if host.exists(shown(module)):
+        yield
+        return
+    if unmet := unavailable(host, module, journal.may):
+        raise MissingCapability(*unmet)
+    with journal.change(f"loaded module {module}", (unloading(module),)):
+        host.run(("modprobe", module, *options))
+        yield

@@ -14,7 +14,7 @@ from harness.hosts.base import Host, Process
 from harness.hosts.program import PYTHON, last_words, require_python
 from harness.inventory import LinkPlan
 from harness.net.ethtool import parse_features
-from harness.net.netdev import interface_with, parse_links, resize
+from harness.net.netdev import Link, interface_with, parse_links, resize
 from harness.net.netns import inside
 from harness.qemu.argv import EDGES_PORT
 from harness.qemu.attachment import NicAttachment
@@ -22,6 +22,7 @@ from harness.tuning.placement import taskset
 from harness.tuning.rings import lengthen
 from harness.window.counters import (
     interrupt_counts,
+    parse_ip_received,
     parse_net_dev,
     parse_retransmitted,
     parse_udp_dropped,
@@ -89,9 +90,9 @@ class Counted:
         return {key: closing[key] - opening[key] for key in closing if key in opening}
 
     def absolute(self, texts: Mapping[str, str]) -> dict[str, int]:
-        """Keys: guest.{rx,tx}_{packets,bytes}, guest.retransmitted, guest.udp_dropped,
-        guest.cpu_busy_ns, guest.cpu_total_ns, irq.{device,timer,ipi,other}; LabError if a file is
-        not there."""
+        """Keys: guest.{rx,tx}_{packets,bytes}, guest.rx_missed, guest.ip_received,
+        guest.retransmitted, guest.udp_dropped, guest.cpu_busy_ns, guest.cpu_total_ns,
+        irq.{device,timer,ipi,other}; LabError if a file is not there."""
         if lacking := [name for name in self.proc if name not in texts]:
             raise LabError(f"{', '.join(lacking)} could not be read at both edges of the window")
         net = parse_net_dev(texts[self.net_dev], self.interface)
@@ -99,6 +100,7 @@ class Counted:
         return {
             **{f"guest.{key}": value for key, value in net.items()},
             **_cpu_counters(texts[STAT].splitlines()),
+            "guest.ip_received": parse_ip_received(texts[self.snmp]),
             "guest.retransmitted": parse_retransmitted(texts[self.snmp]),
             "guest.udp_dropped": parse_udp_dropped(texts[self.snmp]),
             **{f"irq.{kind}": count for kind, count in irqs.items()},
@@ -165,6 +167,7 @@ class Endpoint:
 
     host: Host
     interface: str
+    mtu: int
     attachment: NicAttachment
     driver: str  # what is really bound
     offloads: dict[str, bool]
@@ -270,7 +273,7 @@ def endpoint(
     output_of("ip", "link", "set", "dev", interface, "up")
     show = ("ip", "-j", "link", "show", "dev", interface)
     deadline = Deadline(20.0, f"carrier on {interface} of {host.name} ({attachment.path})")
-    deadline.poll(lambda: parse_links(output_of(*show))[0].carrier)
+    shown = deadline.poll(lambda: _with_carrier(output_of(*show)))
     link = output_of("readlink", "-f", f"/sys/class/net/{interface}/device/driver").strip()
     features = parse_features(output_of("ethtool", "-k", interface))
     offloads = {name: feature.on for name, feature in features.items()}
@@ -286,6 +289,7 @@ def endpoint(
         yield Endpoint(
             host=host,
             interface=interface,
+            mtu=shown.mtu,
             attachment=attachment,
             driver=posixpath.basename(link),
             offloads=offloads,
@@ -296,6 +300,11 @@ def endpoint(
             cpus=() if guest else tuple(cpus),
             stack=stack,
         )
+
+
+def _with_carrier(text: str) -> Link | None:
+    found = parse_links(text)[0]
+    return found if found.carrier else None
 
 
 def _process_in(host: Host, netns: str) -> int:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from harness.measure import drops
 from harness.qemu.attachment import NicAttachment
-from harness.records.trial import Proof
+from harness.records.trial import DROPPED, SENT, Proof
 from harness.workloads.base import Workload
 
 TOLERANCE = 0.01
@@ -74,7 +75,9 @@ def prove(
             received="partner.rx",
             lost=lost if workload.frames.answered else 0,
         ),
-        _agree(
+        drops.prove(counters)
+        if SENT in counters
+        else _agree(
             workload,
             _with_headers(driver, counters),
             sent="partner.tx",
@@ -144,6 +147,7 @@ def _host(attachment: NicAttachment, counters: Mapping[str, int]) -> tuple[Proof
         return ()
     # Frames, not bytes: whether the PF's counter has the frames' checksums (FCS) varies by driver.
     wire = counters["partner.rx_packets"] + counters["partner.tx_packets"]
+    wire -= counters.get(f"{DROPPED}{drops.NIC}", 0) if attachment.host_carries else 0
     seen = counters["host.rx_packets"] + counters["host.tx_packets"]
     if attachment.host_carries:
         holds = seen >= (1 - 5 * TOLERANCE) * wire

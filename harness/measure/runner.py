@@ -18,9 +18,12 @@ from harness.guest.boot import BOOT_LIMIT, Guest, boot
 from harness.hosts.base import Host
 from harness.inventory import LinkPlan, PortPair
 from harness.journal.journal import Journal
+from harness.journal.modules import lent
+from harness.measure import drops
 from harness.measure.endpoint import Endpoint, GuestReader, endpoint
 from harness.measure.plan import PlannedBoot
 from harness.measure.proof import prove
+from harness.measure.search import searched
 from harness.measure.watch import Watch, Watched
 from harness.measure.wire import rates
 from harness.net.netdev import resized
@@ -44,7 +47,9 @@ from harness.records.trial import (
 from harness.tuning.coalescing import Place
 from harness.tuning.placement import ANYWHERE, Placement
 from harness.tuning.run import Tuning
+from harness.window.drops import drops_probe
 from harness.window.window import (
+    Command,
     Probe,
     host_interface_probe,
     interrupts_probe,
@@ -52,9 +57,10 @@ from harness.window.window import (
     retransmits_probe,
     threads_probe,
 )
-from harness.workloads.base import ParsedOutput, Target, Workload
+from harness.workloads.base import FRAMING, ParsedOutput, Target, Workload
 from harness.workloads.iperf3 import Iperf3
 from harness.workloads.iperf3_version import Version, at_odds, recorded, require
+from harness.workloads.ndr import Ndr
 
 
 @dataclass(frozen=True)
@@ -111,13 +117,12 @@ class BootedPath:
         if self.broken:
             raise LabError(f"{self.planned.path}: no trial after an earlier failure: {self.broken}")
         draft = self._draft(workload, trial, warmup)
-        if workload.name == "udp" and (why := at_odds(self.client, self.endpoint.iperf3)):
+        if why := self._refusal(workload):
             return self._refuse(draft, why)
         try:
             self.endpoint.serve(workload.server(self._target()))
             with self._prompt(workload) as chosen:
-                draft = replace(draft, parameters=draft.parameters | chosen)
-                record = self._record(draft, workload, self._measure(workload))
+                record = self._made(replace(draft, parameters=draft.parameters | chosen), workload)
         except MissingCapability as unmet:
             return self._refuse(draft, " - ".join(filter(None, (unmet.message, unmet.remedy))))
         except RunOver as error:
@@ -153,6 +158,22 @@ class BootedPath:
         self.bench.store.append(refused)
         return refused
 
+    def _made(self, draft: TrialRecord, workload: Workload) -> TrialRecord:
+        if isinstance(workload, Ndr):
+            return searched(draft, workload, lambda flood: self._made(draft, flood))
+        return self._record(draft, workload, self._measure(workload))
+
+    def _refusal(self, workload: Workload) -> str:
+        """Why this workload is not to be made here; "" if it is."""
+        if workload.name == "udp":
+            return at_odds(self.client, self.endpoint.iperf3)
+        ends = {self.endpoint.interface: self.endpoint.mtu, "the partner": self.bench.partner.mtu}
+        for end, mtu in ends.items():
+            if workload.frames.largest > mtu + FRAMING:
+                largest = workload.frames.largest
+                return f"frames of {largest} bytes: the MTU of {mtu} of {end} is too small"
+        return ""
+
     def _spoil(self, draft: TrialRecord, message: str) -> None:
         """Keep what can be said of a trial that the rig spoilt; this boot gives no more."""
         self.broken = message
@@ -165,16 +186,30 @@ class BootedPath:
 
     def _measure(self, workload: Workload) -> _Measured:
         command = workload.command(self._target())
-        watched = self.watch.over(command)
+        watched = self._watched(workload, command)
         window, reading = watched.window, watched.reading
         outcome = workload.parse(window.stdout, window.stderr, window.returncode)
         counters = reading.counters
+        if outcome.sending:
+            account = drops.accounts(outcome.sending, self.endpoint.attachment, counters)
+            found = drops.metrics(outcome.sending, account)
+            return _Measured(watched, outcome, counters | account, found)
         steady = rates(reading.wire, outcome, counters)
         if command.sample_s and not steady and not outcome.error:
             few = f"no rate: {len(reading.wire)} samples of the wire, {command.sample_s:g} s apart"
             why = "are too few for this transfer, or for the time in which it flowed both ways"
             outcome = replace_plain(outcome, error=f"{few}, {why}")
         return _Measured(watched, outcome, counters | outcome.counters, steady)
+
+    def _watched(self, workload: Workload, command: Command) -> Watched:
+        partner, attachment = self.bench.partner, self.endpoint.attachment
+        ends = {"port": attachment.host_interface, "tap": attachment.tap}
+        there = {name: interface for name, interface in ends.items() if interface}
+        more = (drops_probe(there),) if workload.frames.counted else ()
+        with ExitStack() as stack:
+            for module in command.modules:
+                stack.enter_context(lent(partner.host, module, partner.journal))
+            return self.watch.over(command, more)
 
     def _target(self) -> Target:
         bench = self.bench

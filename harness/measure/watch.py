@@ -54,9 +54,13 @@ class Watch:
     reader: GuestReader | None = None
     placement: Placement = ANYWHERE
 
-    def over(self, command: Command) -> Watched:
-        """Run a workload's command beside the partner's port. Raises as `run_window` does, and
-        LabError if the guest did not read its counters."""
+    def over(self, command: Command, more: tuple[Probe, ...] = ()) -> Watched:
+        """Run a workload's command beside the partner's port, with `more` to be read on the host
+        under test. Raises as `run_window` does, and LabError if the guest did not read its
+        counters."""
+        return replace(self, near=(*self.near, *more))._over(command)
+
+    def _over(self, command: Command) -> Watched:
         run = self._one_window if self.partner.host is self.host else self._two_windows
         if self.reader is None:
             watched, _ = run(command, "")

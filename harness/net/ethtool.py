@@ -131,6 +131,17 @@ def parse_speeds(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(speed) for speed in modes}))
 
 
+def speed(host: Host, interface: str, netns: str = "") -> int | None:
+    """Of the interface's link, in Mbit/s; None if that is not known."""
+    return parse_speed(_said(host, inside(netns, ("ethtool", interface))))
+
+
+def parse_speed(text: str) -> int | None:
+    """`ethtool DEV`: the link's speed, in Mbit/s; None if there is no link, or it has none."""
+    found = re.search(r"^\s*Speed: (\d+)Mb/s$", text, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def parse_features(text: str) -> dict[str, Feature]:
     """`ethtool -k`: features by their names."""
     features = {}

@@ -66,6 +66,7 @@ class Tapped:
                 device_args=self.device_args(mac, options),
                 fds=(tap.device,) * self.queues(options),  # a queue each time it is opened
                 host_interface=port,
+                tap=tap.interface,
                 host_carries=True,
             )
 

@@ -34,6 +34,7 @@ class Partner:
     interface: str
     ip: str
     mac: str
+    mtu: int = 1500
 
     def run(
         self, argv: Sequence[str], *, timeout: float = 30.0, check: bool = True
@@ -142,4 +143,4 @@ def partner(host: Host, bdf: str, plan: LinkPlan, journal: Journal) -> Iterator[
         address = f"{plan.partner_ip}/{plan.prefix}"
         host.run(("ip", "-n", netns, "address", "add", address, "dev", interface))
         host.run(("ip", "-n", netns, "link", "set", interface, "up"))
-        yield Partner(host, journal, netns, interface, plan.partner_ip, prior.address)
+        yield Partner(host, journal, netns, interface, plan.partner_ip, prior.address, prior.mtu)

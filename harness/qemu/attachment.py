@@ -17,6 +17,7 @@ class NicAttachment:
     interface: str = ""  # native only: the host's interface that carries the traffic
     netns: str = ""  # native only: the host's namespace that it is in
     host_interface: str = ""  # the PF's interface on the host; "" where the host has none
+    tap: str = ""  # the macvtap upon it, whose queue QEMU or vhost empties
     host_carries: bool = False  # does the PF's interface see this path's frames?
 
     @property

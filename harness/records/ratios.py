@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness.core.metrics import is_idle, is_mmio
 from harness.core.percentiles import summarise
 from harness.core.units import MIB, NS_PER_S, NS_PER_US
-from harness.records.trial import IDLE, TRANSACTIONS, TrialRecord
+from harness.records.trial import DELIVERED, IDLE, TRANSACTIONS, TrialRecord
 
 _IRQS = {
     "irqs_per_packet": "irq.device",
@@ -22,8 +22,17 @@ _BITS_PER_GBIT = 8 / 1e9  # Gbit in a byte
 
 
 def packets_of(trial: TrialRecord) -> int | None:
-    """Frames on the wire in the window, both ways, counted at the partner's port."""
+    """Frames on the wire in the window, both ways, counted at the partner's port; of those that are
+    counted as they are sent the delivered ones, for the others cost the path nothing."""
+    if DELIVERED in trial.counters:
+        return _sum_of(trial, DELIVERED, "partner.rx_packets")
     return _sum_of(trial, "partner.rx_packets", "partner.tx_packets")
+
+
+def octets_of(trial: TrialRecord) -> int | None:
+    """Bytes of the same."""
+    to_guest = "guest.rx_bytes" if DELIVERED in trial.counters else "partner.tx_bytes"
+    return _sum_of(trial, "partner.rx_bytes", to_guest)
 
 
 def watched_ns(trial: TrialRecord) -> int:
@@ -117,7 +126,7 @@ def _exit_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str
         for name, time_ns in spent.items():
             if time_ns is not None:
                 yield f"{name}_time_per_packet", time_ns / NS_PER_US / packets
-    if octets := _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes"):
+    if octets := octets_of(trial):
         yield "exits_per_mib", exits.count * MIB / octets
 
 
@@ -128,7 +137,7 @@ def _cpu_ratios(trial: TrialRecord, exits: _Exits | None) -> Iterator[tuple[str,
         yield "guest_cpu", 100 * counters.get("guest.cpu_busy_ns", 0) / total
     if trial.workload == IDLE:
         return
-    octets = _sum_of(trial, "partner.rx_bytes", "partner.tx_bytes")
+    octets = octets_of(trial)
     busy = _sum_of(trial, "cpu.vcpu_ns", "cpu.vhost_ns", "cpu.qemu_ns")
     if octets and busy is not None:
         yield "cpu_per_gbit", busy / NS_PER_S / (octets * _BITS_PER_GBIT)

@@ -34,6 +34,11 @@ STAMPS, CLIENT, SERVER = "time stamps", "iperf3 of the partner", "iperf3 of the 
 """TrialRecord.instruments: whose time stamps round trips have ("kernel software", or USER), and
 which iperf3 either end has."""
 
+SENT, DELIVERED, SURPLUS = "frames.sent", "frames.delivered", "frames.surplus"
+DROPPED = "dropped."
+"""TrialRecord.counters of a workload whose frames are counted; what follows DROPPED is the place.
+"""
+
 USER = "user"
 """The prober's own clock, system calls and wake-up included."""
 
@@ -103,7 +108,11 @@ class TrialRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     guest.{rx,tx}_{packets,bytes}: the guest interface's own counters
     guest.retransmitted partner.retransmitted: TCP segments that either sent again
     guest.udp_dropped: UDP datagrams that arrived, but found their socket full
+    guest.rx_missed: frames that the guest's driver or NIC had no room for
+    guest.ip_received: IPv4 packets that came as far as its kernel's IP
     host.{rx,tx}_{packets,bytes}: the PF's interface on the host
+    frames.{sent,delivered,surplus}, dropped.<place>: where each frame is counted
+    port.{rx_packets,rx_missed} tap.{rx_packets,rx_missed}: there, of the PF and of the macvtap
     cpu.vcpu_ns cpu.vhost_ns cpu.qemu_ns: CPU time of the threads on the host
     vcpus.window_ns: the vCPUs' number times the time that they were watched
     cpu.guest_ns: of that, their time in the guest, i.e. in no exit
@@ -168,6 +177,8 @@ class RunInfo(msgspec.Struct, frozen=True, kw_only=True):
     axes: tuple[str, ...] = ()  # of `nicproof sweep`: the options that were varied
     environment: dict[str, dict[str, str]] = {}  # section -> key -> value
     floor_ns: tuple[int, ...] = ()  # the prober's own round trips over a veth pair
+    generator_pps: dict[str, float] = {}
+    """By workload: what the generator of its frames reaches into a dummy interface."""
     floor_stamps: str = ""  # whose, as TrialRecord.instruments has it; "" of older records
     missing: tuple[MissingPath, ...] = ()
     failures: tuple[Failure, ...] = ()

@@ -17,6 +17,7 @@ from harness.qualify.options import Qualification
 from harness.records import ablation, series
 from harness.runs.sweep import Sweep
 from harness.runs.variant import Variant
+from harness.workloads import families, pps
 
 BOOTS, QUICK_BOOTS, MAX_BLOCKS = 6, 2, 10
 """Six boots are the fewest with which a paired sign-flip test can reach p < 0.05 (2/2^6); with
@@ -92,7 +93,7 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         Annotated[
             str,
             says(
-                f"comma-separated workloads; of {', '.join(workloads.NAMES)}",
+                f"comma-separated workloads; of {', '.join(workloads.SHORT)}",
                 metavar=NAMES,
                 words=workloads.NAMES,
                 min_length=1,
@@ -122,6 +123,23 @@ class Measuring(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             examples=["", "m", "m" * series.LONGEST],
         ),
     ] = ""
+    frame_size: (
+        Annotated[
+            str,
+            says(
+                f"comma-separated sizes of the frames of {' and '.join(families.FAMILIES)} where "
+                "that is named without one: bytes with FCS, or imix (default "
+                f"{','.join(families.USUAL)}); RFC 2544 has "
+                f"{','.join(map(str, pps.STANDARD))}",
+                metavar=NAMES,
+                words=(*map(str, pps.STANDARD), "imix"),
+                min_length=1,
+                max_length=LINE_MAX,
+                examples=["64", "64,1518,imix"],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Single(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

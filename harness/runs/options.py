@@ -23,6 +23,7 @@ from harness.runs.asked import (
 )
 from harness.runs.sweep import axes_of, grid, room_of
 from harness.runs.variant import Variant, affected, affected_by, differing, parse
+from harness.workloads.families import checked_sizes, expanded
 
 UNCLAIMED = Path(os.devnull) / "a run without a directory"
 """Where nothing can be written: the directory of a run that has claimed none (claim.py)."""
@@ -178,10 +179,11 @@ def _workloads(asked: Asked, *, real: bool) -> tuple[str, ...]:
         usual = workloads.USUAL
     if _pair(asked) or asked.sweep.over:
         usual = workloads.SUMMARISED
+    sizes = checked_sizes(asked.measuring.frame_size)
     feature = _ablated(asked)
     if asked.measuring.workloads is None:
         return workloads.select(feature.workloads(usual) if feature else usual)
-    chosen = workloads.select(names(asked.measuring.workloads))
+    chosen = workloads.select(expanded(names(asked.measuring.workloads), sizes))
     if feature and not feature.workloads(chosen):
         raise ConfigError(
             f"--ablate {feature.name}: nothing is expected of it in {', '.join(chosen)}",

@@ -16,6 +16,10 @@ from harness.core.errors import LabError
 NET_DEV = {"rx_bytes": 0, "rx_packets": 1, "tx_bytes": 8, "tx_packets": 9}
 """Column of each counter behind the interface's name in /proc/net/dev (proc_pid_net(5))."""
 
+NET_DEV_DROP, NET_DEV_FIFO = 3, 4
+"""Likewise: what the driver dropped and what the NIC had no room for (dev_seq_printf_stats in
+net/core/net-procfs.c), and what its queues had none for."""
+
 STATISTICS = ("rx_packets", "tx_packets", "rx_bytes", "tx_bytes")
 """Files in /sys/class/net/<interface>/statistics."""
 
@@ -28,20 +32,36 @@ TIMERS = ("timer", "hpet", "rtc")
 
 
 def parse_net_dev(text: str, interface: str) -> dict[str, int]:
-    """{rx,tx}_{bytes,packets} of one interface in /proc/net/dev; LabError if it is not there."""
+    """{rx,tx}_{bytes,packets} and rx_missed of one interface in /proc/net/dev; LabError if it is
+    not there."""
     for line in text.splitlines():
         name, colon, rest = line.rpartition(":")
         if colon and name.strip() == interface:
             columns = rest.split()
             if len(columns) <= max(NET_DEV.values()):
                 raise LabError(f"/proc/net/dev: too few columns: {line!r}")
-            return {key: number(columns[place], line) for key, place in NET_DEV.items()}
+            missed = (number(columns[place], line) for place in (NET_DEV_DROP, NET_DEV_FIFO))
+            return {
+                **{key: number(columns[place], line) for key, place in NET_DEV.items()},
+                "rx_missed": missed_of(*missed),
+            }
     raise LabError(f"/proc/net/dev has no interface {interface}")
+
+
+def missed_of(one: int, other: int) -> int:
+    """What two counters of a driver tell together: some have one number in both."""
+    return one if one == other else one + other
 
 
 def parse_retransmitted(text: str) -> int:
     """TCP segments sent again, from /proc/net/snmp (proc_pid_net(5), RFC 4022 tcpRetransSegs)."""
     return _snmp(text, "Tcp", "RetransSegs")
+
+
+def parse_ip_received(text: str) -> int:
+    """IPv4 packets that came as far as the kernel's IP, whatever became of them, from
+    /proc/net/snmp (proc_pid_net(5), RFC 4293 ipSystemStatsInReceives)."""
+    return _snmp(text, "Ip", "InReceives")
 
 
 def parse_udp_dropped(text: str) -> int:

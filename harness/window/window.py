@@ -59,6 +59,8 @@ class Command:
     timeout: float = 60.0
     sample_s: float = 0.0
     """Seconds between readings of what the probes watch meanwhile; 0: there are none."""
+    modules: tuple[str, ...] = ()
+    """Kernel modules that it needs, there for its window only: some take CPU time when idle."""
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,12 @@ class Frames:
     queued: bool = False  # do they wait in a socket of the guest's, which drops them when full?
     in_turn: bool = False
     """Does each wait for the one before? Then interrupts that are held back are all that shows."""
+    counted: bool = False  # is each of them sent once, so that all can be accounted for?
+    largest: int = 0  # bytes with FCS, 0: as the MTU has it
 
+
+FRAMING = 18
+"""Bytes of a frame beyond the MTU: Ethernet's header 14, FCS 4."""
 
 TCP = Frames(headers=66, super_frames=True)
 """Ethernet 14, IPv4 20, TCP 20 with 12 of timestamps (RFC 7323)."""
@@ -53,6 +58,18 @@ class Target:
 
 
 @dataclass(frozen=True)
+class Sending:
+    """What a generator did whose frames are counted."""
+
+    sent: int  # frames that its port's driver took
+    asks: int  # echo requests beside them, in the window
+    ns: int  # from the first to the last one sent
+    busy_ns: int
+    """The same to when the receiver was through with them: a queue that is full at the end would
+    flatter it."""
+
+
+@dataclass(frozen=True)
 class ParsedOutput:
     """What a command's output says. With `error` set nothing else but `raw` is to be used."""
 
@@ -68,6 +85,8 @@ class ParsedOutput:
     lost_bytes: int = 0
     """Bytes on the wire, FCS apart, of the frames that the tool itself missed at their end, in the
     whole window."""
+    sending: Sending | None = None
+    """Of a workload whose frames are counted; harness.measure.drops makes its metrics of it."""
     counters: dict[str, int] = field(default_factory=dict)
     """What the tool counted in the whole window, as TrialRecord.counters has it."""
     instruments: dict[str, str] = field(default_factory=dict)

@@ -13,6 +13,9 @@ from harness.workloads.rr import MOST_BYTES, MOST_FLOWS, Exchange
 MOST_STREAMS = 128
 """What iperf3 takes at the most (MAX_STREAMS in its iperf.h)."""
 
+MOST_PPS = 1_000_000_000
+"""pktgen's delay between two frames is a whole number of nanoseconds."""
+
 UNLIMITED = "unlimited"
 
 _SLOWEST, _FASTEST = 0.001, 1e6  # Mbit/s
@@ -101,6 +104,18 @@ class Traffic(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
                 metavar="BYTES",
                 ge=1,
                 le=MOST_BYTES,
+            ),
+        ]
+        | None
+    ) = None
+    pps: (
+        Annotated[
+            int,
+            says(
+                "frames a second of pps-rx (default: as many as can be)",
+                metavar="N",
+                ge=1,
+                le=MOST_PPS,
             ),
         ]
         | None

@@ -159,9 +159,17 @@ def _facts(run: Run) -> Table:
         "Paths": ", ".join(info.paths),
         "Prober's floor": _floor(info.floor_ns, info.floor_stamps),
     }
+    if info.generator_pps:
+        facts["Generator's limit"] = _limits(run)
     facts |= {f"Option {name}": value for name, value in info.options.items()}
     rows = tuple((Cell(name), Cell(value)) for name, value in facts.items())
     return Table((), rows, text=True)
+
+
+def _limits(run: Run) -> str:
+    unit, limits = style.unit(run.unit("pps")), run.info.generator_pps
+    each = ", ".join(f"{name} {style.number(pps)}" for name, pps in limits.items())
+    return f"{each} {unit}, into a dummy interface, with no port and no guest"
 
 
 def _floor(floor_ns: Sequence[int], stamps: str) -> str:

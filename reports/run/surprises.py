@@ -9,6 +9,7 @@ from typing import TypeVar
 import pandas as pd
 
 from harness.core.metrics import metric_of
+from harness.records.generator import held_back
 from harness.records.run import Run
 from harness.records.trial import IDLE, TrialRecord
 from reports.run import style
@@ -43,6 +44,7 @@ def table(run: Run, claims: Sequence[Claim], boots: pd.DataFrame, found: Estimat
         *_unsteady(run, boots),
         *_heavy_tails(run, found),
         *_losses(run, found),
+        *_held_back(run, found),
     ]
     return of_words(("What", "Where", "Why, or how much"), rows) if rows else None
 
@@ -158,6 +160,32 @@ def _losses(run: Run, found: Estimates) -> Iterator[_Row]:
         ]
         if told:
             yield Cell("Loss"), Cell(workload), Cell(", ".join(told))
+
+
+def _held_back(run: Run, found: Estimates) -> Iterator[_Row]:
+    """Rates that are the generator's: the path takes whatever it sends."""
+    unit = style.unit(run.unit("pps"))
+    for workload in run.workloads:
+        trials = [trial for trial in run.counted if trial.workload == workload]
+        held = [
+            path
+            for path in run.paths
+            if (of := [held_back(trial) for trial in trials if trial.path == path]) and all(of)
+        ]
+        told = [
+            f"{path} {style.number(figure.value)}"
+            for path in held
+            if (figure := found.get((path, workload, "pps"))) is not None
+        ]
+        if told:
+            loop = run.info.generator_pps.get(workload)
+            alone = f"; with no port and no guest {style.number(loop)} {unit}" if loop else ""
+            why = f"the path takes all that is sent, and may take more{alone}"
+            yield (
+                Cell("The generator is the limit"),
+                Cell(workload, ", ".join(held)),
+                Cell(f"{', '.join(told)} {unit}: {why}"),
+            )
 
 
 def _listed(noun: str, numbers: Iterable[int]) -> str:

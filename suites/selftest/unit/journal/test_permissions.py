@@ -14,7 +14,7 @@ from harness.core.errors import MissingCapability
 from harness.core.facts import PathKind
 from harness.inventory import PortPair
 from harness.journal.journal import DIRECTORY, Journal, restore
-from harness.journal.modules import load
+from harness.journal.modules import lent, load
 from harness.journal.permissions import EVERYTHING, Permission
 from harness.paths.parts import unmet_module
 from harness.pci.binding import bound, unbound
@@ -29,7 +29,7 @@ def server(tmp_path: Path) -> RootedHost:
     """With KVM, an 82599, and a kernel that has every module, of which none is loaded."""
     host = with_82599(tmp_path / "alpha")
     host.put("/dev/kvm")
-    for module in ("vfio-pci", "ixgbevf", "macvtap", "vhost-net"):
+    for module in ("vfio-pci", "ixgbevf", "macvtap", "vhost-net", "pktgen"):
         host.answers = {
             **host.answers,
             f"modprobe --dry-run {module}": "",
@@ -121,3 +121,22 @@ def test_a_module_that_is_there_needs_no_permission(server: RootedHost) -> None:
     server.put("/sys/bus/pci/drivers/vfio-pci/new_id")
     load(server, *VFIO, Journal(server, "run", may=frozenset()))
     assert not server.glob(f"{DIRECTORY}*/*")
+
+
+def test_a_module_that_is_lent_is_there_as_long_as_it_is_needed(server: RootedHost) -> None:
+    with (
+        pytest.raises(MissingCapability, match="permission modules"),
+        lent(server, "pktgen", Journal(server, "run", may=frozenset())),
+    ):
+        pass
+    server.answers = {**server.answers, "modprobe -r pktgen": ""}
+    with lent(server, "pktgen", Journal(server, "run")):
+        (entry,) = server.glob(f"{DIRECTORY}/run/*.json")  # `restore` would unload it
+        assert b"modprobe" in server.read(entry)
+    assert not server.glob(f"{DIRECTORY}*/run/*.json")
+
+
+def test_a_module_that_somebody_else_loaded_stays(server: RootedHost) -> None:
+    server.put("/sys/module/pktgen/refcnt", "0\n")
+    with lent(server, "pktgen", Journal(server, "run", may=frozenset())):
+        assert not server.glob(f"{DIRECTORY}*/run/*.json")

@@ -53,6 +53,8 @@ def test_counters_grow_by_what_the_files_do() -> None:
         "guest.rx_packets": grown(net, "eth0:", 2),
         "guest.tx_bytes": grown(net, "eth0:", 9),
         "guest.tx_packets": grown(net, "eth0:", 10),
+        "guest.rx_missed": 0,
+        "guest.ip_received": grown(COUNTED.snmp, "Ip: 2 64", 3),
         "guest.retransmitted": 0,
         "guest.udp_dropped": 0,
         "guest.cpu_busy_ns": busy * 10_000_000,
@@ -89,7 +91,7 @@ def end(guest: bool) -> Endpoint:
     end."""
     attachment = NicAttachment(path="sriov", mac="02:00:00:00:00:01", driver="igbvf")
     there = cast(Guest, object()) if guest else None
-    return Endpoint(LocalHost(), "lo", attachment, "igbvf", {}, there)
+    return Endpoint(LocalHost(), "lo", 1500, attachment, "igbvf", {}, there)
 
 
 @pytest.fixture(autouse=True)

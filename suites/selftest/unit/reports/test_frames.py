@@ -13,7 +13,7 @@ from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS
 from harness.records.ratios import values_of
 from harness.records.run import Run, load
-from harness.records.trial import TRANSACTIONS, ExitCount, TrialRecord
+from harness.records.trial import DELIVERED, TRANSACTIONS, ExitCount, TrialRecord
 from reports.run import explain, frames
 from suites.selftest.support.synthetic_run import make_run, write_run
 
@@ -272,3 +272,18 @@ def test_a_table_costs_little_a_row() -> None:
     info, records = make_run(2, trials=10)
     measured = frames.measurements(Run(info, records))
     assert measured.memory_usage(deep=True).sum() / len(measured) < 60
+
+
+def test_frames_that_were_dropped_on_the_way_cost_no_exits() -> None:
+    """Of 1,000 frames 200 came as far as the guest, which answered none."""
+    flood = trial(
+        counters={
+            **trial().counters, "partner.rx_packets": 0, "partner.tx_packets": 1000,
+            "partner.rx_bytes": 0, "partner.tx_bytes": 2 << 20,
+            DELIVERED: 200, "guest.rx_bytes": 1 << 19,
+        }
+    )  # fmt: skip
+    values = values_of(flood)
+    assert values["exits_per_packet"] == 500 / 200
+    assert values["exits_per_mib"] == 500 / 0.5
+    assert values["vhost_time_per_packet"] == 200_000 / 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
+from harness.records.generator import FLAT_OUT
 from harness.records.run import Run
 from harness.records.trial import TrialRecord
 from reports.run import frames, surprises, tables
@@ -105,3 +106,25 @@ def test_boots_that_are_far_apart_heavy_tails_and_losses_are_told() -> None:
     tail, loss = told(Run(run.info, heavy))
     assert tail[:2] == ("Heavy tail", "sriov, latency") and tail[2].startswith("30,000 against ")
     assert loss == ("Loss", "latency", "sriov 2.00 %")
+
+
+def test_a_path_that_takes_all_that_its_generator_sends_is_told() -> None:
+    run = made()
+    full = {"rate": FLAT_OUT}
+
+    def flood(trial: TrialRecord, share: float, parameters: dict[str, str]) -> TrialRecord:
+        metrics = {"pps": share * 400_000.0, "pps_offered": 400_000.0}
+        return replace(trial, metrics=metrics, parameters=parameters)
+
+    shares = {"virtio": 0.5, "sriov": 0.99}
+    for parameters, held in ((full, ["sriov"]), ({"rate": "400000"}, [])):
+        trials = tuple(
+            flood(t, shares[t.path], parameters) if t.workload == "tcp-tx" else t
+            for t in run.trials
+        )
+        info = replace(run.info, generator_pps={"tcp-tx": 500_000.0})
+        rows = [row for row in told(Run(info, trials)) if row[0] == "The generator is the limit"]
+        assert [where for _, where, _ in rows] == ["tcp-tx"] * len(held)
+        for _, _, why in rows:
+            assert why.startswith("sriov 396,000 packets/s: the path takes all that is sent")
+            assert why.endswith("with no port and no guest 500,000 packets/s")

@@ -17,6 +17,7 @@ from harness.window.counters import (
     parse_net_dev,
     thread_role,
 )
+from harness.window.drops import drops_probe
 from harness.window.window import (
     Probe,
     Reading,
@@ -45,6 +46,7 @@ def test_the_partners_counters_are_frames_on_the_wire() -> None:
     assert partner_probe("vp1").parse(result).counters == {
         "partner.rx_bytes": 1,
         "partner.rx_packets": 0,
+        "partner.rx_missed": 0,
         "partner.tx_bytes": 0,
         "partner.tx_packets": 100,
     }
@@ -54,8 +56,33 @@ def test_net_dev_columns() -> None:
     assert parse_net_dev(NET_DEV, "vp1") == {
         "rx_bytes": 107511910,
         "rx_packets": 3503,
+        "rx_missed": 0,
         "tx_bytes": 364468855,
         "tx_packets": 13226,
+    }
+
+
+@pytest.mark.parametrize(("columns", "missed"), [("7 9", 16), ("7 7", 7), ("0 9", 9)])
+def test_what_a_driver_tells_twice_is_missed_once(columns: str, missed: int) -> None:
+    """Of igb it is two numbers (MPC and RQDPC), of others one in both columns."""
+    line = next(each for each in NET_DEV.splitlines() if each.strip().startswith("vp1:"))
+    words = line.split()
+    words[4:6] = columns.split()
+    assert parse_net_dev(NET_DEV.replace(line, " ".join(words)), "vp1")["rx_missed"] == missed
+
+
+def test_drops_of_a_hosts_interfaces_come_from_sysfs() -> None:
+    probe = drops_probe({"port": "enp1s0", "tap": "tap0"})
+    assert len(probe.read) == 8 and len(set(probe.read)) == 8
+    before = dict.fromkeys(probe.read, "10\n")
+    grown = {"rx_packets": 100, "rx_dropped": 5, "rx_missed_errors": 3, "rx_fifo_errors": 0}
+    after = {path: f"{10 + grown[path.rpartition('/')[2]]}\n" for path in probe.read}
+    after["/sys/class/net/tap0/statistics/rx_fifo_errors"] = "13\n"
+    assert probe.parse(window(before, after)).counters == {
+        "port.rx_packets": 100,
+        "port.rx_missed": 8,
+        "tap.rx_packets": 100,
+        "tap.rx_missed": 8,  # the same three, told twice
     }
 
 
