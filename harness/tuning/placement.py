@@ -59,7 +59,7 @@ class Room:
 def room(vcpus: int, queues: int, streams: int = 1, why: str = "", *, needed: bool = True) -> Room:
     """Of a guest: its vCPUs, a worker of vhost for each queue, QEMU's other threads and the port's
     interrupts. Of the partner: for each queue a CPU for interrupts and one for a program, two of
-    both for several streams: with one for interrupts, four had 9 Gbit/s of a lab, not 15."""
+    both for several streams, which one for interrupts seems to limit."""
     return Room(vcpus + queues + 2, 2 * max(queues, min(streams, 2)), why, needed)
 
 
