@@ -16,5 +16,5 @@ def test_the_generator_alone_in_the_lab(lab: Lab) -> None:
     loads = [Pps(64), Pps(1518), Pps(0)]
     limits = measure_limits(lab.host, loads, Journal(lab.host, "pps"))
     assert limits.keys() == {load.name for load in loads}
-    assert all(pps > 100_000 for pps in limits.values())
+    assert min(limits.values()) > 10_000, limits
     assert not lab.host.exists(shown(MODULE))
