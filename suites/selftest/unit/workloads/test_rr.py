@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import count
@@ -20,6 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.core.deadline import Deadline
 from harness.core.errors import ConfigError
 from harness.core.metrics import METRICS, PRIMARY
 from harness.guest.image.micro import MODULES
@@ -77,6 +79,25 @@ def served(workload: RequestResponse, target: Target) -> Iterator[subprocess.Pop
             yield server
         finally:
             server.kill()
+
+
+@contextmanager
+def signalled_amid_work(server: subprocess.Popen[bytes], signum: int) -> Iterator[None]:
+    """Meanwhile the server gets a signal, as soon as it has waited for a hundred requests or so."""
+
+    def waits() -> int:
+        status = Path(f"/proc/{server.pid}/status").read_text()
+        return int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+
+    def send() -> None:
+        begin = waits()
+        Deadline(60.0, "requests").poll(lambda: waits() > begin + 100)
+        server.send_signal(signum)
+
+    with ThreadPoolExecutor() as pool:
+        sent = pool.submit(send)
+        yield
+        sent.result()
 
 
 def asked(workload: RequestResponse, target: Target) -> ParsedOutput:
@@ -186,8 +207,7 @@ def test_without_any_answer_it_gives_up(target: Target, port: int) -> None:
 def test_a_server_that_ends_is_told_at_once(kind: Kind, flows: int, target: Target) -> None:
     exchange = Exchange(flows=flows)
     workload = replace(FEW, name=kind, count=0, seconds=20, timeout=1.0, exchange=exchange)
-    with served(workload, target) as server:
-        threading.Timer(1.5, server.kill).start()
+    with served(workload, target) as server, signalled_amid_work(server, signal.SIGKILL):
         found = asked(workload, target)
     assert found.error is not None and "who asks ended with status 1" in found.error
     assert any(
@@ -197,8 +217,7 @@ def test_a_server_that_ends_is_told_at_once(kind: Kind, flows: int, target: Targ
 
 def test_a_server_that_hangs_is_not_waited_for_for_ever(target: Target) -> None:
     workload = replace(FEW, count=0, seconds=20, timeout=0.4)
-    with served(workload, target) as server:
-        threading.Timer(1.5, lambda: server.send_signal(signal.SIGSTOP)).start()
+    with served(workload, target) as server, signalled_amid_work(server, signal.SIGSTOP):
         found = asked(workload, target)
     assert found.error is not None and "no answer within 0.4 s" in found.error
 
