@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     metrics = PRIMARY if given.metrics is None else tuple(map(checked_metric, names(given.metrics)))
     url = f"{given.url.rstrip('/')}/" if given.url else ""
     directory.require(given.directory)
+    gc.disable()  # a million objects of which none goes before the end: a fifth of the time
     with open_history(given.history) as history:
         site = gather(history, given.directory, metrics, given.name, given.last, url)
     directory.write(given.directory, site.pages)
