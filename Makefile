@@ -17,10 +17,10 @@ PACKAGES := mmdebstrap debian-archive-keyring e2fsprogs openssh-client python3-v
 .PHONY: test tests unit live test-long setup tools test-tools check rooms docs example image clean
 
 help:
-	@echo "make bench          compare the network paths, on a host of ./lab.toml or in the nested lab: 17 minutes"
-	@echo "make bench QUICK=1  the same with two boots a path, about 6 minutes, indicative"
+	@echo "make bench          compare the network paths, on a host of ./lab.toml or in the nested lab: an hour"
+	@echo "make bench QUICK=1  the same with two boots a path, about 20 minutes, indicative"
 	@echo "                    RUN_DIR=dir chooses where the results go, ARGS='...' passes options on"
-	@echo "make qualify        is its NIC fit to carry VMs? cases and a certificate, 13 minutes"
+	@echo "make qualify        is its NIC fit to carry VMs? cases and a certificate, 20 minutes"
 	@echo "make qualify-hosts  do three labs as three hosts find what one does? 45 minutes, 15 GB of memory"
 	@echo "make bench-accounting  what exit accounting itself costs a trial, about 10 minutes"
 	@echo "make bench-clocks   do figures repeat? ten launches by each clock, quiet and busy, 2 hours"

@@ -48,7 +48,7 @@ COMMANDS = (
 
 _EPILOG = f"""\
 examples:
-  nicproof bench --quick                          two boots a path, about six minutes
+  nicproof bench --quick                          two boots a path, about 20 minutes
   nicproof bench --paths sriov,virtio-vhost       only these two, six boots each
   nicproof bench --paths sriov --vfio x-no-mmap=on --quick
   nicproof qualify                                is this NIC fit? cases and a certificate

@@ -97,9 +97,10 @@ def describe(panels: Sequence[Panel], metric: str) -> Iterator[str]:
     for panel in panels:
         about = f"{panel.path}, {panel.workload}: {label}"
         count = sum(point.finished for point in panel.points)
-        if not panel.changes:
-            few = f", too few to look for one (it takes {FEWEST})" if count < FEWEST else ""
-            yield f"{about}: no change over {count} run{'' if count == 1 else 's'}{few}"
+        if count < FEWEST:
+            yield f"{about}: too few runs to look for a change, {count} of {FEWEST}"
+        elif not panel.changes:
+            yield f"{about}: no change over {count} runs"
         for before, after in panel.changes:
             values = f"{style.number(before.value)} -> {style.number(after.value)} {panel.unit}"
             yield f"{about} {step(before, after)} with {panel.points[after.first].run}: {values}"

@@ -130,7 +130,11 @@ def _note(panels: Sequence[Panel], metric: str) -> list[str]:
     """What a reader must know before believing the figure."""
     better = {"lower": "less is better", "higher": "more is better", "none": ""}
     runs = len({point.place for panel in panels for point in panel.points})
-    first = [better[metric_of(metric).better], f"{runs} runs", "axes do not start at zero"]
+    first = [
+        better[metric_of(metric).better],
+        f"{runs} run{'' if runs == 1 else 's'}",
+        "axes do not start at zero",
+    ]
     return [
         " · ".join(filter(None, first)),
         "dot: a run's median over boots (hollow: unfinished, of no level)",

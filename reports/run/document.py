@@ -29,6 +29,7 @@ class Report:
     lead: Sequence[str]
     claims: Sequence[Claim]
     surprises: Table | None
+    calm: str  # if there are none
     summary: Table | None
     figures: Sequence[Sequence[canvas.Drawn]]  # rows of them
     comparisons: Mapping[int, Table]  # claim's number -> table
@@ -71,6 +72,7 @@ def render(run_dir: Path) -> tuple[Path, tuple[str, ...]]:
             lead=[*([exits_first] if headline else []), *words.lead(run, found)],
             claims=claims,
             surprises=surprises.table(run, claims, boots, found),
+            calm=surprises.calm(run),
             summary=tables.summary(run, found),
             figures=in_rows(drawn),
             comparisons={c.number: tables.comparisons(c) for c in claims if c.comparisons},
@@ -112,7 +114,9 @@ def in_rows(drawn: Sequence[canvas.Drawn]) -> list[list[canvas.Drawn]]:
 
 def _said(report: Report) -> tuple[str, ...]:
     shorts = (
-        f"claim {each.number}, {each.declared.short}: {each.verdict}" for each in report.claims
+        f"claim {each.number}, {each.declared.short}: {each.verdict}"
+        f"{f' ({each.why})' if each.verdict == 'undecided' else ''}"
+        for each in report.claims
     )
     warning = (report.interrupted,) if report.interrupted else ()
     return (*shorts, *warning, _counted(report.run), report.headline)

@@ -12,6 +12,7 @@ from harness.core.metrics import metric_of
 from harness.records.generator import held_back
 from harness.records.run import Run
 from harness.records.trial import IDLE, TrialRecord
+from harness.stats.estimates import MIN_BLOCKS
 from reports.run import style
 from reports.run.cells import Cell, Table
 from reports.run.claims import Claim
@@ -28,6 +29,15 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 _Row = tuple[Cell, ...]
+
+
+def calm(run: Run) -> str:
+    """What is said if nothing is surprising."""
+    blocks = len({trial.block for trial in run.counted})
+    if blocks >= MIN_BLOCKS:
+        return "Nothing surprising."
+    boots = "1 boot" if blocks == 1 else f"{blocks} boots"
+    return f"Nothing surprising; but {boots} a path cannot refute a claim, {MIN_BLOCKS} can."
 
 
 def table(run: Run, claims: Sequence[Claim], boots: pd.DataFrame, found: Estimates) -> Table | None:

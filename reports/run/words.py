@@ -34,7 +34,8 @@ _VIRTUAL = (
     "real ones. So how often a guest exits, and why, is evidence as it stands; and every virtual "
     "second, microsecond and Mbit/s counts instructions of the software on the path: guest kernel, "
     "KVM, QEMU, vhost, and the link partner's end. They repeat on any machine, however busy, and "
-    "say which path costs more software, and how much; they are no rates of a NIC. "
+    "say which path costs more software, and how much; they are no rates of a NIC. Its link keeps "
+    "to no speed, so a port of 1 Gbit/s carries what the software can. "
 )
 
 _ONE_CPU = "The lab has one CPU, on which guest, host and partner take turns."

@@ -68,9 +68,13 @@ class Series:
     @property
     def grounds(self) -> Grounds:
         """How far its figures may be relied upon: all are of the last one's kind."""
-        newest = self.entry(self.last)
-        fidelity, clock = cast(Fidelity, newest.fidelity), cast(Clock, newest.clock)
-        return metric_of(self.metric).grounds(fidelity, clock)
+        clock = cast(Clock, self.entry(self.last).clock)
+        return metric_of(self.metric).grounds(self.fidelity, clock)
+
+    @property
+    def fidelity(self) -> Fidelity:
+        """That of the newest run."""
+        return cast(Fidelity, self.entry(self.last).fidelity)
 
     def entry(self, point: Point) -> RunEntry:
         return self.group.entries[point.place]

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness import __version__
 from harness.core.metrics import metric_of
+from harness.core.units import Fidelity
 from harness.records.cases import CERTIFICATE, FAMILIES, VERDICTS, Certificate, family_of
 from harness.records.history.qualifications import QualificationEntry
 from harness.records.history.runs import RunEntry
@@ -203,6 +204,16 @@ class Site:
         return _render("site-feed.atom.j2", **content)
 
 
+_REAL = "for silicon too: KVM, guest and drivers are the real ones"
+
+_SILICON: dict[Fidelity, str] = {
+    "hardware": "measured on hardware",
+    "nested-kvm": _REAL,
+    "nested-tcg": _REAL,
+}
+"""What a figure is evidence for, where it is evidence for silicon."""
+
+
 def _row(series: Series) -> dict[str, Any]:
     """Of the overview."""
     change: Change | None = series.changes[-1] if series.changes else None
@@ -212,7 +223,7 @@ def _row(series: Series) -> dict[str, Any]:
         "series": series,
         "spark": draw.spark(series),
         "spread": (max(values) - min(values)) / middle if middle else "",
-        "scope": SCOPES[series.grounds] or "silicon",
+        "scope": SCOPES[series.grounds] or _SILICON[series.fidelity],
         "last": f"{style.number(series.last.value)} {style.unit(series.panel.unit)}",
         "change": change,
         "ratio": change.after.value / change.before.value - 1

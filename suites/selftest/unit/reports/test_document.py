@@ -178,6 +178,7 @@ def test_rendering_again_gives_the_same_bytes(full: Path) -> None:
     before = (full / "report.html").read_bytes()
     page, lines = render(full)
     assert page.read_bytes() == before
+    assert all("undecided" not in line or "undecided (" in line for line in lines[:4])
     assert lines[0].startswith("claim 1, ") and lines[-1].startswith("Fewest exits: ")
 
 

@@ -54,6 +54,16 @@ def test_a_run_with_fewer_workloads_is_of_the_same_kind() -> None:
     assert len(panel.points) == 2 and not panel.left_out
 
 
+def test_few_runs_are_not_called_unchanged(runs: list[Run]) -> None:
+    of_few = trend.panels(map(Summary.of, runs[:7]), "throughput")
+    assert list(trend.describe(of_few, "throughput")) == [
+        f"{path}, tcp-tx: Throughput: too few runs to look for a change, 7 of 8"
+        for path in ("virtio", "sriov")
+    ]
+    of_enough = trend.panels(map(Summary.of, runs[:8]), "throughput")
+    assert all("no change over 8 runs" in it for it in trend.describe(of_enough, "throughput"))
+
+
 def plot(where: Path, *arguments: str) -> CommandResult:
     return nicproof("history", f"--history={where}", "plot", *arguments)
 

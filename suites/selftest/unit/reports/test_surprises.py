@@ -39,6 +39,13 @@ def test_nothing_is_surprising_in_a_run_as_it_should_be() -> None:
     assert told(made()) == []
 
 
+def test_few_boots_are_not_called_unsurprising_as_if_they_could_refute_a_claim() -> None:
+    assert surprises.calm(made(6)) == "Nothing surprising."
+    assert surprises.calm(made(2)) == (
+        "Nothing surprising; but 2 boots a path cannot refute a claim, 6 can."
+    )
+
+
 def test_a_host_needs_no_idle_baseline() -> None:
     """A run's guests have one each, and native has no guest."""
     run = Run(*make_run(6, paths=("native", *PATHS), workloads=(*WORKLOADS, "idle")))
