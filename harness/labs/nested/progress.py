@@ -19,21 +19,29 @@ class Steps:
         for name, share in shares.items():
             self._ends[name] = (done, done := done + share)
         self._task: TaskID = bar.add_task("", total=done)
-        self._now = ""
+        self._now = self._text = ""
+        self._quarters = 0  # of the step, that have been told where there is no bar
 
     def step(self, name: str, detail: str = "") -> None:
         """`name` begins now."""
-        self._now = name
-        text = f"{name} {detail}".strip()
-        self._bar.update(self._task, completed=self._ends[name][0], description=text)
-        if self._console is not None and not self._console.is_terminal:
-            self.say(text)
+        self._now, self._text, self._quarters = name, f"{name} {detail}".strip(), 0
+        self._bar.update(self._task, completed=self._ends[name][0], description=self._text)
+        if self._in_lines:
+            self.say(self._text)
+
+    @property
+    def _in_lines(self) -> bool:
+        return self._console is not None and not self._console.is_terminal
 
     def fraction(self, done: float) -> None:
         """How much of the current step is done, 0 to 1."""
         begin, end = self._ends[self._now]
         share = min(max(done, 0.0), 1.0)
         self._bar.update(self._task, completed=begin + share * (end - begin))
+        quarters = int(4 * share)
+        if self._in_lines and self._quarters < quarters < 4:
+            self._quarters = quarters
+            self.say(f"{self._text}, {25 * quarters} %")
 
     def say(self, line: str) -> None:
         """A line that stays."""
