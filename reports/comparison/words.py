@@ -16,6 +16,9 @@ RARE: tuple[Verdict, ...] = (*LOST, "only in new")
 """Verdicts on what one side alone has, counted only where there is some."""
 
 
+MEANT = "--across paths or --across workloads says that new is meant to have fewer"
+
+
 def headline(outcome: Comparison) -> str:
     """The verdict in a few sentences: what was lost; what was judged; what does not decide."""
     return ". ".join((*_lost(outcome), *_judged(outcome), *_beside(outcome)))
@@ -44,7 +47,8 @@ def _places(outcome: Comparison, verdict: Verdict) -> str:
             name = f"{name} {change.workload}"
         if (change.path, change.workload) in places:
             name = f"{name} {metric_of(change.metric).label}"
-        named.setdefault(change.why.partition(": ")[0], {})[name] = None
+        why = MEANT if verdict == "not asked for" else change.why.partition(": ")[0]
+        named.setdefault(why, {})[name] = None
     return "; ".join(f"{', '.join(names)} ({why})" for why, names in named.items())
 
 

@@ -171,7 +171,7 @@ def test_what_new_was_not_asked_for_is_told_apart_and_fails_unless_allowed() -> 
     outcome = compare(base, new)
     assert of(outcome, "not asked for") == LOST and outcome.failed
     assert words.headline(outcome).startswith(
-        "8 of 16 figures are not asked for: sriov (new was not asked for sriov). "
+        f"8 of 16 figures are not asked for: sriov ({words.MEANT}). "
     )
     allowed = compare(base, new, across=["paths"])
     assert not of(allowed, "not asked for") and not allowed.failed
