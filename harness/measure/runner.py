@@ -167,7 +167,8 @@ class BootedPath:
         """Why this workload is not to be made here; "" if it is."""
         if workload.name == "udp":
             return at_odds(self.client, self.endpoint.iperf3)
-        ends = {self.endpoint.interface: self.endpoint.mtu, "the partner": self.bench.partner.mtu}
+        partner = self.bench.setups[self.planned.variant].mtu or self.bench.partner.mtu
+        ends = {self.endpoint.interface: self.endpoint.mtu, "the partner": partner}
         for end, mtu in ends.items():
             if workload.frames.largest > mtu + FRAMING:
                 largest = workload.frames.largest
