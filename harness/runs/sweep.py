@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import product
@@ -65,7 +66,7 @@ def axes_of(over: Sequence[str]) -> dict[str, tuple[str, ...]]:
                 remedy=f"give one value to all points as --{name} VALUE",
             )
         found[name] = values
-    points = len(list(product(*found.values())))
+    points = math.prod(map(len, found.values()))
     if points > MOST_POINTS:
         counts = " x ".join(str(len(values)) for values in found.values())
         raise ConfigError(

@@ -62,6 +62,13 @@ def test_names_of_points_are_fit_for_files_and_differ() -> None:
         (("--over=queues=1,2", "--queues=3"), "--queues and --over queues=...: one or the other"),
         (("--over=queues=1,2", "--b=--vhost off"), "a sweep has no --a, --b or --ablate"),
         (
+            tuple(
+                f"--over={axis}={','.join(map(str, range(100, 300)))}"
+                for axis in ("mtu", "queues", "guest-cpus", "rx-usecs", "seconds", "size")
+            ),
+            f" are {200**6} points, and {MOST_POINTS} are the most",
+        ),
+        (
             (f"--over=mtu={','.join(map(str, range(91, 100)))}", "--over=queues=1,2,3,4,5,6,7,8"),
             f"9 x 8 are 72 points, and {MOST_POINTS} are the most",
         ),
