@@ -8,13 +8,17 @@ window. Names are the guest's view all the same: in `tcp-tx` the guest sends.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+import msgspec
 
 from harness.core.errors import ConfigError
 from harness.core.facts import WorkloadFacts
 from harness.core.units import Clock, Fidelity, is_virtual
 from harness.records.trial import IDLE
 from harness.window.window import Command
+
+_Answer = TypeVar("_Answer", bound=msgspec.Struct)
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,14 @@ def require_positive(workload: str, **values: float) -> None:
     for name, value in values.items():
         if not value > 0:
             raise ConfigError(f"{workload}: {name} must be above 0, not {value:g}")
+
+
+def answer_of(stdout: str, kind: type[_Answer]) -> _Answer | None:
+    """What a program of ours printed, as JSON; None if it is not that, be it half of it."""
+    try:
+        return msgspec.json.decode(stdout, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
 
 
 def describe(rc: int | None, stderr: str) -> str:

@@ -11,8 +11,7 @@ scapy's own send-and-receive loop takes a thousand times longer than the round t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -25,6 +24,7 @@ from harness.core.percentiles import summarise
 from harness.core.units import NS_PER_S
 from harness.hosts.base import Host
 from harness.hosts.program import PYTHON
+from harness.net.netns import made_for_a_while
 from harness.records.trial import STAMPS
 from harness.window.window import Command, WindowSpec, run_window
 from harness.workloads.base import (
@@ -33,6 +33,7 @@ from harness.workloads.base import (
     ParsedOutput,
     Sizes,
     Target,
+    answer_of,
     describe,
     require_positive,
 )
@@ -129,9 +130,8 @@ class Latency:
 
     def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:
         raw = {"prober": stdout} if stdout else {}
-        try:
-            probed = msgspec.json.decode(stdout, type=Probed)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        probed = answer_of(stdout, Probed)
+        if probed is None:
             return ParsedOutput(raw=raw, error=f"the prober ended with {describe(rc, stderr)}")
         if not probed.rtt_ns or probed.sent <= 0:
             return ParsedOutput(
@@ -218,28 +218,17 @@ def measure_floor(host: Host, latency: Latency = FLOOR_LATENCY) -> ParsedOutput:
     return outcome
 
 
-@contextmanager
-def _floor_pair(host: Host) -> Iterator[None]:
+def _floor_pair(host: Host) -> AbstractContextManager[None]:
     """A veth pair in a namespace. The far end answers; the near end has no address, so that the
     kernel does not take the partner's for its own, and a fixed neighbour stands in for ARP."""
-    delete = ("ip", "netns", "delete", FLOOR_NETNS)
     near, far = FLOOR.partner_interface, "floor1"
-    host.run(delete, check=False)
-    host.run(("ip", "netns", "add", FLOOR_NETNS))
-    try:
-        for words in (
-            f"link add {near} address {FLOOR.partner_mac} type veth "
-            f"peer name {far} address {FLOOR.guest_mac}",
-            f"address add {FLOOR.guest_ip}/24 dev {far}",
-            f"link set {near} up",
-            f"link set {far} up",
-            f"neighbour add {FLOOR.partner_ip} lladdr {FLOOR.partner_mac} dev {far}",
-        ):
-            host.run(("ip", "-n", FLOOR_NETNS, *words.split()))
-    except BaseException:
-        host.run(delete, check=False)
-        raise
-    try:
-        yield
-    finally:
-        host.run(delete, check=False)
+    return made_for_a_while(
+        host,
+        FLOOR_NETNS,
+        f"link add {near} address {FLOOR.partner_mac} type veth "
+        f"peer name {far} address {FLOOR.guest_mac}",
+        f"address add {FLOOR.guest_ip}/24 dev {far}",
+        f"link set {near} up",
+        f"link set {far} up",
+        f"neighbour add {FLOOR.partner_ip} lladdr {FLOOR.partner_mac} dev {far}",
+    )

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -25,6 +25,7 @@ from harness.hosts.base import Host
 from harness.hosts.program import program
 from harness.journal.journal import Journal
 from harness.journal.modules import lent
+from harness.net.netns import made_for_a_while
 from harness.records.generator import FLAT_OUT
 from harness.tuning.placement import taskset
 from harness.window.window import Command, WindowSpec, run_window
@@ -35,6 +36,7 @@ from harness.workloads.base import (
     Sending,
     Sizes,
     Target,
+    answer_of,
     describe,
     require_positive,
 )
@@ -177,9 +179,8 @@ class Pps:
 
     def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:
         raw = {"pktgen": stdout} if stdout else {}
-        try:
-            found = msgspec.json.decode(stdout, type=Sent)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = answer_of(stdout, Sent)
+        if found is None:
             return ParsedOutput(raw=raw, error=f"pktgen ended with {describe(rc, stderr)}")
         if found.sent <= 0 or found.ns <= 0:
             return ParsedOutput(raw=raw, error=f"pktgen sent {found.sent} frames")
@@ -212,21 +213,14 @@ def measure_limits(
     return found
 
 
-@contextmanager
-def _sink(host: Host) -> Iterator[None]:
-    """A dummy interface in a namespace; what a killed run left behind is replaced."""
-    delete = ("ip", "netns", "delete", SINK_NETNS)
-    host.run(delete, check=False)
-    host.run(("ip", "netns", "add", SINK_NETNS))
-    try:
-        for words in (
-            f"link add {SINK.partner_interface} mtu {LARGEST} type dummy",
-            f"link set {SINK.partner_interface} up",
-        ):
-            host.run(("ip", "-n", SINK_NETNS, *words.split()))
-        yield
-    finally:
-        host.run(delete, check=False)
+def _sink(host: Host) -> AbstractContextManager[None]:
+    """A dummy interface in a namespace."""
+    return made_for_a_while(
+        host,
+        SINK_NETNS,
+        f"link add {SINK.partner_interface} mtu {LARGEST} type dummy",
+        f"link set {SINK.partner_interface} up",
+    )
 
 
 def check_sendable(load: Pps, mtu: int, mbits: int | None) -> None:

@@ -28,6 +28,7 @@ from harness.workloads.base import (
     ParsedOutput,
     Sizes,
     Target,
+    answer_of,
     describe,
     require_positive,
 )
@@ -170,9 +171,8 @@ class RequestResponse:
 
     def parse(self, stdout: str, stderr: str, rc: int | None) -> ParsedOutput:
         raw = {"rr": stdout} if stdout else {}
-        try:
-            found = msgspec.json.decode(stdout, type=Counted)
-        except (msgspec.DecodeError, UnicodeError, RecursionError):
+        found = answer_of(stdout, Counted)
+        if found is None:
             return ParsedOutput(raw=raw, error=f"who asks ended with {describe(rc, stderr)}")
         if found.recorded <= 0 or found.recorded_ns <= 0 or not found.rtt_ns:
             return ParsedOutput(
